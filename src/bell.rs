@@ -1,0 +1,103 @@
+//! A bell wakes a thread that waits in `poll`: it is a pipe that becomes readable when the bell is rung.
+//!
+//! Ringing never blocks and may happen any number of times; whoever waits hears it once. A wait without a deadline costs
+//! nothing until then, which is what lets an idle server sleep instead of looking at a flag every so often.
+
+use std::io::{self, PipeReader, PipeWriter, Read, Write};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
+pub(crate) struct Bell {
+    ear: PipeReader,
+    hammer: PipeWriter,
+    /// Whether a byte is in the pipe, or about to be: keeps a bell that rings often from filling the pipe.
+    rung: AtomicBool,
+}
+
+impl Bell {
+    /// # Errors
+    ///
+    /// The system has no descriptor left for the pipe.
+    pub(crate) fn new() -> io::Result<Bell> {
+        let (ear, hammer) = io::pipe()?;
+        Ok(Bell { ear, hammer, rung: AtomicBool::new(false) })
+    }
+
+    pub(crate) fn ring(&self) {
+        if !self.rung.swap(true, Ordering::AcqRel) {
+            // Can't fail: both ends live as long as the bell, and the pipe holds at most two bytes.
+            let _ = (&self.hammer).write_all(b"!");
+        }
+    }
+
+    /// Takes one ring back. Call it when `poll` says that the bell is readable, and then look at what it was rung for.
+    pub(crate) fn hush(&self) {
+        // In this order: a ring from here on adds a byte of its own, so it is heard by the next wait and never lost.
+        self.rung.store(false, Ordering::Release);
+        let _ = (&self.ear).read_exact(&mut [0]);
+    }
+
+    /// Waits until the bell is rung, or the deadline is there.
+    pub(crate) fn wait(&self, deadline: Instant) {
+        let mut fds = [PollFd::new(self, PollFlags::IN)];
+        if let Ok(1) = wait_for(&mut fds, Some(deadline)) {
+            self.hush();
+        }
+    }
+}
+
+impl AsFd for Bell {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.ear.as_fd()
+    }
+}
+
+/// `poll(2)` with a point in time instead of a length: how many descriptors are ready, 0 at the deadline. It may also be
+/// 0 too early, after a signal: callers look at what they wait for, and wait again.
+///
+/// # Errors
+///
+/// The kernel is out of memory, or more descriptors than RLIMIT_NOFILE were given.
+pub(crate) fn wait_for(fds: &mut [PollFd<'_>], deadline: Option<Instant>) -> io::Result<usize> {
+    let timeout = deadline.map(|at| timespec(at.saturating_duration_since(Instant::now())));
+    match poll(fds, timeout.as_ref()) {
+        Err(rustix::io::Errno::INTR) => Ok(0),
+        outcome => Ok(outcome?),
+    }
+}
+
+fn timespec(length: Duration) -> Timespec {
+    Timespec {
+        tv_sec: i64::try_from(length.as_secs()).unwrap_or(i64::MAX),
+        tv_nsec: length.subsec_nanos().into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SOON: Duration = Duration::from_millis(20);
+    const LATE: Duration = Duration::from_secs(10);
+
+    #[test]
+    fn many_rings_are_heard_once_and_none_is_lost() {
+        let bell = Bell::new().unwrap();
+        for _ in 0..100_000 {
+            bell.ring();
+        }
+        let start = Instant::now();
+        bell.wait(start + LATE);
+        assert!(start.elapsed() < LATE, "a ring before the wait is heard");
+        let start = Instant::now();
+        bell.wait(start + SOON);
+        assert!(start.elapsed() >= SOON, "it is heard once");
+        bell.ring();
+        let start = Instant::now();
+        bell.wait(start + LATE);
+        assert!(start.elapsed() < LATE, "a hushed bell rings again");
+    }
+}

@@ -1,0 +1,260 @@
+//! The command line: what can be set, how it is written, and what is said when it is wrong.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use acceptd::{Echo, Handler, Limits, Line};
+use clap::{ArgAction, Parser, ValueEnum};
+use log::LevelFilter;
+
+const EXAMPLES: &str = "\
+Examples:
+  acceptd                               echo on 127.0.0.1:17007; then: nc 127.0.0.1 17007
+  acceptd --handler line '[::1]:0'      a command server on a free port
+  acceptd --idle-timeout 30s -v 0.0.0.0:7
+
+Times are written 250ms, 10s, 5m, 2h; a bare number is seconds.
+Sizes are written 64KiB, 1MiB; a bare number is bytes.
+Ctrl-C (SIGINT), SIGTERM or SIGHUP lets clients finish, then ends; a second one ends at once.";
+
+/// A TCP server with a thread for each client
+#[derive(Debug, Parser)]
+#[command(version, after_help = EXAMPLES, max_term_width = 100)]
+pub(crate) struct Cli {
+    /// Where to listen: HOST:PORT or [IPV6]:PORT; port 0 takes a free one
+    #[arg(env = "ACCEPTD_ADDRESS", default_value = "127.0.0.1:17007", value_parser = address)]
+    pub(crate) address: String,
+
+    /// What to serve
+    #[arg(short = 'H', long, env = "ACCEPTD_HANDLER", value_name = "NAME", default_value = "echo")]
+    pub(crate) handler: HandlerName,
+
+    /// Serve this many clients at once; more are refused, and told so
+    #[arg(short, long, env = "ACCEPTD_MAX_CONNECTIONS", value_name = "N", default_value = "1024", value_parser = at_least_one)]
+    max_connections: usize,
+
+    /// Close a client that is silent this long between requests; 0 = never
+    #[arg(long, env = "ACCEPTD_IDLE_TIMEOUT", value_name = "TIME", default_value = "5m", value_parser = time)]
+    idle_timeout: Duration,
+
+    /// Close a client whose request takes longer than this, from its first byte to its last
+    #[arg(long, env = "ACCEPTD_REQUEST_TIMEOUT", value_name = "TIME", default_value = "30s", value_parser = some_time)]
+    request_timeout: Duration,
+
+    /// Close a client that takes longer than this to accept a whole reply
+    #[arg(long, env = "ACCEPTD_WRITE_TIMEOUT", value_name = "TIME", default_value = "10s", value_parser = some_time)]
+    write_timeout: Duration,
+
+    /// Wait this long for clients at shutdown, then cut them; 0 = cut at once
+    #[arg(long, env = "ACCEPTD_DRAIN_TIMEOUT", value_name = "TIME", default_value = "5s", value_parser = time)]
+    drain_timeout: Duration,
+
+    /// Take lines up to this long, line end included
+    #[arg(long, env = "ACCEPTD_MAX_LINE", value_name = "SIZE", default_value = "64KiB", value_parser = size)]
+    max_line: usize,
+
+    /// Let the kernel queue this many connections until they are accepted
+    #[arg(long, env = "ACCEPTD_BACKLOG", value_name = "N", default_value = "4096", value_parser = clap::value_parser!(u16).range(1..))]
+    backlog: u16,
+
+    /// Log more: -v each connection
+    #[arg(short, long, env = "ACCEPTD_VERBOSE", action = ArgAction::Count)]
+    verbose: u8,
+
+    /// Log less: -q warnings and errors, -qq errors, -qqq nothing. RUST_LOG outranks both
+    #[arg(short, long, env = "ACCEPTD_QUIET", action = ArgAction::Count)]
+    quiet: u8,
+}
+
+/// The built-in handlers. A new one is a file in `src/handler/`, and a line in each match here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum HandlerName {
+    /// Sends back what it gets (RFC 862)
+    Echo,
+    /// Answers commands, a line each; begin with HELP
+    Line,
+}
+
+impl HandlerName {
+    pub(crate) fn handler(self) -> Box<dyn Handler> {
+        match self {
+            HandlerName::Echo => Box::new(Echo),
+            HandlerName::Line => Box::new(Line::default()),
+        }
+    }
+
+    /// Whether clients can change what other clients get.
+    fn keeps_state(self) -> bool {
+        match self {
+            HandlerName::Echo | HandlerName::Line => false,
+        }
+    }
+}
+
+impl Cli {
+    pub(crate) fn limits(&self) -> Limits {
+        Limits {
+            max_connections: self.max_connections,
+            idle_timeout: Some(self.idle_timeout).filter(|timeout| !timeout.is_zero()),
+            request_timeout: self.request_timeout,
+            write_timeout: self.write_timeout,
+            drain_timeout: self.drain_timeout,
+            max_line: self.max_line,
+            backlog: self.backlog,
+            ..Limits::default()
+        }
+    }
+
+    pub(crate) fn log_level(&self) -> LevelFilter {
+        match i16::from(self.verbose) - i16::from(self.quiet) {
+            ..=-3 => LevelFilter::Off,
+            -2 => LevelFilter::Error,
+            -1 => LevelFilter::Warn,
+            0 => LevelFilter::Info,
+            1 => LevelFilter::Debug,
+            2.. => LevelFilter::Trace,
+        }
+    }
+
+    /// What to warn of, if strangers can reach a handler that they can change.
+    pub(crate) fn exposure(&self, bound: &[SocketAddr]) -> Option<String> {
+        if self.handler.keeps_state() { exposed(bound) } else { None }
+    }
+}
+
+fn exposed(bound: &[SocketAddr]) -> Option<String> {
+    let open = bound.iter().find(|address| !address.ip().to_canonical().is_loopback())?;
+    Some(format!("{open} is not a loopback address: everybody who can reach it can change what is served here"))
+}
+
+/// `host:port`, `address:port` or `[v6]:port`; whether the host exists is seen when it is bound.
+fn address(text: &str) -> Result<String, String> {
+    const RIGHT: &str = "write HOST:PORT, as in 127.0.0.1:17007, localhost:0 or [::1]:17007";
+    let Some((host, port)) = text.rsplit_once(':') else { return Err(format!("there is no port; {RIGHT}")) };
+    if host.is_empty() {
+        return Err("there is no host; 127.0.0.1 serves this machine, 0.0.0.0 or [::] every network".to_owned());
+    }
+    if port.is_empty() || !port.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Err(format!("{port:?} is no port; {RIGHT}"));
+    }
+    if port.parse::<u16>().is_err() {
+        return Err(format!("port {port} does not exist, the highest is 65535"));
+    }
+    if host.starts_with('[') {
+        return match text.parse::<SocketAddr>() {
+            Ok(_) => Ok(text.to_owned()),
+            Err(_) => Err(format!("{host} is no IPv6 address; {RIGHT}")),
+        };
+    }
+    if host.contains(':') {
+        return Err(format!("an IPv6 address needs brackets; {RIGHT}"));
+    }
+    Ok(text.to_owned())
+}
+
+fn at_least_one(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(0) => Err("nobody could be served; allow at least 1".to_owned()),
+        Ok(number) => Ok(number),
+        Err(_) => Err("write a whole number, as in 1024".to_owned()),
+    }
+}
+
+fn time(text: &str) -> Result<Duration, String> {
+    let (number, unit) = number_and_unit(text).ok_or("write 250ms, 10s, 5m or 2h; a bare number is seconds")?;
+    let factor = match unit {
+        "ms" => return Ok(Duration::from_millis(number)),
+        "" | "s" => 1,
+        "m" => 60,
+        "h" => 3600,
+        _ => return Err(format!("there is no unit {unit:?}; use ms, s, m or h")),
+    };
+    // A year is a round number that no clock and no timer minds.
+    let seconds = number.checked_mul(factor).filter(|seconds| *seconds <= 365 * 24 * 3600);
+    seconds.map(Duration::from_secs).ok_or_else(|| "that is more than a year".to_owned())
+}
+
+fn some_time(text: &str) -> Result<Duration, String> {
+    match time(text)? {
+        Duration::ZERO => Err("this limit can't be switched off; write a time longer than 0".to_owned()),
+        length => Ok(length),
+    }
+}
+
+fn size(text: &str) -> Result<usize, String> {
+    let (number, unit) = number_and_unit(text).ok_or("write 64KiB or 1MiB; a bare number is bytes")?;
+    let factor = match unit {
+        "" | "B" => 1,
+        "KiB" => 1 << 10,
+        "MiB" => 1 << 20,
+        "GiB" => 1 << 30,
+        _ => return Err(format!("there is no unit {unit:?}; use KiB, MiB or GiB")),
+    };
+    match number.checked_mul(factor).and_then(|bytes| usize::try_from(bytes).ok()) {
+        Some(0) => Err("write at least 1".to_owned()),
+        Some(bytes) if bytes <= 1 << 30 => Ok(bytes),
+        _ => Err("that is more than 1GiB".to_owned()),
+    }
+}
+
+/// `64KiB` is 64 and `KiB`. `None` if there is no number that fits.
+fn number_and_unit(text: &str) -> Option<(u64, &str)> {
+    let end = text.find(|character: char| !character.is_ascii_digit()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(end);
+    Some((number.parse().ok()?, unit.trim_start()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        <Cli as clap::CommandFactory>::command().debug_assert();
+    }
+
+    #[test]
+    fn its_defaults_are_those_of_the_library() {
+        assert_eq!(Cli::parse_from(["acceptd"]).limits(), Limits::default());
+    }
+
+    #[test]
+    fn times_are_read() {
+        for (text, millis) in [("250ms", 250), ("10s", 10_000), ("5m", 300_000), ("2h", 7_200_000), ("7", 7_000), ("0", 0)] {
+            assert_eq!(time(text), Ok(Duration::from_millis(millis)), "{text}");
+        }
+        for text in ["", "s", "-1", "1.5s", "10 parsecs", "5M", "99999999999999999999", "9999999h"] {
+            assert!(time(text).is_err(), "{text}");
+        }
+        assert!(some_time("0s").is_err());
+    }
+
+    #[test]
+    fn sizes_are_read() {
+        for (text, bytes) in [("64KiB", 65_536), ("1MiB", 1_048_576), ("1GiB", 1 << 30), ("17", 17), ("17B", 17)] {
+            assert_eq!(size(text), Ok(bytes), "{text}");
+        }
+        for text in ["", "KiB", "0", "0KiB", "64kb", "2GiB", "18446744073709551616", "18014398509481984KiB"] {
+            assert!(size(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn addresses_are_checked() {
+        for text in ["127.0.0.1:17007", "localhost:0", "[::1]:0", "[fe80::1%1]:7", "0.0.0.0:65535"] {
+            assert_eq!(address(text), Ok(text.to_owned()));
+        }
+        for text in ["", "17007", "127.0.0.1", ":17007", "::1:17007", "[::1]", "[nonsense]:1", "localhost:http", "h:65536"] {
+            assert!(address(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn strangers_are_warned_of_where_they_can_do_harm() {
+        let parse = |addresses: &[&str]| exposed(&addresses.iter().map(|text| text.parse().unwrap()).collect::<Vec<_>>());
+        assert_eq!(parse(&["127.0.0.1:1", "[::1]:1", "[::ffff:127.0.0.1]:1"]), None);
+        assert!(parse(&["127.0.0.1:1", "0.0.0.0:1"]).is_some());
+        let echo = Cli::parse_from(["acceptd", "0.0.0.0:0"]);
+        assert_eq!(echo.exposure(&["0.0.0.0:1".parse().unwrap()]), None, "an echo changes for nobody");
+    }
+}

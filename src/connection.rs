@@ -1,0 +1,360 @@
+//! [`Connection`]: one client, as its handler sees it.
+//!
+//! Bytes come from the socket into `input`, where the handler reads them, and go through `output` back to the socket.
+//! Three things happen here so that no handler has to think of them: output is flushed right before a wait for input,
+//! every wait has a deadline, and whatever ends the conversation is noted, for the client's last words and for the log.
+
+use std::io::{self, BufRead, ErrorKind, Read, Write};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::limits::Limits;
+use crate::shutdown::Shutdown;
+use crate::totals::{Stats, Totals};
+
+pub(crate) mod close;
+mod ending;
+mod input;
+mod output;
+mod transport;
+
+use close::CloseReason;
+pub(crate) use ending::Ended;
+use input::Input;
+use output::{Output, Pace};
+use transport::Transport;
+pub(crate) use transport::{Arrived, Socket};
+
+/// How long a flow may pause before its buffers are given back.
+const LULL: Duration = Duration::from_secs(1);
+
+/// One client: its bytes, who it is, and what the server is up to.
+///
+/// It is [`BufRead`] and [`Write`]. Written bytes are held back and sent together: when the handler would wait for input, at
+/// [`flush`](Write::flush), at the end, and when they are more than
+/// [`Limits::max_output`]. So a batch of requests gets its replies in one packet.
+///
+/// Errors of its methods mean that this conversation is over, each with its own reason; hand them up with `?`. What any
+/// method says after such an error is that error again.
+pub struct Connection {
+    id: u64,
+    peer: SocketAddr,
+    opened: Instant,
+    context: Arc<Context>,
+    transport: Transport,
+    input: Input,
+    output: Output,
+    /// By when the request that has begun to arrive must be here. `None` between requests.
+    request_deadline: Option<Instant>,
+    /// During a drain: how many of the bytes that had arrived when it began may still be read.
+    drain_budget: Option<usize>,
+    /// The input has ended, or all of the conversation, and why.
+    state: State,
+}
+
+enum State {
+    Open,
+    /// No more input comes; output still can.
+    InputEnded,
+    /// Over.
+    Ended(CloseReason),
+}
+
+/// What all connections of a server share.
+pub(crate) struct Context {
+    pub(crate) limits: Limits,
+    pub(crate) shutdown: Shutdown,
+    pub(crate) totals: Totals,
+    pub(crate) started: Instant,
+}
+
+impl Connection {
+    pub(crate) fn new(id: u64, peer: SocketAddr, socket: Arc<Socket>, context: Arc<Context>) -> Connection {
+        Connection {
+            id,
+            peer,
+            opened: Instant::now(),
+            context,
+            transport: Transport::new(socket),
+            input: Input::default(),
+            output: Output::default(),
+            request_deadline: None,
+            drain_budget: None,
+            state: State::Open,
+        }
+    }
+
+    /// The number of this connection: 1 for the first that the server accepted. The log uses it too.
+    pub fn id(&self) -> u64 {
+        self.id
+    }
+
+    /// The client's address. One that came by IPv4 to an IPv6 socket is shown as what it is, 127.0.0.1 and not
+    /// `::ffff:127.0.0.1`.
+    pub fn peer_addr(&self) -> SocketAddr {
+        self.peer
+    }
+
+    /// The address that the client has connected to.
+    ///
+    /// # Errors
+    ///
+    /// The connection is gone.
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.transport.socket().local_addr().map(canonical)
+    }
+
+    /// Whether the server is shutting down. Reading tells in time, by the end of the input; this is for a handler that
+    /// computes for long, or writes without reading.
+    pub fn is_draining(&self) -> bool {
+        self.context.shutdown.is_requested()
+    }
+
+    /// How busy the server is.
+    pub fn stats(&self) -> Stats {
+        self.context.totals.stats()
+    }
+
+    /// How long the server has been up.
+    pub fn uptime(&self) -> Duration {
+        self.context.started.elapsed()
+    }
+
+    /// The limits that the server runs with.
+    pub fn limits(&self) -> &Limits {
+        &self.context.limits
+    }
+
+    /// The next line, without its line end (LF or CRLF), as the bytes that were sent; `None` when the client has sent its
+    /// last.
+    ///
+    /// # Errors
+    ///
+    /// A line longer than [`Limits::max_line`] is `InvalidData`, one that the client stopped sending in the middle
+    /// `UnexpectedEof`: a half line may mean something else than the whole. Silence is `TimedOut`.
+    pub fn read_line(&mut self) -> io::Result<Option<Vec<u8>>> {
+        let mut searched = 0;
+        self.read_request(self.limits().max_line, |unread| {
+            let Some(end) = unread.iter().skip(searched).position(|&byte| byte == b'\n') else {
+                searched = unread.len();
+                return None;
+            };
+            let line = unread.get(..searched + end)?;
+            Some((line.strip_suffix(b"\r").unwrap_or(line).to_vec(), line.len() + 1))
+        })
+    }
+
+    /// The next request of a protocol, as `parse` finds it; `None` when the client has sent its last.
+    ///
+    /// `parse` gets all bytes that are there and not consumed, and returns the request with the number of bytes that it
+    /// takes, or `None` if it is not complete. It is called again when there are more; the bytes it has
+    /// seen are still there then, at the same places, so it may remember how far it has looked.
+    ///
+    /// # Errors
+    ///
+    /// A request of more than `limit` bytes is `InvalidData`, one that the client stopped sending in the middle
+    /// `UnexpectedEof`. Silence is `TimedOut`: see [`Limits`] for the two kinds of it.
+    pub fn read_request<T>(
+        &mut self,
+        limit: usize,
+        mut parse: impl FnMut(&[u8]) -> Option<(T, usize)>,
+    ) -> io::Result<Option<T>> {
+        loop {
+            let unread = self.input.unread();
+            if !unread.is_empty() {
+                if let Some((request, length)) = parse(unread).filter(|(_, length)| *length <= limit) {
+                    self.consume(length);
+                    return Ok(Some(request));
+                }
+                if unread.len() >= limit {
+                    return Err(self.end(CloseReason::TooLong(limit)));
+                }
+            }
+            if self.receive()? == 0 {
+                return if self.input.unread().is_empty() { Ok(None) } else { Err(self.end_unfinished()) };
+            }
+        }
+    }
+
+    /// Sends the next `count` bytes of input back, after all that was written before, and consumes them. At once and
+    /// without a copy: this is what an echo, or a sink that confirms, is made of.
+    ///
+    /// # Errors
+    ///
+    /// The client does not read, or is gone.
+    pub fn write_back(&mut self, count: usize) -> io::Result<()> {
+        let pace = self.pace();
+        self.check_open()?;
+        let bytes = self.input.unread();
+        let bytes = bytes.get(..count).unwrap_or(bytes);
+        let outcome = self.output.send(bytes, &mut self.transport, pace);
+        let outcome = outcome.and_then(|()| self.output.flush(&mut self.transport, pace));
+        self.consume(count);
+        outcome.map_err(|error| self.end_output(&error))
+    }
+
+    /// Waits for input, after what was written has been sent. How many bytes came; 0: no more will.
+    fn receive(&mut self) -> io::Result<usize> {
+        self.flush()?;
+        if matches!(self.state, State::InputEnded) {
+            return Ok(0);
+        }
+        if self.drain_allows() == 0 {
+            return Ok(self.note_input_end());
+        }
+        let in_request = !self.input.unread().is_empty();
+        let mut waited = Duration::ZERO;
+        loop {
+            let timeout = if in_request { Some(self.request_time_left()) } else { self.idle_time_left(waited) };
+            let buffer = self.input.room(self.context.limits.max_stream_buffer);
+            match self.transport.receive(buffer, timeout) {
+                Ok(0) => return Ok(self.note_input_end()),
+                Ok(count) => {
+                    self.input.note_received(count);
+                    self.drain_budget = self.drain_budget.map(|budget| budget.saturating_sub(count));
+                    return Ok(count);
+                }
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                    waited += timeout.unwrap_or_default();
+                    self.note_silence(in_request, waited)?;
+                }
+                Err(error) => return Err(self.end(CloseReason::from_socket(&error))),
+            }
+        }
+    }
+
+    /// From the first wait for the rest of a request on: the time that was spent on earlier ones is not the client's.
+    fn request_time_left(&mut self) -> Duration {
+        let now = Instant::now();
+        let deadline = *self.request_deadline.get_or_insert(now + self.context.limits.request_timeout);
+        deadline.saturating_duration_since(now)
+    }
+
+    /// How long the next wait for a request may take, `None` for ever. Large buffers shorten it to a lull, after which
+    /// they are given back: an idle client costs no more for having been a busy one.
+    fn idle_time_left(&self, waited: Duration) -> Option<Duration> {
+        let left = self.context.limits.idle_timeout.map(|timeout| timeout.saturating_sub(waited));
+        if self.holds_memory() { Some(left.map_or(LULL, |left| left.min(LULL))) } else { left }
+    }
+
+    /// A wait for input has timed out: ends the conversation, or gives memory back and lets the wait go on.
+    fn note_silence(&mut self, in_request: bool, waited: Duration) -> io::Result<()> {
+        if in_request {
+            // The kernel counts in ticks and may be early.
+            let over = self.request_deadline.is_none_or(|deadline| Instant::now() >= deadline);
+            return if over { Err(self.end(CloseReason::RequestTimeout)) } else { Ok(()) };
+        }
+        if self.context.limits.idle_timeout.is_some_and(|timeout| waited >= timeout) {
+            return Err(self.end(CloseReason::Idle));
+        }
+        self.input.release();
+        self.output.release();
+        Ok(())
+    }
+
+    fn holds_memory(&self) -> bool {
+        self.input.is_large() || self.output.is_large()
+    }
+
+    /// How many bytes may still be read: during a drain, those that had arrived when this client heard of it.
+    fn drain_allows(&mut self) -> usize {
+        if !self.is_draining() {
+            return usize::MAX;
+        }
+        *self.drain_budget.get_or_insert_with(|| self.transport.arrived())
+    }
+
+    fn note_input_end(&mut self) -> usize {
+        self.state = State::InputEnded;
+        0
+    }
+
+    fn end_unfinished(&mut self) -> io::Error {
+        let reason = if self.is_draining() { CloseReason::Drained } else { CloseReason::Unfinished };
+        self.end(reason)
+    }
+
+    fn end_output(&mut self, error: &io::Error) -> io::Error {
+        self.end(match error.kind() {
+            ErrorKind::TimedOut => CloseReason::WriteTimeout,
+            ErrorKind::ConnectionAborted => CloseReason::Cut,
+            _ => CloseReason::from_socket(error),
+        })
+    }
+
+    /// Notes the reason why the conversation is over, and makes an error of it.
+    fn end(&mut self, reason: CloseReason) -> io::Error {
+        let error = reason.to_error();
+        self.state = State::Ended(reason);
+        error
+    }
+
+    fn check_open(&self) -> io::Result<()> {
+        match &self.state {
+            State::Ended(reason) => Err(reason.to_error()),
+            State::Open | State::InputEnded => Ok(()),
+        }
+    }
+
+    fn pace(&self) -> Pace {
+        let limits = &self.context.limits;
+        Pace { timeout: limits.write_timeout, hold: limits.max_output }
+    }
+}
+
+impl BufRead for Connection {
+    /// What has arrived and is not consumed. Waits for it if that is nothing; empty: no more will come.
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        self.check_open()?;
+        if self.input.unread().is_empty() {
+            self.receive()?;
+        }
+        Ok(self.input.unread())
+    }
+
+    fn consume(&mut self, count: usize) {
+        self.input.consume(count);
+        self.request_deadline = None;
+    }
+}
+
+impl Read for Connection {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        let count = self.fill_buf()?.read(into)?;
+        self.consume(count);
+        Ok(count)
+    }
+}
+
+impl Write for Connection {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let pace = self.pace();
+        self.check_open()?;
+        match self.output.write(bytes, &mut self.transport, pace) {
+            Ok(()) => Ok(bytes.len()),
+            Err(error) => Err(self.end_output(&error)),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        let pace = self.pace();
+        self.check_open()?;
+        self.output.flush(&mut self.transport, pace).map_err(|error| self.end_output(&error))
+    }
+}
+
+impl std::fmt::Debug for Connection {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Connection").field("id", &self.id).field("peer", &self.peer).finish_non_exhaustive()
+    }
+}
+
+/// An address as people know it: IPv4 mapped into IPv6 is IPv4 (RFC 4291, 2.5.5.2).
+pub(crate) fn canonical(address: SocketAddr) -> SocketAddr {
+    match address {
+        SocketAddr::V6(v6) if v6.ip().to_ipv4_mapped().is_some() => SocketAddr::new(address.ip().to_canonical(), v6.port()),
+        other => other,
+    }
+}

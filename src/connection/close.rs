@@ -1,0 +1,117 @@
+//! Why a connection ended: for the log, and for the last words to its client.
+
+use std::fmt;
+use std::io;
+
+use log::Level;
+
+use crate::handler::Farewell;
+use crate::limits::Limits;
+
+/// Every way a connection can end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum CloseReason {
+    /// The client closed its side, between requests.
+    ClientClosed,
+    /// The client closed its side in the middle of a request.
+    Unfinished,
+    /// Reset, timed out by keepalive, unreachable: there is nobody to talk to.
+    Lost(io::ErrorKind),
+    /// The handler returned while the client was still there: a `QUIT`.
+    HandlerClosed,
+    /// Silent between requests, longer than allowed.
+    Idle,
+    /// Began a request and did not complete it in time.
+    RequestTimeout,
+    /// Did not take a reply in time.
+    WriteTimeout,
+    /// Sent a request longer than this many bytes.
+    TooLong(usize),
+    /// Left in a drain.
+    Drained,
+    /// Cut, by the drain deadline or by a second signal.
+    Cut,
+    /// The handler gave up, for a reason of its own.
+    HandlerFailed(String),
+    /// The handler panicked.
+    HandlerPanicked(String),
+}
+
+impl CloseReason {
+    /// What an I/O error on the socket means; timeouts are the caller's to tell apart.
+    pub(super) fn from_socket(error: &io::Error) -> CloseReason {
+        CloseReason::Lost(error.kind())
+    }
+
+    /// How loudly the log says it: a disconnect is ordinary, a client that was cut off is worth a line, a failing handler is a fault.
+    pub(crate) fn level(&self) -> Level {
+        match self {
+            CloseReason::ClientClosed
+            | CloseReason::Unfinished
+            | CloseReason::Lost(_)
+            | CloseReason::HandlerClosed
+            | CloseReason::Drained => Level::Debug,
+            CloseReason::Idle
+            | CloseReason::RequestTimeout
+            | CloseReason::WriteTimeout
+            | CloseReason::TooLong(_)
+            | CloseReason::Cut => Level::Info,
+            CloseReason::HandlerFailed(_) => Level::Warn,
+            CloseReason::HandlerPanicked(_) => Level::Error,
+        }
+    }
+
+    /// What the client is told; `None` when it left by itself, or can't be told.
+    pub(super) fn farewell(&self, limits: &Limits) -> Option<Farewell> {
+        match self {
+            CloseReason::Idle => Some(Farewell::Idle { timeout: limits.idle_timeout.unwrap_or_default() }),
+            CloseReason::RequestTimeout => Some(Farewell::RequestTimeout { timeout: limits.request_timeout }),
+            CloseReason::TooLong(limit) => Some(Farewell::TooLong { limit: *limit }),
+            CloseReason::Unfinished => Some(Farewell::Unfinished),
+            CloseReason::Drained => Some(Farewell::Draining),
+            CloseReason::HandlerFailed(_) | CloseReason::HandlerPanicked(_) => Some(Farewell::Failed),
+            CloseReason::ClientClosed
+            | CloseReason::Lost(_)
+            | CloseReason::HandlerClosed
+            | CloseReason::WriteTimeout
+            | CloseReason::Cut => None,
+        }
+    }
+
+    /// Whether the rest of what was sent is to be thrown away instead of being delivered by the kernel, which would
+    /// hold its memory for minutes for a peer that does not read.
+    pub(super) fn aborts(&self) -> bool {
+        matches!(self, CloseReason::WriteTimeout | CloseReason::Cut | CloseReason::Lost(_))
+    }
+
+    /// What a handler gets from a method of its client, and should hand up.
+    pub(super) fn to_error(&self) -> io::Error {
+        let kind = match self {
+            CloseReason::Idle | CloseReason::RequestTimeout | CloseReason::WriteTimeout => io::ErrorKind::TimedOut,
+            CloseReason::TooLong(_) => io::ErrorKind::InvalidData,
+            CloseReason::Unfinished | CloseReason::Drained => io::ErrorKind::UnexpectedEof,
+            CloseReason::Lost(kind) => *kind,
+            _ => io::ErrorKind::ConnectionAborted,
+        };
+        io::Error::new(kind, self.to_string())
+    }
+}
+
+impl fmt::Display for CloseReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            CloseReason::ClientClosed => f.write_str("closed by the client"),
+            CloseReason::Unfinished => f.write_str("closed by the client in the middle of a request"),
+            CloseReason::Lost(kind) => write!(f, "lost: {kind}"),
+            CloseReason::HandlerClosed => f.write_str("closed by the handler"),
+            CloseReason::Idle => f.write_str("idle too long"),
+            CloseReason::RequestTimeout => f.write_str("request not complete in time"),
+            CloseReason::WriteTimeout => f.write_str("reply not taken in time"),
+            CloseReason::TooLong(limit) => write!(f, "request longer than {limit} bytes"),
+            CloseReason::Drained => f.write_str("drained"),
+            CloseReason::Cut => f.write_str("cut"),
+            CloseReason::HandlerFailed(error) => write!(f, "handler failed: {error}"),
+            CloseReason::HandlerPanicked(message) => write!(f, "handler panicked: {message}"),
+        }
+    }
+}

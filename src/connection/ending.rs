@@ -1,0 +1,105 @@
+//! The end of a conversation: what is still to be sent is sent, the client is told why, and the log gets its facts.
+
+use std::io::{self, ErrorKind};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+use super::close::CloseReason;
+use super::{Connection, Socket, State};
+use crate::handler::{Handler, last_words};
+use crate::panics;
+use crate::totals::Totals;
+
+/// What there is to say about a connection that is over.
+pub(crate) struct Ended {
+    pub(crate) id: u64,
+    pub(crate) peer: SocketAddr,
+    pub(crate) reason: CloseReason,
+    pub(crate) lasted: Duration,
+    pub(crate) received: u64,
+    pub(crate) sent: u64,
+}
+
+impl Ended {
+    /// Adds this connection to what the server has done.
+    pub(crate) fn count(&self, totals: &Totals) {
+        totals.bytes_in.add(self.received);
+        totals.bytes_out.add(self.sent);
+        totals.panicked.add(u64::from(matches!(self.reason, CloseReason::HandlerPanicked(_))));
+    }
+}
+
+impl Connection {
+    /// Ends the conversation, after the handler has returned, failed or panicked. The socket comes back when its client
+    /// may still be sending: closing it now would turn into a reset, and the last words might be lost.
+    pub(crate) fn finish(
+        mut self,
+        outcome: thread::Result<io::Result<()>>,
+        handler: &dyn Handler,
+    ) -> (Ended, Option<Arc<Socket>>) {
+        let reason = self.reason(outcome);
+        let told = reason.farewell(&self.context.limits);
+        if let Some(farewell) = told.filter(|_| !self.output.is_mid_reply()) {
+            let words = last_words(handler, farewell);
+            if self.transport.socket().say_last(&words) {
+                self.output.note_sent(words.len());
+            }
+        }
+        let socket = if reason.aborts() {
+            self.transport.socket().abort_on_close();
+            None
+        } else {
+            self.leave(&reason)
+        };
+        let ended = Ended {
+            id: self.id,
+            peer: self.peer,
+            reason,
+            lasted: self.opened.elapsed(),
+            received: self.input.received(),
+            sent: self.output.sent(),
+        };
+        (ended, socket)
+    }
+
+    fn reason(&mut self, outcome: thread::Result<io::Result<()>>) -> CloseReason {
+        let result = match outcome {
+            Ok(result) => result,
+            Err(panic) => {
+                self.output.discard();
+                return CloseReason::HandlerPanicked(panics::describe(&*panic));
+            }
+        };
+        let flushed = io::Write::flush(self);
+        if self.transport.socket().was_cut() {
+            return CloseReason::Cut;
+        }
+        match (std::mem::replace(&mut self.state, State::InputEnded), result) {
+            (State::Ended(reason), _) => reason,
+            (State::InputEnded, Ok(())) if self.is_draining() => CloseReason::Drained,
+            (State::InputEnded, Ok(())) => CloseReason::ClientClosed,
+            // What `read_exact` and its like say.
+            (State::InputEnded, Err(error)) if error.kind() == ErrorKind::UnexpectedEof => CloseReason::Unfinished,
+            (_, Err(error)) => CloseReason::HandlerFailed(error.to_string()),
+            (State::Open, Ok(())) => match flushed {
+                Ok(()) => CloseReason::HandlerClosed,
+                Err(error) => CloseReason::from_socket(&error),
+            },
+        }
+    }
+
+    /// Ends the output. Returns the socket unless it can be closed right away: the client has sent its end, or, since a
+    /// shutdown should not wait for anybody, is not sending during a drain.
+    fn leave(&self, reason: &CloseReason) -> Option<Arc<Socket>> {
+        if matches!(reason, CloseReason::ClientClosed | CloseReason::Unfinished) {
+            return None;
+        }
+        self.transport.socket().end_output();
+        if self.is_draining() && self.transport.arrived() == 0 {
+            return None;
+        }
+        Some(Arc::clone(self.transport.socket()))
+    }
+}

@@ -1,0 +1,126 @@
+//! Lines as telnet clients send them: telnet's own commands (RFC 854, RFC 855) are taken out, wherever they stand.
+//!
+//! They have to be known before lines are looked for: the height of a window (RFC 1073) may well be ten, which is LF.
+
+const IAC: u8 = 255;
+const DONT: u8 = 254;
+const WILL: u8 = 251;
+const SB: u8 = 250;
+const SE: u8 = 240;
+
+/// A line without telnet's commands and without its end.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Line {
+    pub(super) text: Vec<u8>,
+    /// How it ended: the reply ends the same way.
+    pub(super) end: &'static str,
+    /// How many bytes it took on the wire.
+    pub(super) length: usize,
+}
+
+/// Finds the next line in bytes that arrive bit by bit. It looks at each byte once.
+#[derive(Debug, Default)]
+pub(super) struct Scanner {
+    scanned: usize,
+    text: Vec<u8>,
+    state: State,
+}
+
+/// What the bytes before have begun.
+#[derive(Clone, Copy, Debug, Default)]
+enum State {
+    #[default]
+    Text,
+    /// After `IAC`.
+    Command,
+    /// After `IAC WILL`, `WONT`, `DO` or `DONT`: an option follows.
+    Negotiation,
+    /// After `IAC SB`: anything, until `IAC SE`.
+    Subnegotiation,
+    SubnegotiationCommand,
+}
+
+impl Scanner {
+    /// The next line and its length, or `None` if its end is not there yet. Give it the same bytes again then, and
+    /// more.
+    pub(super) fn scan(&mut self, unread: &[u8]) -> Option<(Line, usize)> {
+        for &byte in unread.iter().skip(self.scanned) {
+            self.scanned += 1;
+            if let (State::Text, b'\n') = (self.state, byte) {
+                return Some(self.take_line());
+            }
+            self.state = self.step(byte);
+        }
+        None
+    }
+
+    fn step(&mut self, byte: u8) -> State {
+        match (self.state, byte) {
+            (State::Text, IAC) => State::Command,
+            (State::Command, WILL..=DONT) => State::Negotiation,
+            (State::Command, SB) => State::Subnegotiation,
+            (State::Subnegotiation, IAC) => State::SubnegotiationCommand,
+            (State::SubnegotiationCommand, SE) => State::Text,
+            (State::Subnegotiation | State::SubnegotiationCommand, _) => State::Subnegotiation,
+            // `IAC IAC` is the byte 255 itself.
+            (State::Text, _) | (State::Command, IAC) => {
+                self.text.push(byte);
+                State::Text
+            }
+            (State::Command | State::Negotiation, _) => State::Text,
+        }
+    }
+
+    fn take_line(&mut self) -> (Line, usize) {
+        let Scanner { scanned: length, mut text, .. } = std::mem::take(self);
+        let mut end = "\n";
+        if text.last() == Some(&b'\r') {
+            text.pop();
+            end = "\r\n";
+        }
+        (Line { text, end, length }, length)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text_of(bytes: &[u8]) -> Option<Vec<u8>> {
+        Scanner::default().scan(bytes).map(|(line, _)| line.text)
+    }
+
+    #[test]
+    fn both_line_ends_are_found_and_kept() {
+        for (bytes, end) in [(b"hello\n".as_slice(), "\n"), (b"hello\r\n", "\r\n")] {
+            let (line, length) = Scanner::default().scan(bytes).unwrap();
+            assert_eq!((line.text.as_slice(), line.end, length), (b"hello".as_slice(), end, bytes.len()));
+        }
+        assert_eq!(text_of(b"no end"), None);
+    }
+
+    #[test]
+    fn negotiation_is_taken_out_even_when_it_looks_like_a_line_end() {
+        assert_eq!(text_of(b"\xff\xfd\x0a\xff\xfb\x18hi\n"), Some(b"hi".to_vec()));
+        assert_eq!(text_of(b"h\xff\xfa\x1f\x00\x50\x00\x0a\xff\xf0i\n"), Some(b"hi".to_vec()), "80 columns, 10 rows");
+        assert_eq!(text_of(b"h\xff\xfa\x1f\xff\xff\xff\xf0i\n"), Some(b"hi".to_vec()), "IAC IAC inside");
+        assert_eq!(text_of(b"h\xff\xf1i\n"), Some(b"hi".to_vec()), "NOP");
+        assert_eq!(text_of(b"\xff\xfd\n"), None, "this LF is an option");
+    }
+
+    #[test]
+    fn a_doubled_iac_is_the_byte_itself() {
+        assert_eq!(text_of(b"a\xff\xffb\n"), Some(b"a\xffb".to_vec()));
+    }
+
+    #[test]
+    fn every_split_gives_the_same_lines() {
+        let bytes = b"a\xff\xff\r\n\xff\xfa\x1f\x00\n\xff\xf0b\xff\xfe\x01c\nd\n";
+        let whole = Scanner::default().scan(bytes);
+        for split in 0..bytes.len() {
+            let mut scanner = Scanner::default();
+            let found = scanner.scan(&bytes[..split]).or_else(|| scanner.scan(bytes));
+            assert_eq!(found, whole, "split at {split}");
+        }
+    }
+}

@@ -1,0 +1,101 @@
+//! Every limit and deadline of a server in one place, with its unit, its default, and what happens when it is hit.
+
+use std::io;
+use std::time::Duration;
+
+/// What a server allows. Start from the defaults and change what you need:
+///
+/// ```
+/// use acceptd::Limits;
+/// use std::time::Duration;
+///
+/// let limits = Limits { max_connections: 100, idle_timeout: Some(Duration::from_secs(60)), ..Limits::default() };
+/// # assert_eq!(limits.backlog, 4096);
+/// ```
+///
+/// Memory is bounded by them: a client costs the stack its handler touches (about 8 KiB), at most `max_line` (or what
+/// the handler gives [`read_request`](crate::Connection::read_request)) of a request that is not complete, at most
+/// `max_output` of replies not yet sent, and, while it streams, a read buffer of at most `max_stream_buffer` that grows
+/// with what the client has really sent (1/256 of it) and is given back when the flow pauses.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Clients served at once, at least 1. One more is refused with [`Farewell::Full`](crate::Farewell::Full).
+    /// Lowered at start, with a warning, to what the system's limits on descriptors, threads and memory maps allow.
+    /// Default: 1024.
+    pub max_connections: usize,
+    /// How long a client may be silent between requests; then it is told so and closed. `None`: for ever.
+    /// Default: 5 minutes.
+    pub idle_timeout: Option<Duration>,
+    /// From the first byte of a request to its last, however busily the bytes drip in; then the client is told so and
+    /// closed. Default: 30 seconds.
+    pub request_timeout: Duration,
+    /// How long a client may take to accept a whole reply, from the first byte that is sent to the last: all that is written between two
+    /// waits for input, or up to a [`flush`](std::io::Write::flush). Then the connection is aborted: a client that
+    /// does not read can't be told why. Default: 10 seconds.
+    pub write_timeout: Duration,
+    /// How long shutdown waits for clients to finish; the rest are cut. Zero cuts at once. Default: 5 seconds.
+    pub drain_timeout: Duration,
+    /// The longest line that [`read_line`](crate::Connection::read_line) takes, in bytes without its line end. A client
+    /// that sends a longer one is told so and closed. Default: 64 KiB.
+    pub max_line: usize,
+    /// Replies held back to be sent together, in bytes. More is sent at once, and a handler that writes waits for its
+    /// client. Default: 64 KiB.
+    pub max_output: usize,
+    /// How far the read buffer of a busy stream may grow, in bytes. Default: 1 MiB.
+    pub max_stream_buffer: usize,
+    /// Connections that the kernel queues until they are accepted; it lowers this to `net.core.somaxconn` silently.
+    /// A burst beyond it waits for TCP's retransmission, a second or more. Default: 4096.
+    pub backlog: u16,
+    /// A peer that has vanished without a word (power lost, cable pulled) is found out this long after its last sign of
+    /// life, by TCP keepalive, and its connection closed. Whole seconds, at least 2. Default: 2 minutes.
+    pub keepalive: Duration,
+    /// Address space of a client's thread, in bytes; only what is touched becomes memory. A handler that recurses or
+    /// has large local variables needs more. Below 2 MiB on purpose: no stack can then be backed by a huge page.
+    /// Default: 256 KiB.
+    pub stack_size: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits {
+            max_connections: 1024,
+            idle_timeout: Some(Duration::from_secs(5 * 60)),
+            request_timeout: Duration::from_secs(30),
+            write_timeout: Duration::from_secs(10),
+            drain_timeout: Duration::from_secs(5),
+            max_line: 64 * 1024,
+            max_output: 64 * 1024,
+            max_stream_buffer: 1024 * 1024,
+            backlog: 4096,
+            keepalive: Duration::from_secs(2 * 60),
+            stack_size: 256 * 1024,
+        }
+    }
+}
+
+impl Limits {
+    /// Refuses what can't be meant.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidInput`, with the name of the limit and what is allowed.
+    pub(crate) fn check(&self) -> io::Result<()> {
+        let wrong = |what: &str| Err(io::Error::new(io::ErrorKind::InvalidInput, what.to_owned()));
+        if self.max_connections == 0 {
+            return wrong("max_connections is 0: nobody could be served, allow at least 1");
+        }
+        if self.idle_timeout.is_some_and(|timeout| timeout.is_zero()) {
+            return wrong("idle_timeout is zero: every client would be closed at once, use None for no limit");
+        }
+        if self.request_timeout.is_zero() || self.write_timeout.is_zero() {
+            return wrong("request_timeout and write_timeout must be longer than zero");
+        }
+        if self.max_line == 0 || self.max_output == 0 || self.max_stream_buffer == 0 {
+            return wrong("max_line, max_output and max_stream_buffer must be at least 1 byte");
+        }
+        if self.keepalive < Duration::from_secs(2) {
+            return wrong("keepalive must be at least 2 seconds");
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,41 @@
+//! A handler's panic: what it said, and where it was, for the one line that the log gets.
+
+use std::any::Any;
+use std::cell::Cell;
+use std::panic::PanicHookInfo;
+use std::thread;
+
+/// The name of the threads that serve clients.
+pub(crate) const CLIENT_THREAD: &str = "client";
+
+thread_local! {
+    /// Where the last panic of this thread was, until it is reported.
+    static PLACE: Cell<Option<String>> = const { Cell::new(None) };
+}
+
+/// A panic hook for a daemon, whose log is all that people read.
+///
+/// A panic is then one line: for a handler's, the line that reports the end of its connection says where it was. Without
+/// this hook std's own prints some lines of its own to standard error first.
+///
+/// ```
+/// std::panic::set_hook(Box::new(acceptd::log_panic));
+/// ```
+pub fn log_panic(panic: &PanicHookInfo<'_>) {
+    let place = panic.location().map_or_else(|| "an unknown place".to_owned(), ToString::to_string);
+    if thread::current().name() == Some(CLIENT_THREAD) {
+        PLACE.set(Some(place));
+    } else {
+        log::error!("panicked at {place}: {:?}", panic.payload_as_str().unwrap_or("no message"));
+    }
+}
+
+/// What a caught panic said, and where it was if [`log_panic`] has noted it.
+pub(crate) fn describe(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().copied();
+    let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("no message");
+    match PLACE.take() {
+        Some(place) => format!("{text}, at {place}"),
+        None => text.to_owned(),
+    }
+}

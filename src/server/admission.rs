@@ -1,0 +1,50 @@
+//! Who gets in. Whoever does not is told why, in the handler's dialect, without anybody having to wait for it.
+
+use std::net::{SocketAddr, TcpStream};
+use std::sync::Arc;
+
+use super::connections::{Connections, Slot};
+use super::events::Seldom;
+use super::linger::Entrance;
+use crate::connection::{Context, Socket};
+use crate::handler::{Farewell, Handler, last_words};
+
+pub(super) struct Admission {
+    pub(super) connections: Arc<Connections>,
+    pub(super) handler: Arc<dyn Handler>,
+    pub(super) linger: Entrance,
+    pub(super) seldom: Seldom,
+    pub(super) context: Arc<Context>,
+    /// The number that the next client gets.
+    pub(super) next_id: u64,
+}
+
+/// A client that is in.
+pub(super) struct Admitted {
+    pub(super) id: u64,
+    pub(super) peer: SocketAddr,
+    pub(super) socket: Arc<Socket>,
+    pub(super) slot: Slot,
+}
+
+impl Admission {
+    /// Lets a client in, or refuses it when all slots are taken.
+    pub(super) fn admit(&mut self, stream: TcpStream, peer: SocketAddr) -> Option<Admitted> {
+        let socket = Socket::new(stream);
+        let Some(slot) = self.connections.enter(self.next_id, &socket) else {
+            self.refuse(socket, peer, Farewell::Full { limit: self.connections.capacity() });
+            return None;
+        };
+        let id = self.next_id;
+        self.next_id += 1;
+        Some(Admitted { id, peer, socket, slot })
+    }
+
+    /// Tells a client why it is turned away, and has the words arrive.
+    pub(super) fn refuse(&self, socket: Arc<Socket>, peer: SocketAddr, why: Farewell) {
+        self.context.totals.refused.add(1);
+        self.seldom.refused(peer, why);
+        socket.say_last(&last_words(&*self.handler, why));
+        self.linger.close(socket);
+    }
+}

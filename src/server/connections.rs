@@ -1,0 +1,70 @@
+//! The live set: who is being served now. Being in it is the slot that a client holds; leaving it gives the slot back.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crate::connection::{Context, Socket};
+
+/// All clients being served, at most as many as its capacity.
+pub(super) struct Connections {
+    capacity: usize,
+    context: Arc<Context>,
+    live: Mutex<HashMap<u64, Arc<Socket>>>,
+}
+
+impl Connections {
+    pub(super) fn new(capacity: usize, context: Arc<Context>) -> Arc<Connections> {
+        Arc::new(Connections { capacity, context, live: Mutex::default() })
+    }
+
+    pub(super) fn capacity(&self) -> usize {
+        self.capacity
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.lock().len()
+    }
+
+    /// Gives the connection `id` a place, unless all are taken.
+    pub(super) fn enter(self: &Arc<Connections>, id: u64, socket: &Arc<Socket>) -> Option<Slot> {
+        let mut live = self.lock();
+        if live.len() >= self.capacity {
+            return None;
+        }
+        live.insert(id, Arc::clone(socket));
+        self.context.totals.open.add(1);
+        Some(Slot { id, connections: Arc::clone(self) })
+    }
+
+    /// The sockets of all who are served at this moment, to be dealt with after the lock is released.
+    pub(super) fn sockets(&self) -> Vec<Arc<Socket>> {
+        self.lock().values().map(Arc::clone).collect()
+    }
+
+    /// A panic while the lock is held can leave nothing half done here: each change is one call of the map's.
+    fn lock(&self) -> MutexGuard<'_, HashMap<u64, Arc<Socket>>> {
+        self.live.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// One client's place in the live set, given back when it is dropped, whatever happened.
+pub(super) struct Slot {
+    id: u64,
+    connections: Arc<Connections>,
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        let Connections { context, .. } = &*self.connections;
+        let (socket, left) = {
+            let mut live = self.connections.lock();
+            (live.remove(&self.id), live.len())
+        };
+        // Usually closes it, which is a system call and has no business under the lock.
+        drop(socket);
+        context.totals.open.take(1);
+        if left == 0 && context.shutdown.is_requested() {
+            context.shutdown.bell().ring();
+        }
+    }
+}
