@@ -219,6 +219,24 @@ mod tests {
     }
 
     #[test]
+    fn every_flag_lands_in_its_limit() {
+        let line = "acceptd -m 7 --idle-timeout 1s --request-timeout 2s --write-timeout 3s --drain-timeout 4s --max-line 5 --backlog 6";
+        let seconds = Duration::from_secs;
+        let expected = Limits {
+            max_connections: 7,
+            idle_timeout: Some(seconds(1)),
+            request_timeout: seconds(2),
+            write_timeout: seconds(3),
+            drain_timeout: seconds(4),
+            max_line: 5,
+            backlog: 6,
+            ..Limits::default()
+        };
+        assert_eq!(Cli::parse_from(line.split(' ')).limits(), expected);
+        assert_eq!(Cli::parse_from(["acceptd", "--idle-timeout", "0"]).limits().idle_timeout, None);
+    }
+
+    #[test]
     fn times_are_read() {
         for (text, millis) in [("250ms", 250), ("10s", 10_000), ("5m", 300_000), ("2h", 7_200_000), ("7", 7_000), ("0", 0)] {
             assert_eq!(time(text), Ok(Duration::from_millis(millis)), "{text}");

@@ -220,7 +220,7 @@ impl Connection {
                     waited += timeout.unwrap_or_default();
                     self.note_silence(in_request, waited)?;
                 }
-                Err(error) => return Err(self.end(CloseReason::from_socket(&error))),
+                Err(error) => return Err(self.end(CloseReason::of_input(&error))),
             }
         }
     }
@@ -277,11 +277,7 @@ impl Connection {
     }
 
     fn end_output(&mut self, error: &io::Error) -> io::Error {
-        self.end(match error.kind() {
-            ErrorKind::TimedOut => CloseReason::WriteTimeout,
-            ErrorKind::ConnectionAborted => CloseReason::Cut,
-            _ => CloseReason::from_socket(error),
-        })
+        self.end(CloseReason::of_output(error))
     }
 
     /// Notes the reason why the conversation is over, and makes an error of it.

@@ -38,9 +38,18 @@ pub(crate) enum CloseReason {
 }
 
 impl CloseReason {
-    /// What an I/O error on the socket means; timeouts are the caller's to tell apart.
-    pub(super) fn from_socket(error: &io::Error) -> CloseReason {
+    /// What an error of reading means; the caller tells the timeouts apart.
+    pub(super) fn of_input(error: &io::Error) -> CloseReason {
         CloseReason::Lost(error.kind())
+    }
+
+    /// What an error of [`Output`](super::output::Output) means.
+    pub(super) fn of_output(error: &io::Error) -> CloseReason {
+        match error.kind() {
+            io::ErrorKind::TimedOut => CloseReason::WriteTimeout,
+            io::ErrorKind::ConnectionAborted => CloseReason::Cut,
+            lost => CloseReason::Lost(lost),
+        }
     }
 
     /// How loudly the log says it: a disconnect is ordinary, a client that was cut off is worth a line, a failing handler is a fault.

@@ -72,9 +72,14 @@ impl Connection {
                 return CloseReason::HandlerPanicked(panics::describe(&*panic));
             }
         };
-        let flushed = io::Write::flush(self);
+        // Also after the end of the input, whatever ended it: these are replies to what came before.
+        let pace = self.pace();
+        let flushed = self.output.flush(&mut self.transport, pace);
         if self.transport.socket().was_cut() {
             return CloseReason::Cut;
+        }
+        if let Err(error) = flushed {
+            return CloseReason::of_output(&error);
         }
         match (std::mem::replace(&mut self.state, State::InputEnded), result) {
             (State::Ended(reason), _) => reason,
@@ -83,10 +88,7 @@ impl Connection {
             // What `read_exact` and its like say.
             (State::InputEnded, Err(error)) if error.kind() == ErrorKind::UnexpectedEof => CloseReason::Unfinished,
             (_, Err(error)) => CloseReason::HandlerFailed(error.to_string()),
-            (State::Open, Ok(())) => match flushed {
-                Ok(()) => CloseReason::HandlerClosed,
-                Err(error) => CloseReason::from_socket(&error),
-            },
+            (State::Open, Ok(())) => CloseReason::HandlerClosed,
         }
     }
 

@@ -95,6 +95,7 @@ impl Line {
 
     fn answer(&self, line: &telnet::Line, facts: &Facts) -> Reply {
         if http::is_http(&line.text) {
+            log::info!("id={} peer={} speaks HTTP to the line handler, closing", facts.id, facts.peer);
             return Reply { text: http::REFUSAL.into(), then: Then::Close };
         }
         match readable(&line.text) {

@@ -1,0 +1,78 @@
+//! Who gets in, and what those hear who do not.
+
+use std::io::Write;
+
+use acceptd::{Echo, Limits, Line};
+
+use crate::support::{Client, TestServer, eventually};
+
+fn limits(max_connections: usize) -> Limits {
+    Limits { max_connections, ..Limits::default() }
+}
+
+fn served(server: &TestServer) -> Client {
+    let mut client = server.connect();
+    client.send("ping\n");
+    client.expect("ping\n");
+    client
+}
+
+#[test]
+fn exactly_as_many_as_allowed_are_served_and_the_next_is_told_so() {
+    let server = TestServer::with(limits(5), Echo);
+    let mut clients: Vec<Client> = (0..5).map(|_| served(&server)).collect();
+    for _ in 0..3 {
+        assert_eq!(server.connect().rest(), "ERROR too many connections (5 are open), try again later\n");
+    }
+    for client in &mut clients {
+        client.send("x");
+        client.expect("x");
+    }
+    assert_eq!(server.stop().stats.refused, 3);
+}
+
+#[test]
+fn a_slot_is_free_the_moment_its_client_leaves() {
+    let server = TestServer::with(limits(1), Echo);
+    for _ in 0..200 {
+        let mut client = server.connect();
+        // The server has closed when this returns, and has given the slot back just after that.
+        if client.talk("x") != "x" {
+            eventually("the slot is free again", || server.connect().talk("x") == "x");
+        }
+    }
+    assert_eq!(server.stop().stats.panicked, 0);
+}
+
+#[test]
+fn a_refusal_speaks_the_handlers_dialect() {
+    let server = TestServer::with(limits(1), Line::default());
+    let mut first = server.connect();
+    first.send("ECHO in\n");
+    first.expect("in\n");
+    assert_eq!(server.connect().rest(), "ERROR too many connections (1 are open), try again later\r\n");
+}
+
+#[test]
+fn a_client_that_writes_before_it_reads_still_gets_its_refusal() {
+    let server = TestServer::with(limits(1), Echo);
+    let _first = served(&server);
+    for _ in 0..20 {
+        let mut client = server.connect();
+        client.send(vec![b'x'; 64 * 1024]);
+        assert!(client.rest().starts_with("ERROR too many connections"));
+    }
+}
+
+#[test]
+fn refused_clients_that_neither_read_nor_leave_hold_nobody_up() {
+    let server = TestServer::with(limits(2), Echo);
+    let first = served(&server);
+    let _second = served(&server);
+    let mut stubborn: Vec<Client> = (0..300).map(|_| server.connect()).collect();
+    for client in &mut stubborn {
+        let _ = client.stream.write(&[b'x'; 4096]);
+    }
+    drop(first);
+    eventually("the next client is served", || server.connect().talk("x") == "x");
+}

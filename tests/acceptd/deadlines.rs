@@ -1,0 +1,174 @@
+//! How long a client may keep a thread waiting. Each time is bounded below exactly, and above as the promise says.
+
+use std::io::{self, Read, Write};
+use std::net::TcpStream;
+use std::sync::mpsc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use acceptd::{Connection, Echo, Limits, Line};
+use socket2::{SockFilter, SockRef};
+
+use crate::support::{Client, PATIENCE, TestServer, eventually, logged};
+
+/// The kernel counts socket timeouts in ticks, and may be this much early.
+const TICK: Duration = Duration::from_millis(10);
+
+fn limits() -> Limits {
+    Limits { idle_timeout: Some(PATIENCE * 10), ..Limits::default() }
+}
+
+#[test]
+fn a_byte_now_and_then_does_not_prolong_a_request() {
+    let limits = Limits { request_timeout: Duration::from_secs(2), ..limits() };
+    let server = TestServer::with(limits, Line::default());
+    let mut client = server.connect();
+    let mut dripping = client.stream.try_clone().unwrap();
+    let start = Instant::now();
+    let (stop, stopped) = mpsc::channel::<()>();
+    let dripper = thread::spawn(move || {
+        // A byte at once, and then one each second.
+        while dripping.write_all(b"x").is_ok() && stopped.recv_timeout(Duration::from_secs(1)).is_err() {}
+    });
+    assert_eq!(client.rest(), "ERROR the request was not complete after 2s, closing\r\n");
+    let took = start.elapsed();
+    assert!(took + TICK >= Duration::from_secs(2) && took < Duration::from_millis(2500), "closed after {took:?}");
+    stop.send(()).unwrap();
+    dripper.join().unwrap();
+}
+
+#[test]
+fn requests_that_are_complete_may_go_on_for_longer_than_the_request_timeout() {
+    let limits = Limits { request_timeout: Duration::from_millis(600), ..limits() };
+    let server = TestServer::with(limits, Line::default());
+    let mut client = server.connect();
+    for _ in 0..4 {
+        // In two halves, so that the deadline of each request is set, and must be set anew by the next.
+        client.send("ECHO ");
+        thread::park_timeout(Duration::from_millis(250));
+        client.send("a\n");
+        client.expect("a\n");
+    }
+    // Silence between requests is not part of one.
+    thread::park_timeout(Duration::from_millis(800));
+    client.send("ECHO b\n");
+    client.expect("b\n");
+}
+
+#[test]
+fn a_silent_client_is_told_and_closed() {
+    let limits = Limits { idle_timeout: Some(Duration::from_millis(500)), ..limits() };
+    let server = TestServer::with(limits, Echo);
+    let mut client = server.connect();
+    client.send("x");
+    client.expect("x");
+    let start = Instant::now();
+    assert_eq!(client.rest(), "ERROR nothing was sent for 500ms, closing\n");
+    assert!(start.elapsed() + TICK * 2 >= Duration::from_millis(500));
+}
+
+#[test]
+fn a_client_that_was_busy_may_be_silent_as_long_as_any_other() {
+    let limits = Limits { idle_timeout: Some(Duration::from_millis(1500)), ..limits() };
+    let server = TestServer::with(limits, Echo);
+    let mut client = server.connect();
+    // Large buffers are given back after a lull of a second, which is part of the silence.
+    let message = vec![b'm'; 200_000];
+    let mut copy = client.stream.try_clone().unwrap();
+    let sent = message.clone();
+    let sender = thread::spawn(move || copy.write_all(&sent).unwrap());
+    client.expect(&message);
+    sender.join().unwrap();
+    let start = Instant::now();
+    assert_eq!(client.rest(), "ERROR nothing was sent for 1.5s, closing\n");
+    let took = start.elapsed();
+    assert!(took + TICK * 2 >= Duration::from_millis(1500), "{took:?}");
+    assert!(took < Duration::from_millis(2400), "the lull comes on top: {took:?}");
+}
+
+/// A handler that writes without end, and tells when it has been stopped, and how.
+fn gusher() -> (impl Fn(&mut Connection) -> io::Result<()> + Send + Sync, mpsc::Receiver<io::Error>) {
+    let (tell, told) = mpsc::channel();
+    let handler = move |client: &mut Connection| loop {
+        if let Err(error) = client.write_all(&[b'g'; 10_000]) {
+            let _ = tell.send(io::Error::new(error.kind(), error.to_string()));
+            return Err(error);
+        }
+    };
+    (handler, told)
+}
+
+#[test]
+fn a_client_that_never_reads_is_cut_within_the_write_timeout() {
+    let (handler, told) = gusher();
+    let server = TestServer::with(Limits { write_timeout: Duration::from_secs(1), ..limits() }, handler);
+    let start = Instant::now();
+    let _client = server.connect();
+    let error = told.recv_timeout(PATIENCE).unwrap();
+    assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+    assert!(start.elapsed() + TICK * 2 >= Duration::from_secs(1));
+}
+
+#[test]
+fn a_client_that_reads_a_byte_a_second_is_cut_within_the_write_timeout() {
+    let (handler, told) = gusher();
+    let server = TestServer::with(Limits { write_timeout: Duration::from_secs(2), ..limits() }, handler);
+    let client = server.connect();
+    let start = Instant::now();
+    let error = loop {
+        // Fails with a reset once the server has cut it.
+        let _ = (&client.stream).read(&mut [0]);
+        if let Ok(error) = told.recv_timeout(Duration::from_secs(1)) {
+            break error;
+        }
+        assert!(start.elapsed() < PATIENCE, "still being served");
+    };
+    assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+}
+
+#[test]
+fn a_client_that_reads_slowly_but_in_time_gets_everything() {
+    let server = TestServer::with(Limits { write_timeout: Duration::from_secs(10), ..limits() }, |client: &mut Connection| {
+        client.write_all(&vec![b's'; 20 << 20])
+    });
+    let client = server.connect();
+    let mut buffer = vec![0; 1 << 20];
+    let mut got = 0;
+    loop {
+        match (&client.stream).read(&mut buffer).unwrap() {
+            0 => break,
+            count => got += count,
+        }
+        thread::park_timeout(Duration::from_millis(20));
+    }
+    assert_eq!(got, 20 << 20);
+}
+
+/// A peer that vanishes: from now on its system drops every packet of this connection, and answers nothing.
+fn vanish(stream: &TcpStream) {
+    // A classic BPF program of one instruction: return 0, take no byte (BPF_RET | BPF_K).
+    SockRef::from(stream).attach_filter(&[SockFilter::new(6, 0, 0, 0)]).unwrap();
+}
+
+#[test]
+fn a_peer_that_vanished_is_found_out_in_the_stated_time() {
+    // Half of it quiet (1 s), then four probes, a second apart since there is nothing finer.
+    let server = TestServer::with(Limits { keepalive: Duration::from_secs(2), ..limits() }, Echo);
+    let mut client = server.connect();
+    client.send("x");
+    client.expect("x");
+    let start = Instant::now();
+    vanish(&client.stream);
+    let peer = format!("peer={} ", client.stream.local_addr().unwrap());
+    eventually("the vanished peer is closed", || !logged(&["closed", &peer, "lost: timed out"]).is_empty());
+    let took = start.elapsed();
+    assert!(took > Duration::from_secs(1) && took < Duration::from_secs(9), "{took:?}");
+}
+
+#[test]
+fn a_client_that_never_says_a_word_is_idle_from_the_start() {
+    let limits = Limits { idle_timeout: Some(Duration::from_millis(300)), ..limits() };
+    let server = TestServer::with(limits, Line::default());
+    let mut client: Client = server.connect();
+    assert_eq!(client.rest(), "ERROR nothing was sent for 300ms, closing\r\n");
+}

@@ -1,0 +1,91 @@
+//! Echo (RFC 862), and what holds for every stream of bytes.
+
+use std::io::{Read, Write};
+use std::thread;
+
+use acceptd::Echo;
+use proptest::prelude::*;
+
+use crate::support::TestServer;
+
+#[test]
+fn every_byte_comes_back() {
+    let server = TestServer::start(Echo);
+    let all: Vec<u8> = (0..=255).collect();
+    let mut client = server.connect();
+    client.send(&all);
+    client.expect(&all);
+}
+
+#[test]
+fn a_client_that_closes_its_side_still_gets_everything_back() {
+    let server = TestServer::start(Echo);
+    assert_eq!(server.connect().talk("a\nb\n"), "a\nb\n");
+    assert_eq!(server.connect().talk(""), "");
+}
+
+#[test]
+fn each_message_is_answered_before_the_next_is_sent() {
+    let server = TestServer::start(Echo);
+    let mut client = server.connect();
+    for size in [1, 1023, 1024, 1025, 4096, 70_000] {
+        let message = vec![b'm'; size];
+        client.send(&message);
+        client.expect(&message);
+    }
+}
+
+#[test]
+fn a_long_stream_comes_back_unchanged() {
+    const LENGTH: usize = 64 << 20;
+    let server = TestServer::start(Echo);
+    let client = server.connect();
+    // A period that is prime, so that a buffer that went astray shows.
+    let pattern: Vec<u8> = (0..65_521_u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
+    let mut out = client.stream.try_clone().unwrap();
+    let sent = pattern.clone();
+    let sender = thread::spawn(move || {
+        for _ in 0..LENGTH / sent.len() {
+            out.write_all(&sent).unwrap();
+        }
+        out.shutdown(std::net::Shutdown::Write).unwrap();
+    });
+    let mut got = vec![0; pattern.len()];
+    for round in 0..LENGTH / pattern.len() {
+        (&client.stream).read_exact(&mut got).unwrap();
+        assert!(got == pattern, "round {round}");
+    }
+    assert_eq!((&client.stream).read(&mut got).unwrap(), 0);
+    sender.join().unwrap();
+}
+
+/// A stream, and where it is split.
+pub fn splits(bytes: impl Strategy<Value = Vec<u8>>) -> impl Strategy<Value = (Vec<u8>, Vec<usize>)> {
+    bytes.prop_flat_map(|bytes| {
+        let places = prop::collection::vec(0..=bytes.len(), 0..8);
+        (Just(bytes), places)
+    })
+}
+
+/// The pieces of a stream that is split at these places.
+pub fn pieces<'a>(bytes: &'a [u8], places: &[usize]) -> Vec<&'a [u8]> {
+    let mut places = places.to_vec();
+    places.sort_unstable();
+    let ends = places.iter().copied().chain([bytes.len()]);
+    let starts = [0].into_iter().chain(places.iter().copied());
+    starts.zip(ends).map(|(start, end)| &bytes[start..end]).collect()
+}
+
+#[test]
+fn the_echo_is_the_same_however_the_stream_is_split() {
+    let server = TestServer::start(Echo);
+    proptest!(ProptestConfig::with_cases(64), |((bytes, places) in splits(prop::collection::vec(any::<u8>(), 0..3000)))| {
+        let mut client = server.connect();
+        for piece in pieces(&bytes, &places) {
+            client.send(piece);
+            // Waiting for what came back makes each piece arrive by itself.
+            client.expect(piece);
+        }
+        prop_assert_eq!(client.talk(""), "");
+    });
+}

@@ -1,0 +1,168 @@
+//! The line protocol, spoken over a socket. What each command answers is tested beside it, in `commands.rs`.
+
+use std::thread;
+use std::time::Duration;
+
+use acceptd::{Limits, Line};
+use proptest::prelude::*;
+
+use crate::echo::{pieces, splits};
+use crate::support::{TestServer, logged};
+
+#[test]
+fn a_conversation_is_answered_line_by_line() {
+    let server = TestServer::start(Line::default());
+    let mut client = server.connect();
+    for (line, reply) in [("ECHO hello", "hello"), ("upper abc", "ABC"), ("COUNT", "lines=3 bytes=27")] {
+        client.send(format!("{line}\n"));
+        assert_eq!(client.line(), reply);
+    }
+    client.send("frobnicate now\n");
+    assert_eq!(client.line(), "ERROR unknown command \"frobnicate\", try HELP");
+    client.send("WHOAMI\n");
+    assert_eq!(client.line(), format!("{} connection=1", client.stream.local_addr().unwrap()));
+    client.send("QUIT\n");
+    assert_eq!(client.rest(), "BYE\n");
+}
+
+#[test]
+fn the_reply_ends_as_the_line_did() {
+    let server = TestServer::start(Line::default());
+    assert_eq!(server.connect().talk("ECHO a\r\nECHO b\nECHO c\r\n"), "a\r\nb\nc\r\n");
+}
+
+#[test]
+fn an_empty_line_answers_nothing() {
+    let server = TestServer::start(Line::default());
+    assert_eq!(server.connect().talk("\n\r\n\nECHO a\n\n"), "a\n");
+    assert_eq!(server.connect().talk("ECHO\nECHO a\n"), "\na\n", "an empty text is a reply");
+}
+
+#[test]
+fn what_is_no_text_is_an_error_and_the_conversation_goes_on() {
+    let server = TestServer::start(Line::default());
+    assert_eq!(server.connect().talk(b"ECHO \xc3\nECHO a\n"), "ERROR invalid UTF-8\na\n");
+    assert_eq!(server.connect().talk(b"ECHO \xff\xff\nECHO a\n"), "ERROR invalid UTF-8\na\n", "IAC IAC is a byte");
+    let reply = "ERROR control character U+0000, send plain text\na\n";
+    assert_eq!(server.connect().talk(b"ECHO \0\nECHO a\n"), reply);
+    assert!(server.connect().talk(b"ECHO \x1b[2J\n").starts_with("ERROR control character U+001B"));
+}
+
+#[test]
+fn none_of_the_256_bytes_brings_the_server_down() {
+    let server = TestServer::start(Line::default());
+    for byte in 0..=255_u8 {
+        let mut client = server.connect();
+        client.send([byte, byte, b'\n', b'\n']);
+        client.send("ECHO still here\n");
+        client.end_output();
+        let replies = client.rest();
+        // `IAC SB` begins something that never ends here.
+        assert!(replies.ends_with("still here\n") || byte == 250 || byte == 255, "{byte}: {replies}");
+    }
+    assert_eq!(server.stop().stats.panicked, 0);
+}
+
+#[test]
+fn telnet_negotiation_is_ignored() {
+    let server = TestServer::start(Line::default());
+    let mut client = server.connect();
+    // What a telnet client may open with; its window is 80 columns by 10 rows, and 10 is LF.
+    client.send(b"\xff\xfd\x03\xff\xfb\x18\xff\xfb\x1f\xff\xfa\x1f\x00\x50\x00\x0a\xff\xf0ECHO hi\r\n");
+    client.expect("hi\r\n");
+    client.send(b"EC\xff\xf1HO there\r\n");
+    client.expect("there\r\n");
+}
+
+#[test]
+fn http_is_closed_before_a_second_line_runs() {
+    let server = TestServer::start(Line::default());
+    let refusal = "ERROR this port does not speak HTTP, closing";
+    for method in ["GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH"] {
+        let mut client = server.connect();
+        client.send(format!("{method} / HTTP/1.1\r\nHost: localhost\r\n\r\nECHO pwned\r\n"));
+        assert_eq!(client.rest(), format!("{refusal}\r\n"), "{method}");
+    }
+    let mut client = server.connect();
+    client.send("host: localhost\nECHO pwned\n");
+    assert_eq!(client.rest(), format!("{refusal}\n"));
+    let peer = client.stream.local_addr().unwrap().to_string();
+    assert_eq!(logged(&[&peer, "HTTP"]).len(), 1, "and logged once");
+}
+
+#[test]
+fn a_line_may_be_as_long_as_the_limit_and_no_longer() {
+    let server = TestServer::with(Limits { max_line: 100, ..Limits::default() }, Line::default());
+    let longest = format!("ECHO {}", "x".repeat(94));
+    assert_eq!(server.connect().talk(format!("{longest}\n")).len(), 95);
+    let mut client = server.connect();
+    client.send(format!("ECHO a\n{longest}x\nECHO b\n"));
+    assert_eq!(client.rest(), "a\nERROR the request is longer than 100 bytes, closing\r\n");
+}
+
+#[test]
+fn an_unfinished_last_line_is_not_carried_out_and_told_so() {
+    let server = TestServer::start(Line::default());
+    let reply = server.connect().talk("ECHO a\nECHO b");
+    assert_eq!(reply, "a\nERROR the last request was not complete and was not carried out\r\n");
+}
+
+#[test]
+fn a_library_user_brings_a_function_of_their_own() {
+    let server = TestServer::start(Line::new(|line: &str| format!("<{line}>")));
+    assert_eq!(server.connect().talk("HELP\r\nb\n"), "<HELP>\r\n<b>\n");
+}
+
+#[test]
+fn a_reply_of_several_lines_ends_each_of_them() {
+    let server = TestServer::start(Line::new(|_: &str| "one\ntwo"));
+    assert_eq!(server.connect().talk("x\r\n"), "one\r\ntwo\r\n");
+}
+
+/// Lines of commands, of anything, and of what telnet and HTTP send.
+fn streams() -> impl Strategy<Value = Vec<u8>> {
+    let part = prop_oneof![
+        4 => "(ECHO|echo|UPPER|Lower|REVERSE|COUNT|HELP|QUIT|nonsense)[ -~]{0,40}(\r)?\n".prop_map(String::into_bytes),
+        3 => prop::collection::vec(any::<u8>(), 0..60),
+        1 => Just(b"\xff\xfa\x1f\x00\x0a\xff\xf0".to_vec()),
+        1 => Just(b"\xff\xfb\x0a".to_vec()),
+        1 => Just(b"\n".to_vec()),
+        1 => prop::collection::vec(Just(b'x'), 120..200),
+        1 => Just(b"GET / HTTP/1.1\r\nHost: x\r\n".to_vec()),
+    ];
+    prop::collection::vec(part, 0..8).prop_map(|parts| parts.concat())
+}
+
+#[test]
+fn the_replies_are_the_same_however_the_stream_is_split() {
+    let server = TestServer::with(Limits { max_line: 128, ..Limits::default() }, Line::default());
+    proptest!(ProptestConfig::with_cases(192), |((bytes, places) in splits(streams()))| {
+        let whole = server.connect().talk_freely(&[&bytes]);
+        let split = server.connect().talk_freely(&pieces(&bytes, &places));
+        prop_assert_eq!(whole, split);
+    });
+}
+
+#[test]
+fn the_replies_are_the_same_byte_by_byte() {
+    let server = TestServer::with(Limits { max_line: 128, ..Limits::default() }, Line::default());
+    proptest!(ProptestConfig::with_cases(16), |(bytes in streams())| {
+        let whole = server.connect().talk_freely(&[&bytes]);
+        let bytewise: Vec<&[u8]> = bytes.chunks(1).collect();
+        prop_assert_eq!(whole, server.connect().talk_freely(&bytewise));
+    });
+}
+
+impl crate::support::Client {
+    /// Sends pieces that arrive one by one, and reads all replies; the server may close before the last piece.
+    fn talk_freely(&mut self, pieces: &[&[u8]]) -> String {
+        for piece in pieces {
+            self.try_send(piece);
+            if pieces.len() > 1 {
+                thread::park_timeout(Duration::from_micros(300));
+            }
+        }
+        let _ = self.stream.shutdown(std::net::Shutdown::Write);
+        self.rest()
+    }
+}

@@ -1,0 +1,14 @@
+//! What a server promises, a file for each kind of promise; the sentences are in the names of the tests.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+mod addresses;
+mod admission;
+mod binary;
+mod deadlines;
+mod echo;
+mod handlers;
+mod line;
+mod shutdown;
+#[path = "../support/mod.rs"]
+mod support;

@@ -1,0 +1,214 @@
+//! What the tests stand on: a server that lives as long as a scope, and clients that never hang.
+
+pub mod daemon;
+
+use std::fmt::Display;
+use std::io::{Read, Write};
+use std::net::{Shutdown as Direction, SocketAddr, TcpStream};
+use std::sync::atomic::{AtomicU16, Ordering};
+use std::sync::mpsc::{self, Receiver};
+use std::sync::{Mutex, Once};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use acceptd::{Handler, Limits, Server, Shutdown, Summary};
+use socket2::{Domain, Socket, Type};
+
+/// What should come at once comes within this time, however busy the machine is; else a test fails.
+pub const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A server on a free port of this machine, ended when it goes out of scope.
+pub struct TestServer {
+    pub addr: SocketAddr,
+    pub shutdown: Shutdown,
+    summary: Receiver<Summary>,
+    over: bool,
+}
+
+impl TestServer {
+    pub fn start(handler: impl Handler) -> TestServer {
+        TestServer::with(Limits::default(), handler)
+    }
+
+    pub fn with(limits: Limits, handler: impl Handler) -> TestServer {
+        TestServer::at("127.0.0.1:0", limits, handler)
+    }
+
+    pub fn at(address: &str, limits: Limits, handler: impl Handler) -> TestServer {
+        collect_log();
+        let server = Server::bind(address, limits).unwrap();
+        let (addr, shutdown) = (server.local_addr(), server.shutdown());
+        let (done, summary) = mpsc::channel();
+        thread::spawn(move || done.send(server.run(handler)));
+        TestServer { addr, shutdown, summary, over: false }
+    }
+
+    pub fn connect(&self) -> Client {
+        Client::connect(self.addr)
+    }
+
+    /// Ends the server, and waits until it has drained.
+    pub fn stop(mut self) -> Summary {
+        self.shutdown.request();
+        self.wait()
+    }
+
+    /// Waits until `run` has returned.
+    pub fn wait(&mut self) -> Summary {
+        self.over = true;
+        match self.summary.recv_timeout(PATIENCE) {
+            Ok(summary) => summary,
+            Err(_) => panic!("the server has not ended; still open:\n{}", still_open().join("\n")),
+        }
+    }
+}
+
+impl Drop for TestServer {
+    fn drop(&mut self) {
+        if !self.over && !thread::panicking() {
+            self.shutdown.request();
+            self.wait();
+        }
+    }
+}
+
+/// A client whose every wait has an end.
+pub struct Client {
+    pub stream: TcpStream,
+}
+
+impl Client {
+    /// Over IPv4, each client has an address of its own (127.1.x.y), which makes its lines in the log easy to tell.
+    pub fn connect(addr: SocketAddr) -> Client {
+        static CLIENTS: AtomicU16 = AtomicU16::new(1);
+        let socket = Socket::new(Domain::for_address(addr), Type::STREAM, None).unwrap();
+        if addr.is_ipv4() {
+            let [high, low] = CLIENTS.fetch_add(1, Ordering::Relaxed).to_be_bytes();
+            socket.bind(&SocketAddr::from(([127, 1, high, low], 0)).into()).unwrap();
+        }
+        socket.connect_timeout(&addr.into(), PATIENCE).unwrap();
+        Client::of(socket.into())
+    }
+
+    pub fn of(stream: TcpStream) -> Client {
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.set_write_timeout(Some(PATIENCE)).unwrap();
+        stream.set_nodelay(true).unwrap();
+        Client { stream }
+    }
+
+    pub fn send(&mut self, bytes: impl AsRef<[u8]>) {
+        self.stream.write_all(bytes.as_ref()).unwrap();
+    }
+
+    /// Sends, whether the server listens or not.
+    pub fn try_send(&mut self, bytes: impl AsRef<[u8]>) {
+        let _ = self.stream.write_all(bytes.as_ref());
+    }
+
+    pub fn end_output(&mut self) {
+        self.stream.shutdown(Direction::Write).unwrap();
+    }
+
+    /// Reads as many bytes as are expected, and compares.
+    pub fn expect(&mut self, expected: impl AsRef<[u8]>) {
+        let expected = expected.as_ref();
+        let mut got = vec![0; expected.len()];
+        let mut count = 0;
+        while count < got.len() {
+            match self.stream.read(&mut got[count..]) {
+                Ok(0) => break,
+                Ok(more) => count += more,
+                Err(error) => panic!("{error} after {:?}, waiting for {:?}", text(&got[..count]), text(expected)),
+            }
+        }
+        assert_eq!(text(&got[..count]), text(expected));
+    }
+
+    /// The next line, without its end; what is there of it, if the connection ends.
+    pub fn line(&mut self) -> String {
+        let mut line = Vec::new();
+        let mut byte = [0];
+        loop {
+            match self.stream.read(&mut byte) {
+                Ok(0) => break,
+                Ok(_) if byte[0] == b'\n' => break,
+                Ok(_) => line.push(byte[0]),
+                Err(error) => panic!("{error} in a line after {:?}", text(&line)),
+            }
+        }
+        text(&line).trim_end_matches('\r').to_owned()
+    }
+
+    /// Everything up to the end of the connection.
+    pub fn rest(&mut self) -> String {
+        let mut rest = Vec::new();
+        match self.stream.read_to_end(&mut rest) {
+            Ok(_) => text(&rest),
+            Err(error) => panic!("{error} instead of the end, after {:?}", text(&rest)),
+        }
+    }
+
+    /// Sends, and reads what comes back until the server has closed.
+    pub fn talk(&mut self, bytes: impl AsRef<[u8]>) -> String {
+        self.send(bytes);
+        self.end_output();
+        self.rest()
+    }
+}
+
+/// Bytes in a form that can be read when a test fails, and compared.
+pub fn text(bytes: &[u8]) -> String {
+    match std::str::from_utf8(bytes) {
+        Ok(text) => text.to_owned(),
+        Err(_) => bytes.escape_ascii().to_string(),
+    }
+}
+
+/// Looks again and again until something holds; fails after `PATIENCE` with what it was.
+pub fn eventually<T: Display>(what: T, mut holds: impl FnMut() -> bool) {
+    let start = Instant::now();
+    while !holds() {
+        assert!(start.elapsed() < PATIENCE, "this has not come true: {what}");
+        thread::park_timeout(Duration::from_millis(2));
+    }
+}
+
+static LOG: Mutex<Vec<(log::Level, String)>> = Mutex::new(Vec::new());
+
+struct Collector;
+
+impl log::Log for Collector {
+    fn enabled(&self, _: &log::Metadata<'_>) -> bool {
+        true
+    }
+
+    fn log(&self, record: &log::Record<'_>) {
+        LOG.lock().unwrap().push((record.level(), record.args().to_string()));
+    }
+
+    fn flush(&self) {}
+}
+
+/// Collects what all servers of this process log.
+pub fn collect_log() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        log::set_logger(&Collector).unwrap();
+        log::set_max_level(log::LevelFilter::Debug);
+    });
+}
+
+/// The log's lines in which every one of these words stands.
+pub fn logged(words: &[&str]) -> Vec<(log::Level, String)> {
+    let has_all = |line: &str| words.iter().all(|word| line.contains(word));
+    LOG.lock().unwrap().iter().filter(|(_, line)| has_all(line)).cloned().collect()
+}
+
+/// Connections that were opened and not closed, of any server of this process.
+fn still_open() -> Vec<String> {
+    let peer_of = |line: &str| line.split(' ').find(|word| word.starts_with("peer=")).map(ToOwned::to_owned);
+    let closed: Vec<_> = logged(&["closed id="]).iter().filter_map(|(_, line)| peer_of(line)).collect();
+    let opened = logged(&["opened id="]).into_iter().map(|(_, line)| line);
+    opened.filter(|line| peer_of(line).is_some_and(|peer| !closed.contains(&peer))).collect()
+}
