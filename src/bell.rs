@@ -1,7 +1,7 @@
 //! A bell wakes a thread that waits in `poll`: it is a pipe that becomes readable when the bell is rung.
 //!
-//! Ringing never blocks and may happen any number of times; whoever waits hears it once. A wait without a deadline costs
-//! nothing until then, which is what lets an idle server sleep instead of looking at a flag every so often.
+//! Ringing never blocks and may happen any number of times; whoever waits hears it once. A wait without a deadline
+//! costs nothing until then, which is what lets an idle server sleep instead of looking at a flag every so often.
 
 use std::io::{self, PipeReader, PipeWriter, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd};
@@ -55,8 +55,8 @@ impl AsFd for Bell {
     }
 }
 
-/// `poll(2)` with a point in time instead of a length: how many descriptors are ready, 0 at the deadline. It may also be
-/// 0 too early, after a signal: callers look at what they wait for, and wait again.
+/// `poll(2)` with a point in time instead of a length: how many descriptors are ready, 0 at the deadline. It may also
+/// be 0 too early, after a signal: callers look at what they wait for, and wait again.
 ///
 /// # Errors
 ///
@@ -70,10 +70,7 @@ pub(crate) fn wait_for(fds: &mut [PollFd<'_>], deadline: Option<Instant>) -> io:
 }
 
 fn timespec(length: Duration) -> Timespec {
-    Timespec {
-        tv_sec: i64::try_from(length.as_secs()).unwrap_or(i64::MAX),
-        tv_nsec: length.subsec_nanos().into(),
-    }
+    Timespec { tv_sec: i64::try_from(length.as_secs()).unwrap_or(i64::MAX), tv_nsec: length.subsec_nanos().into() }
 }
 
 #[cfg(test)]

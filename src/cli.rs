@@ -238,7 +238,9 @@ mod tests {
 
     #[test]
     fn times_are_read() {
-        for (text, millis) in [("250ms", 250), ("10s", 10_000), ("5m", 300_000), ("2h", 7_200_000), ("7", 7_000), ("0", 0)] {
+        for (text, millis) in
+            [("250ms", 250), ("10s", 10_000), ("5m", 300_000), ("2h", 7_200_000), ("7", 7_000), ("0", 0)]
+        {
             assert_eq!(time(text), Ok(Duration::from_millis(millis)), "{text}");
         }
         for text in ["", "s", "-1", "1.5s", "10 parsecs", "5M", "99999999999999999999", "9999999h"] {
@@ -262,14 +264,17 @@ mod tests {
         for text in ["127.0.0.1:17007", "localhost:0", "[::1]:0", "[fe80::1%1]:7", "0.0.0.0:65535"] {
             assert_eq!(address(text), Ok(text.to_owned()));
         }
-        for text in ["", "17007", "127.0.0.1", ":17007", "::1:17007", "[::1]", "[nonsense]:1", "localhost:http", "h:65536"] {
+        for text in
+            ["", "17007", "127.0.0.1", ":17007", "::1:17007", "[::1]", "[nonsense]:1", "localhost:http", "h:65536"]
+        {
             assert!(address(text).is_err(), "{text}");
         }
     }
 
     #[test]
     fn strangers_are_warned_of_where_they_can_do_harm() {
-        let parse = |addresses: &[&str]| exposed(&addresses.iter().map(|text| text.parse().unwrap()).collect::<Vec<_>>());
+        let parse =
+            |addresses: &[&str]| exposed(&addresses.iter().map(|text| text.parse().unwrap()).collect::<Vec<_>>());
         assert_eq!(parse(&["127.0.0.1:1", "[::1]:1", "[::ffff:127.0.0.1]:1"]), None);
         assert!(parse(&["127.0.0.1:1", "0.0.0.0:1"]).is_some());
         let echo = Cli::parse_from(["acceptd", "0.0.0.0:0"]);

@@ -31,9 +31,9 @@ const LULL: Duration = Duration::from_secs(1);
 
 /// One client: its bytes, who it is, and what the server is up to.
 ///
-/// It is [`BufRead`] and [`Write`]. Written bytes are held back and sent together: when the handler would wait for input, at
-/// [`flush`](Write::flush), at the end, and when they are more than
-/// [`Limits::max_output`]. So a batch of requests gets its replies in one packet.
+/// It is [`BufRead`] and [`Write`]. Written bytes are held back and sent together: when the handler would wait for
+/// input, at [`flush`](Write::flush), at the end, and when they are more than [`Limits::max_output`]. So a batch of
+/// requests gets its replies in one packet.
 ///
 /// Errors of its methods mean that this conversation is over, each with its own reason; hand them up with `?`. What any
 /// method says after such an error is that error again.
@@ -126,8 +126,8 @@ impl Connection {
         &self.context.limits
     }
 
-    /// The next line, without its line end (LF or CRLF), as the bytes that were sent; `None` when the client has sent its
-    /// last.
+    /// The next line, without its line end (LF or CRLF), as the bytes that were sent; `None` when the client has sent
+    /// its last.
     ///
     /// # Errors
     ///
@@ -350,7 +350,9 @@ impl std::fmt::Debug for Connection {
 /// An address as people know it: IPv4 mapped into IPv6 is IPv4 (RFC 4291, 2.5.5.2).
 pub(crate) fn canonical(address: SocketAddr) -> SocketAddr {
     match address {
-        SocketAddr::V6(v6) if v6.ip().to_ipv4_mapped().is_some() => SocketAddr::new(address.ip().to_canonical(), v6.port()),
+        SocketAddr::V6(v6) if v6.ip().to_ipv4_mapped().is_some() => {
+            SocketAddr::new(address.ip().to_canonical(), v6.port())
+        }
         other => other,
     }
 }

@@ -18,8 +18,8 @@ pub use line::Line;
 /// A protocol: converses with one client at a time, on a thread that this client has for itself.
 ///
 /// Straight-line code is all it takes, and what a client is up to is kept in local variables. One value serves all
-/// clients at once, hence `&self`; what they share goes into the value. The client is lent, hence `&mut`: the server keeps it, and closes, counts and
-/// logs it, however the conversation ends.
+/// clients at once, hence `&self`; what they share goes into the value. The client is lent, hence `&mut`: the server
+/// keeps it, and closes, counts and logs it, however the conversation ends.
 ///
 /// Any `Fn(&mut Connection) -> io::Result<()>` is a handler. Say the parameter's type (`|client: &mut Connection|`).
 pub trait Handler: Send + Sync + 'static {
@@ -28,8 +28,8 @@ pub trait Handler: Send + Sync + 'static {
     /// - `Ok(())`: what was written is sent, then the connection is closed.
     /// - an error that a method of `client` returned: hand it up with `?`. The server knows why it happened, tells the
     ///   client in the words of [`farewell`](Handler::farewell), and logs it.
-    /// - an error of the handler's own: what was written is sent, the client is told that the server failed, and the error is
-    ///   logged as a warning.
+    /// - an error of the handler's own: what was written is sent, the client is told that the server failed, and the
+    ///   error is logged as a warning.
     /// - a panic: this client is closed, what was written and not yet sent is dropped, the panic is logged and counted.
     ///   No other client notices. A lock that was held is poisoned: decide what that means for what it guards.
     ///
@@ -117,7 +117,9 @@ impl fmt::Display for Farewell {
             Farewell::NoThread => f.write_str("the server has no thread left, try again later"),
             Farewell::ShuttingDown | Farewell::Draining => f.write_str("the server is shutting down"),
             Farewell::Idle { timeout } => write!(f, "nothing was sent for {timeout:?}, closing"),
-            Farewell::RequestTimeout { timeout } => write!(f, "the request was not complete after {timeout:?}, closing"),
+            Farewell::RequestTimeout { timeout } => {
+                write!(f, "the request was not complete after {timeout:?}, closing")
+            }
             Farewell::TooLong { limit } => write!(f, "the request is longer than {limit} bytes, closing"),
             Farewell::Unfinished => f.write_str("the last request was not complete and was not carried out"),
             Farewell::Failed => f.write_str("the server failed to answer, closing"),

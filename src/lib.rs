@@ -1,8 +1,45 @@
-//! A TCP server that gives every client a thread of its own.
+//! A TCP server that gives every client a thread of its own, and does once, for every protocol, what makes a server
+//! hard: admission, deadlines, slow peers, panics, and a shutdown that ends.
+//!
+//! A protocol is a [`Handler`]: straight-line code that converses with one client. This is a whole server:
+//!
+//! ```
+//! use acceptd::{Connection, Limits, Server};
+//! use std::io::{self, Write};
+//!
+//! fn greeter(client: &mut Connection) -> io::Result<()> {
+//!     writeln!(client, "What is your name?")?;
+//!     while let Some(name) = client.read_line()? {
+//!         writeln!(client, "Hello, {}!", String::from_utf8_lossy(&name))?;
+//!     }
+//!     Ok(())
+//! }
+//!
+//! # fn main() -> io::Result<()> {
+//! let server = Server::bind("127.0.0.1:0", Limits::default())?;
+//! let (address, shutdown) = (server.local_addr(), server.shutdown());
+//! let running = std::thread::spawn(move || server.run(greeter));
+//!
+//! // A client of it, and the end:
+//! let mut client = std::net::TcpStream::connect(address)?;
+//! client.write_all(b"Ann\n")?;
+//! client.shutdown(std::net::Shutdown::Write)?;
+//! assert_eq!(io::read_to_string(client)?, "What is your name?\nHello, Ann!\n");
+//! shutdown.request();
+//! println!("{}", running.join().expect("no error of a client ends a server"));
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! To read the source, begin with `server.rs`, then `connection.rs`, `handler.rs`, and a handler of your choice.
+//!
+//! The library logs through the [`log`] crate. Without the default feature `daemon` it depends on none of what only the
+//! program needs.
+
+pub mod handler;
 
 mod bell;
 mod connection;
-pub mod handler;
 mod limits;
 mod panics;
 mod server;
@@ -16,3 +53,8 @@ pub use panics::log_panic;
 pub use server::{Server, Summary};
 pub use shutdown::Shutdown;
 pub use totals::Stats;
+
+/// The examples of the README compile and run.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

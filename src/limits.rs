@@ -29,9 +29,9 @@ pub struct Limits {
     /// From the first byte of a request to its last, however busily the bytes drip in; then the client is told so and
     /// closed. Default: 30 seconds.
     pub request_timeout: Duration,
-    /// How long a client may take to accept a whole reply, from the first byte that is sent to the last: all that is written between two
-    /// waits for input, or up to a [`flush`](std::io::Write::flush). Then the connection is aborted: a client that
-    /// does not read can't be told why. Default: 10 seconds.
+    /// How long a client may take to accept a whole reply, from the first byte that is sent to the last: all that is
+    /// written between two waits for input, or up to a [`flush`](std::io::Write::flush). Then the connection is
+    /// aborted: a client that does not read can't be told why. Default: 10 seconds.
     pub write_timeout: Duration,
     /// How long shutdown waits for clients to finish; the rest are cut. Zero cuts at once. Default: 5 seconds.
     pub drain_timeout: Duration,

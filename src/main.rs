@@ -53,7 +53,9 @@ fn announce(server: &Server) {
 fn cannot_listen(address: &str, error: &io::Error) -> String {
     let what_to_do = match error.kind() {
         ErrorKind::AddrInUse => "; another program has it: end that one, or choose another port (0 takes a free one)",
-        ErrorKind::PermissionDenied => "; ports below 1024 are for root: choose a higher one, or grant CAP_NET_BIND_SERVICE",
+        ErrorKind::PermissionDenied => {
+            "; ports below 1024 are for root: choose a higher one, or grant CAP_NET_BIND_SERVICE"
+        }
         ErrorKind::AddrNotAvailable => "; this machine does not have that address: 127.0.0.1 or 0.0.0.0 always work",
         _ => "",
     };

@@ -15,8 +15,8 @@ thread_local! {
 
 /// A panic hook for a daemon, whose log is all that people read.
 ///
-/// A panic is then one line: for a handler's, the line that reports the end of its connection says where it was. Without
-/// this hook std's own prints some lines of its own to standard error first.
+/// A panic is then one line: for a handler's, the line that reports the end of its connection says where it was.
+/// Without this hook std's own prints some lines of its own to standard error first.
 ///
 /// ```
 /// std::panic::set_hook(Box::new(acceptd::log_panic));
@@ -26,16 +26,19 @@ pub fn log_panic(panic: &PanicHookInfo<'_>) {
     if thread::current().name() == Some(CLIENT_THREAD) {
         PLACE.set(Some(place));
     } else {
-        log::error!("panicked at {place}: {:?}", panic.payload_as_str().unwrap_or("no message"));
+        log::error!("panicked at {place}: {:?}", text_of(panic.payload()));
     }
 }
 
 /// What a caught panic said, and where it was if [`log_panic`] has noted it.
 pub(crate) fn describe(panic: &(dyn Any + Send)) -> String {
-    let text = panic.downcast_ref::<&str>().copied();
-    let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("no message");
     match PLACE.take() {
-        Some(place) => format!("{text}, at {place}"),
-        None => text.to_owned(),
+        Some(place) => format!("{}, at {place}", text_of(panic)),
+        None => text_of(panic).to_owned(),
     }
+}
+
+fn text_of(payload: &(dyn Any + Send)) -> &str {
+    let text = payload.downcast_ref::<&str>().copied();
+    text.or_else(|| payload.downcast_ref::<String>().map(String::as_str)).unwrap_or("no message")
 }

@@ -1,7 +1,7 @@
 //! [`Server`]: binds, accepts, hands each client to a thread of its own, and drains.
 //!
-//! The life of a server is *serving → draining → closed*. While it serves, the accept loop waits in `poll` for a client or
-//! for the bell of [`Shutdown`], and does nothing else than to accept, admit and hand over.
+//! The life of a server is *serving → draining → closed*. While it serves, the accept loop waits in `poll` for a
+//! client or for the bell of [`Shutdown`], and does nothing else than to accept, admit and hand over.
 
 use std::fmt;
 use std::io::{self, ErrorKind};
@@ -49,8 +49,8 @@ pub struct Server {
 }
 
 impl Server {
-    /// Binds an address; clients can connect from now on, and wait to be served. A name is bound at every address that it
-    /// stands for and that can be bound; the log says which could not. Port 0 is a free port:
+    /// Binds an address; clients can connect from now on, and wait to be served. A name is bound at every address
+    /// that it stands for and that can be bound; the log says which could not. Port 0 is a free port:
     /// [`local_addr`](Server::local_addr) tells which.
     ///
     /// The process's soft limit on descriptors is raised to the hard one, and `max_connections` is lowered to what the
@@ -108,8 +108,8 @@ impl Server {
         self.context.shutdown.clone()
     }
 
-    /// Serves every client with `handler`, until [`Shutdown::request`]; then drains, and tells how it went. No error of a
-    /// client, a handler or the system ends it before.
+    /// Serves every client with `handler`, until [`Shutdown::request`]; then drains, and tells how it went. No error
+    /// of a client, a handler or the system ends it before.
     pub fn run(self, handler: impl Handler) -> Summary {
         let Server { mut listener, connections, linger, context } = self;
         let threads = Threads::new(context.limits.stack_size);
@@ -204,7 +204,7 @@ fn drain(mut listener: Listener, admission: &Admission) -> Summary {
     for socket in connections.sockets() {
         socket.end_input();
     }
-    wait_for_zero(connections, context, deadline, |shutdown| shutdown.is_cut());
+    wait_for_zero(connections, context, deadline, Shutdown::is_cut);
 
     let cut = connections.sockets();
     if !cut.is_empty() {
@@ -239,8 +239,8 @@ pub struct Summary {
     pub drained: usize,
     /// Clients that were cut.
     pub cut: usize,
-    /// Of those that were cut, clients whose handler has still not returned: it computes, or waits for something that is not its
-    /// client. Their threads end with the process.
+    /// Of those that were cut, clients whose handler has still not returned: it computes, or waits for something that
+    /// is not its client. Their threads end with the process.
     pub left: usize,
     /// What was done in all.
     pub stats: Stats,

@@ -1,7 +1,7 @@
 //! How a running server is told to end: first *drain*, which lets clients finish, then *cut*, which does not.
 //!
-//! The phases of a server are *serving → draining → closed*. [`Shutdown::request`] begins the drain; it ends when the last
-//! client has left, when the drain deadline is over, or when [`Shutdown::cut`] is called.
+//! The phases of a server are *serving → draining → closed*. [`Shutdown::request`] begins the drain; it ends when the
+//! last client has left, when the drain deadline is over, or when [`Shutdown::cut`] is called.
 
 use std::io;
 use std::sync::Arc;

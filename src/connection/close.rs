@@ -52,7 +52,8 @@ impl CloseReason {
         }
     }
 
-    /// How loudly the log says it: a disconnect is ordinary, a client that was cut off is worth a line, a failing handler is a fault.
+    /// How loudly the log says it: a disconnect is ordinary, a client that was cut off is worth a line, a failing
+    /// handler is a fault.
     pub(crate) fn level(&self) -> Level {
         match self {
             CloseReason::ClientClosed

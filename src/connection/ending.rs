@@ -92,14 +92,11 @@ impl Connection {
         }
     }
 
-    /// Ends the output. Returns the socket unless it can be closed right away: the client has sent its end, or, since a
-    /// shutdown should not wait for anybody, is not sending during a drain.
+    /// The socket, unless it can be closed right away: the client has sent its end, or is not sending during a drain,
+    /// which should not wait for anybody.
     fn leave(&self, reason: &CloseReason) -> Option<Arc<Socket>> {
-        if matches!(reason, CloseReason::ClientClosed | CloseReason::Unfinished) {
-            return None;
-        }
-        self.transport.socket().end_output();
-        if self.is_draining() && self.transport.arrived() == 0 {
+        let has_ended = matches!(reason, CloseReason::ClientClosed | CloseReason::Unfinished);
+        if has_ended || (self.is_draining() && self.transport.arrived() == 0) {
             return None;
         }
         Some(Arc::clone(self.transport.socket()))

@@ -9,7 +9,8 @@ const FIRST: usize = 1024;
 const QUICK: usize = 16 * 1024;
 
 /// Beyond `QUICK` it grows to this part of what has been received in all. A client that sends and never reads is
-/// stopped when the kernel's buffers are full (4 to 10 MB), so its buffer stays below 64 KiB; a stream gets 1 MiB after 256 MiB.
+/// stopped when the kernel's buffers are full (4 to 10 MB), so its buffer stays below 64 KiB; a stream gets 1 MiB
+/// after 256 MiB.
 const PART_OF_RECEIVED: u64 = 256;
 
 #[derive(Default)]
@@ -36,8 +37,8 @@ impl Input {
         }
     }
 
-    /// The buffer, to be appended to, with room for at least one byte. It has grown if the last read filled it: as far as
-    /// a stream deserves, at most to `stream_limit`, or to twice a request that is not complete.
+    /// The buffer, to be appended to, with room for at least one byte. It has grown if the last read filled it: as
+    /// far as a stream deserves, at most to `stream_limit`, or to twice a request that is not complete.
     pub(super) fn room(&mut self, stream_limit: usize) -> &mut Vec<u8> {
         self.buffer.drain(..self.start);
         self.start = 0;

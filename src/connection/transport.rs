@@ -1,7 +1,7 @@
 //! The way of a client's bytes to and from its socket. All socket I/O of a conversation is here.
 //!
-//! A [`Socket`] is what a client's thread and the server both hold: the server ends it from outside. A [`Transport`] is the
-//! thread's own side, with the timeouts.
+//! A [`Socket`] is what a client's thread and the server both hold: the server ends it from outside. A [`Transport`]
+//! is the thread's own side, with the timeouts.
 
 use std::io::{self, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
@@ -19,8 +19,8 @@ const SHORTEST: Duration = Duration::from_millis(1);
 /// A client's socket: one descriptor for both directions, closed when the last holder lets go.
 pub(crate) struct Socket {
     stream: TcpStream,
-    /// Whether a message is being sent: set before its first byte, taken back after its last. Whoever sets it may speak.
-    /// It stays set when a message was cut short, since what follows would be taken for the rest of it.
+    /// Whether a message is being sent: set before its first byte, taken back after its last. Whoever sets it may
+    /// speak. It stays set when a message was cut short, since what follows would be taken for the rest of it.
     speaking: AtomicBool,
     cut: AtomicBool,
 }
@@ -66,23 +66,23 @@ impl Socket {
         self.begin_message() && send(&self.stream, words, flags).is_ok_and(|sent| sent == words.len())
     }
 
-    /// Throws away what has arrived. Whether the peer has sent its last byte, or is gone.
+    /// Throws away what has arrived, a few buffers of it at the most, so that a peer that sends without end leaves a
+    /// turn to others.
     pub(crate) fn drop_input(&self, scratch: &mut [u8]) -> Arrived {
-        let mut outcome = Arrived::Nothing;
-        // Bounded, so that one peer that sends without end leaves a turn to the others.
+        let mut total = 0;
         for _ in 0..8 {
             match recv(&self.stream, &mut *scratch, RecvFlags::DONTWAIT) {
                 Ok((_, 0)) => return Arrived::End,
-                Ok(_) => outcome = Arrived::Something,
-                Err(rustix::io::Errno::AGAIN | rustix::io::Errno::INTR) => return outcome,
+                Ok((_, count)) => total += count,
+                Err(rustix::io::Errno::AGAIN | rustix::io::Errno::INTR) => break,
                 Err(_) => return Arrived::End,
             }
         }
-        outcome
+        Arrived::Bytes(total)
     }
 
-    /// Makes the close throw away what the peer has not taken, and reset the connection. Otherwise the kernel would keep
-    /// it for minutes, for a peer that does not read.
+    /// Makes the close throw away what the peer has not taken, and reset the connection. Otherwise the kernel would
+    /// keep it for minutes, for a peer that does not read.
     pub(super) fn abort_on_close(&self) {
         let _ = socket2::SockRef::from(&self.stream).set_linger(Some(Duration::ZERO));
     }
@@ -101,13 +101,14 @@ impl AsFd for Socket {
 /// What [`Socket::drop_input`] found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Arrived {
-    Nothing,
-    Something,
+    /// This many bytes, and more may follow.
+    Bytes(usize),
+    /// The peer has sent its last, or is gone.
     End,
 }
 
-/// Reads and writes with timeouts that are the socket's own (`SO_RCVTIMEO`, `SO_SNDTIMEO`): one system call each, and one
-/// more only when the timeout is another one than before.
+/// Reads and writes with timeouts that are the socket's own (`SO_RCVTIMEO`, `SO_SNDTIMEO`): one system call each, and
+/// one more only when the timeout is another one than before.
 pub(super) struct Transport {
     socket: Arc<Socket>,
     receive_timeout: Option<Duration>,

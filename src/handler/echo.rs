@@ -22,7 +22,8 @@ impl Handler for Echo {
         }
     }
 
-    /// One line. Only a client that leaves in a drain is told nothing: what came back is what was sent, and nothing else.
+    /// One line. Only a client that leaves in a drain is told nothing: what came back is what was sent, and nothing
+    /// else.
     fn farewell(&self, reason: Farewell) -> Cow<'static, [u8]> {
         match reason {
             Farewell::Draining => Cow::Borrowed(b""),

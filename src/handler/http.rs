@@ -1,8 +1,8 @@
 //! Recognises HTTP aimed at a line protocol.
 //!
-//! A web page can make a browser send any bytes in the body of a request to any port of the visitor's own network. A line
-//! protocol that answers each header with an error and goes on runs that body as commands. So the first line of HTTP,
-//! or its `Host:` header, ends the conversation.
+//! A web page can make a browser send any bytes in the body of a request to any port of the visitor's own network. A
+//! line protocol that answers each header with an error and goes on runs that body as commands. So the first line of
+//! HTTP, or its `Host:` header, ends the conversation.
 
 /// The methods of RFC 9110, of RFC 5789 (PATCH), and the preface of HTTP/2 (RFC 9113).
 const METHODS: [&[u8]; 10] =
@@ -18,7 +18,7 @@ pub(crate) fn is_http(line: &[u8]) -> bool {
     if first.get(..5).is_some_and(|start| start.eq_ignore_ascii_case(b"host:")) {
         return true;
     }
-    METHODS.contains(&first) && words.last().is_some_and(|last| last.starts_with(b"HTTP/"))
+    METHODS.contains(&first) && words.next_back().is_some_and(|last| last.starts_with(b"HTTP/"))
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! Line: a command protocol of lines, as telnet servers have it.
 //!
-//! A line comes in, a reply goes out. What the reply is, is a pure function ([`commands`] has the built-in one); this file is the
-//! conversation around it: line ends, telnet's own bytes, invalid text, HTTP.
+//! A line comes in, a reply goes out. What the reply is, is a pure function ([`commands`] has the built-in one); this
+//! file is the conversation around it: line ends, telnet's own bytes, invalid text, HTTP.
 
 use std::borrow::Cow;
 use std::io::{self, Write};

@@ -68,3 +68,67 @@ impl Drop for Slot {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::{TcpListener, TcpStream};
+    use std::time::Instant;
+
+    use super::*;
+    use crate::limits::Limits;
+    use crate::shutdown::Shutdown;
+    use crate::totals::Totals;
+
+    fn connections(capacity: usize) -> Arc<Connections> {
+        let context = Context {
+            limits: Limits::default(),
+            shutdown: Shutdown::new().unwrap(),
+            totals: Totals::default(),
+            started: Instant::now(),
+        };
+        Connections::new(capacity, Arc::new(context))
+    }
+
+    fn socket() -> Arc<Socket> {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        Socket::new(TcpStream::connect(listener.local_addr().unwrap()).unwrap())
+    }
+
+    #[test]
+    fn there_are_as_many_slots_as_the_capacity_and_each_comes_back() {
+        let (connections, socket) = (connections(2), socket());
+        let first = connections.enter(1, &socket).unwrap();
+        let _second = connections.enter(2, &socket).unwrap();
+        assert!(connections.enter(3, &socket).is_none());
+        drop(first);
+        assert!(connections.enter(4, &socket).is_some());
+        assert_eq!(connections.len(), 1);
+        assert_eq!(connections.context.totals.stats().connections, 1);
+    }
+
+    #[test]
+    fn a_slot_comes_back_when_its_thread_panics() {
+        let (connections, socket) = (connections(1), socket());
+        let slot = connections.enter(1, &socket).unwrap();
+        let panicked = std::thread::spawn(move || {
+            let _slot = slot;
+            panic!("with the slot in hand");
+        });
+        assert!(panicked.join().is_err());
+        assert!(connections.enter(2, &socket).is_some());
+    }
+
+    #[test]
+    fn a_poisoned_lock_is_used_on() {
+        let (connections, socket) = (connections(1), socket());
+        let poisoner = Arc::clone(&connections);
+        let panicked = std::thread::spawn(move || {
+            let _held = poisoner.live.lock().unwrap();
+            panic!("while holding the lock");
+        });
+        assert!(panicked.join().is_err());
+        assert!(connections.live.is_poisoned());
+        drop(connections.enter(1, &socket).unwrap());
+        assert_eq!(connections.len(), 0);
+    }
+}

@@ -29,7 +29,10 @@ impl Listener {
     /// # Errors
     ///
     /// The first address's, when none could be bound.
-    pub(super) fn bind(addresses: &[SocketAddr], limits: &Limits) -> io::Result<(Listener, Vec<(SocketAddr, io::Error)>)> {
+    pub(super) fn bind(
+        addresses: &[SocketAddr],
+        limits: &Limits,
+    ) -> io::Result<(Listener, Vec<(SocketAddr, io::Error)>)> {
         let mut listener = Listener { sockets: Vec::new(), addresses: Vec::new(), turn: 0 };
         let mut failed = Vec::new();
         for &address in addresses {

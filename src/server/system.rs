@@ -1,7 +1,8 @@
 //! What the system allows: how many clients can be served at once, whatever was configured.
 //!
 //! A client takes a descriptor, a thread, and four memory maps (the thread's stack and its signal stack, each with a
-//! guard page). Running out of the last one can abort the process (rust-lang/rust#78497), so the limit is kept well below.
+//! guard page). Running out of the last one can abort the process (rust-lang/rust#78497), so the limit is kept well
+//! below.
 
 use std::fs;
 
@@ -41,7 +42,8 @@ pub(super) fn ceiling() -> Ceiling {
             "sysctl vm.max_map_count",
         ),
     ];
-    let lowest = candidates.into_iter().filter_map(|(limit, what, how)| Some((limit?, what, how))).min_by_key(|lowest| lowest.0);
+    let lowest =
+        candidates.into_iter().filter_map(|(limit, what, how)| Some((limit?, what, how))).min_by_key(|lowest| lowest.0);
     let (clients, what, how) = lowest.unwrap_or((u64::MAX, "nothing", "nothing"));
     Ceiling {
         clients: usize::try_from(clients.max(1)).unwrap_or(usize::MAX),

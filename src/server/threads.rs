@@ -137,7 +137,9 @@ impl Seat {
         let waiting = |next: &mut Next| matches!(next, Next::Wait);
         let next = lock(&self.next);
         let mut next = match patience {
-            Some(length) => self.call.wait_timeout_while(next, length, waiting).unwrap_or_else(PoisonError::into_inner).0,
+            Some(length) => {
+                self.call.wait_timeout_while(next, length, waiting).unwrap_or_else(PoisonError::into_inner).0
+            }
             None => self.call.wait_while(next, waiting).unwrap_or_else(PoisonError::into_inner),
         };
         std::mem::take(&mut *next)
@@ -147,4 +149,96 @@ impl Seat {
 /// A panic while one of these locks is held leaves whole values behind: each change is a single push, pop or store.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use super::*;
+
+    const STACK: usize = 256 * 1024;
+    const PATIENCE: Duration = Duration::from_secs(20);
+
+    /// Which thread does a job, told when the job is done.
+    fn worker(threads: &Threads) -> thread::ThreadId {
+        let (tell, told) = mpsc::channel();
+        threads.run(Box::new(move || tell.send(thread::current().id()).unwrap())).unwrap();
+        told.recv_timeout(PATIENCE).unwrap()
+    }
+
+    fn wait_for_parked(threads: &Threads, count: usize) {
+        let start = std::time::Instant::now();
+        while lock(&threads.parked.seats).taken.len() != count {
+            assert!(start.elapsed() < PATIENCE, "{count} threads should be parked");
+            thread::park_timeout(Duration::from_millis(1));
+        }
+    }
+
+    #[test]
+    fn a_parked_thread_is_used_again() {
+        let threads = Threads::new(STACK);
+        let first = worker(&threads);
+        for _ in 0..100 {
+            wait_for_parked(&threads, 1);
+            assert_eq!(worker(&threads), first);
+        }
+    }
+
+    #[test]
+    fn a_parked_thread_ends_after_a_while_and_when_the_pool_does() {
+        let threads = Threads::new(STACK);
+        worker(&threads);
+        wait_for_parked(&threads, 1);
+        let parked = Arc::downgrade(&threads.parked);
+        wait_for_parked(&threads, 0);
+        worker(&threads);
+        wait_for_parked(&threads, 1);
+        drop(threads);
+        let start = std::time::Instant::now();
+        while parked.strong_count() > 0 {
+            assert!(start.elapsed() < PATIENCE, "the thread still holds the pool");
+            thread::park_timeout(Duration::from_millis(1));
+        }
+    }
+
+    #[test]
+    fn no_job_is_lost_between_threads_that_park_and_leave() {
+        let threads = Threads::new(STACK);
+        let (tell, told) = mpsc::channel();
+        for n in 0..20_000 {
+            let tell = tell.clone();
+            threads.run(Box::new(move || tell.send(n).unwrap())).unwrap();
+        }
+        let mut done: Vec<i32> = (0..20_000).map(|_| told.recv_timeout(PATIENCE).unwrap()).collect();
+        done.sort_unstable();
+        assert!(done.into_iter().eq(0..20_000));
+    }
+
+    #[test]
+    fn a_job_that_comes_when_the_thread_has_given_up_waiting_is_done() {
+        let parked = Parked::default();
+        let seat = Arc::new(Seat::default());
+        // The seat has been picked, the call is on its way: what a thread finds that wakes at just that moment.
+        let (tell, told) = mpsc::channel();
+        seat.call(Next::Serve(Box::new(move || tell.send(()).unwrap())));
+        parked.leave(&seat).unwrap()();
+        told.recv_timeout(PATIENCE).unwrap();
+    }
+
+    #[test]
+    fn poisoned_locks_are_used_on() {
+        let threads = Threads::new(STACK);
+        worker(&threads);
+        wait_for_parked(&threads, 1);
+        let parked = Arc::clone(&threads.parked);
+        let panicked = thread::spawn(move || {
+            let seats = parked.seats.lock().unwrap();
+            let _next = seats.taken[0].next.lock().unwrap();
+            panic!("while holding both locks");
+        });
+        assert!(panicked.join().is_err());
+        assert!(threads.parked.seats.is_poisoned());
+        worker(&threads);
+    }
 }

@@ -63,7 +63,8 @@ fn every_flag_does_what_it_says() {
         let daemon = Daemon::start(arguments);
         let client = daemon.connect();
         let mut sending = client.stream.try_clone().unwrap();
-        let sender = std::thread::spawn(move || std::io::Write::write_all(&mut sending, &vec![b'x'; 64 << 20]).is_err());
+        let sender =
+            std::thread::spawn(move || std::io::Write::write_all(&mut sending, &vec![b'x'; 64 << 20]).is_err());
         (daemon, client, sender)
     };
     let (daemon, client, sender) = stuck(&["--write-timeout", "300ms"]);
@@ -84,7 +85,11 @@ fn every_flag_does_what_it_says() {
 fn each_flag_is_a_variable_too_and_flags_outrank_them() {
     let mut command = acceptd(&["-v", "127.0.0.1:0"]);
     command.envs([("ACCEPTD_HANDLER", "line"), ("ACCEPTD_MAX_LINE", "10"), ("ACCEPTD_IDLE_TIMEOUT", "1h")]);
-    command.envs([("ACCEPTD_ADDRESS", "nonsense, but outranked"), ("ACCEPTD_BACKLOG", "5"), ("ACCEPTD_MAX_CONNECTIONS", "9")]);
+    command.envs([
+        ("ACCEPTD_ADDRESS", "nonsense, but outranked"),
+        ("ACCEPTD_BACKLOG", "5"),
+        ("ACCEPTD_MAX_CONNECTIONS", "9"),
+    ]);
     command.envs([("ACCEPTD_REQUEST_TIMEOUT", "1m"), ("ACCEPTD_WRITE_TIMEOUT", "1m"), ("ACCEPTD_DRAIN_TIMEOUT", "7s")]);
     let daemon = Daemon::spawn(&mut command);
     let mut client = daemon.connect();

@@ -128,9 +128,10 @@ fn a_client_that_reads_a_byte_a_second_is_cut_within_the_write_timeout() {
 
 #[test]
 fn a_client_that_reads_slowly_but_in_time_gets_everything() {
-    let server = TestServer::with(Limits { write_timeout: Duration::from_secs(10), ..limits() }, |client: &mut Connection| {
-        client.write_all(&vec![b's'; 20 << 20])
-    });
+    let server =
+        TestServer::with(Limits { write_timeout: Duration::from_secs(10), ..limits() }, |client: &mut Connection| {
+            client.write_all(&vec![b's'; 20 << 20])
+        });
     let client = server.connect();
     let mut buffer = vec![0; 1 << 20];
     let mut got = 0;

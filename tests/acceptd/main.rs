@@ -9,6 +9,7 @@ mod deadlines;
 mod echo;
 mod handlers;
 mod line;
+mod readme;
 mod shutdown;
 #[path = "../support/mod.rs"]
 mod support;

@@ -87,7 +87,11 @@ fn shutdown_lets_a_request_in_progress_finish() {
     server.shutdown.request();
     go_on.send(()).unwrap();
     go_on.send(()).unwrap();
-    assert_eq!(client.rest(), "question\nand another\nERROR the server is shutting down\n", "what had arrived is answered");
+    assert_eq!(
+        client.rest(),
+        "question\nand another\nERROR the server is shutting down\n",
+        "what had arrived is answered"
+    );
     assert_eq!(server.wait().drained, 1);
 }
 

@@ -35,10 +35,10 @@ in_trouble() {
     done
 }
 
-# lower, raise: the soft limit only, so that it can be raised again
+# lower, raise: the soft limit only, which its owner may raise again
 usual=$(ulimit -Sn)
 lower() {
-    prlimit --pid "$PID" --nofile=$(($(highest_fd "$PID") + 1)):
+    prlimit --pid "$PID" --nofile="$(free_fd "$PID")":
 }
 raise() {
     prlimit --pid "$PID" --nofile="$usual":

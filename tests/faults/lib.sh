@@ -20,11 +20,13 @@ REPLY_LINE=''                  # what `hear` heard
 failures=0
 launched=0
 trap clean_up EXIT
+trap 'printf "        broke off at line %s: %s\n" "$LINENO" "$BASH_COMMAND"' ERR
 trap 'exit 143' TERM
 trap 'exit 130' INT
 
 clean_up() {
     local status=$? pid
+    exec 2>/dev/null # where the shell would report whom it has killed
     for pid in "${PIDS[@]}"; do
         kill -KILL "$pid" 2>/dev/null || true
         wait "$pid" 2>/dev/null || true
@@ -85,6 +87,10 @@ now_ms() {
 wait_until() {
     local deadline=$(($(now_ms) + $1 * 1000))
     shift
+    if ! type -t "$1" >/dev/null; then
+        echo "        there is no command $1 to wait for"
+        exit 1
+    fi
     until "$@"; do
         if (($(now_ms) >= deadline)); then return 1; fi
         sleep 0.02
@@ -154,10 +160,17 @@ ended_within() {
     TOOK=$(($(now_ms) - since))
 }
 
-# stop: ends the server that was started last, for a script that goes on with another
+# stop: ends the server that was started last, for a script that goes on with another. Two signals cut at once; two of
+# the same kind might arrive as one.
 stop() {
-    kill -KILL "$PID" 2>/dev/null || true
-    ended_within 10 "$PID"
+    close_clients
+    kill -TERM "$PID"
+    kill -INT "$PID"
+    ended_within 20 "$PID"
+    if [[ $CODE == none ]]; then
+        fail "a server can be ended" "two signals did not end it in 20 s"
+        exit 1
+    fi
 }
 
 # ---- what the kernel tells about a process
@@ -175,9 +188,11 @@ threads() {
     sed -n 's/^Threads:[[:space:]]*//p' "/proc/$1/status"
 }
 
-# highest_fd PID
-highest_fd() {
-    find "/proc/$1/fd" -mindepth 1 -printf '%f\n' 2>/dev/null | sort -n | tail -n 1
+# free_fd PID: the descriptor that it would get next
+free_fd() {
+    local fd=0
+    while [[ -e /proc/$1/fd/$fd || -L /proc/$1/fd/$fd ]]; do fd=$((fd + 1)); done
+    echo "$fd"
 }
 
 # in_backlog PORT: connections that the server has not accepted yet

@@ -1,5 +1,8 @@
 //! What the tests stand on: a server that lives as long as a scope, and clients that never hang.
 
+// Each test crate uses a part of it.
+#![allow(dead_code)]
+
 pub mod daemon;
 
 use std::fmt::Display;

@@ -29,11 +29,26 @@ const COMMANDS: [Command; 12] = [
     Command { name: "HELP", argument: "", help: "this list", reply: Answer::Help },
     Command { name: "ECHO", argument: "text", help: "the text", reply: Answer::Text(str::to_owned) },
     Command { name: "UPPER", argument: "text", help: "the text in capitals", reply: Answer::Text(str::to_uppercase) },
-    Command { name: "LOWER", argument: "text", help: "the text in small letters", reply: Answer::Text(str::to_lowercase) },
-    Command { name: "REVERSE", argument: "text", help: "the text backwards, by grapheme", reply: Answer::Text(reverse) },
+    Command {
+        name: "LOWER",
+        argument: "text",
+        help: "the text in small letters",
+        reply: Answer::Text(str::to_lowercase),
+    },
+    Command {
+        name: "REVERSE",
+        argument: "text",
+        help: "the text backwards, by grapheme",
+        reply: Answer::Text(reverse),
+    },
     Command { name: "COUNT", argument: "", help: "lines and bytes that you have sent", reply: Answer::Facts(count) },
     Command { name: "TIME", argument: "", help: "the time, as RFC 3339 has it, UTC", reply: Answer::Facts(time) },
-    Command { name: "DAYTIME", argument: "", help: "the time, as a person would write it, UTC", reply: Answer::Facts(daytime) },
+    Command {
+        name: "DAYTIME",
+        argument: "",
+        help: "the time, as a person would write it, UTC",
+        reply: Answer::Facts(daytime),
+    },
     Command { name: "UPTIME", argument: "", help: "how long the server has been up", reply: Answer::Facts(uptime) },
     Command { name: "WHOAMI", argument: "", help: "your address and connection number", reply: Answer::Facts(whoami) },
     Command { name: "STATS", argument: "", help: "connections now, in all, and refused", reply: Answer::Facts(stats) },
@@ -62,7 +77,8 @@ pub fn reply(line: &str, facts: &Facts) -> Reply {
 }
 
 fn help() -> String {
-    let line = |command: &Command| format!("{:<14}{}\n", format!("{} {}", command.name, command.argument), command.help);
+    let line =
+        |command: &Command| format!("{:<14}{}\n", format!("{} {}", command.name, command.argument), command.help);
     COMMANDS.iter().map(line).collect()
 }
 
@@ -191,7 +207,9 @@ mod tests {
 
     #[test]
     fn uptimes_are_written_in_the_units_that_people_use() {
-        for (seconds, expected) in [(0, "up 0s"), (59, "up 59s"), (60, "up 1m"), (3_661, "up 1h 1m 1s"), (90_061, "up 1d 1h 1m 1s")] {
+        for (seconds, expected) in
+            [(0, "up 0s"), (59, "up 59s"), (60, "up 1m"), (3_661, "up 1h 1m 1s"), (90_061, "up 1d 1h 1m 1s")]
+        {
             assert_eq!(uptime(&Facts { uptime: Duration::from_secs(seconds), ..facts() }), expected);
         }
     }

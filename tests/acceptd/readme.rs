@@ -1,0 +1,155 @@
+//! Every command in the README runs, and prints what the README says.
+//!
+//! A transcript is a fenced block of `console`. `$ cargo run --release -- …` starts the program, `$ nc HOST PORT` is
+//! a client of it, and `^C` is a signal to the program that was started last. What a person types into a client is
+//! told from what the server says by listening first. Numbers may be others than in the README.
+
+use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::process::{Child, Stdio};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
+use std::thread;
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::support::PATIENCE;
+use crate::support::daemon::acceptd;
+
+const README: &str = include_str!("../../README.md");
+
+/// A server that does not answer a line for this long is waiting for one.
+const PAUSE: Duration = Duration::from_millis(300);
+
+/// A program that a transcript has started, and what it says on both of its outputs.
+struct Program {
+    child: Child,
+    says: Receiver<String>,
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Program {
+    fn start(arguments: &str) -> Program {
+        let arguments: Vec<&str> = arguments.split_whitespace().collect();
+        let mut child = acceptd(&arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let (tell, says) = mpsc::channel();
+        read_lines(child.stdout.take().unwrap(), tell.clone());
+        read_lines(child.stderr.take().unwrap(), tell);
+        Program { child, says }
+    }
+
+    fn interrupt(&self) {
+        kill_process(Pid::from_child(&self.child), Signal::INT).unwrap();
+    }
+}
+
+fn read_lines(from: impl Read + Send + 'static, tell: mpsc::Sender<String>) {
+    thread::spawn(move || BufReader::new(from).lines().map_while(Result::ok).try_for_each(|line| tell.send(line)));
+}
+
+/// The blocks of `console`, line by line.
+fn transcripts(readme: &str) -> Vec<Vec<String>> {
+    let mut blocks = Vec::new();
+    let mut lines = readme.lines();
+    while lines.by_ref().any(|line| line == "```console") {
+        blocks.push(lines.by_ref().take_while(|line| *line != "```").map(ToOwned::to_owned).collect());
+    }
+    blocks
+}
+
+/// Each run of digits as one, so that times, ports and counts may differ.
+fn shape(line: &str) -> String {
+    let mut shape = String::new();
+    for character in line.chars() {
+        match character {
+            '0'..='9' if shape.ends_with('0') => {}
+            '0'..='9' => shape.push('0'),
+            other => shape.push(other),
+        }
+    }
+    // `1 connection` and `2 connections` are alike, too.
+    shape.replace("connections", "connection")
+}
+
+fn converse(host: &str, port: &str, lines: &[String]) -> TcpStream {
+    let stream = TcpStream::connect(format!("{host}:{port}")).unwrap();
+    stream.set_read_timeout(Some(PAUSE)).unwrap();
+    let mut reader = BufReader::new(stream.try_clone().unwrap());
+    for line in lines {
+        let mut heard = String::new();
+        match reader.read_line(&mut heard) {
+            Ok(0) => panic!("the server has closed, instead of {line:?}"),
+            Ok(_) => assert_eq!(shape(heard.trim_end()), shape(line)),
+            Err(error) if error.kind() == ErrorKind::WouldBlock => writeln!(&stream, "{line}").unwrap(),
+            Err(error) => panic!("{error}, instead of {line:?}"),
+        }
+    }
+    let mut more = String::new();
+    let _ = reader.read_line(&mut more);
+    assert_eq!(more, "", "the server says more than the README");
+    stream
+}
+
+#[test]
+fn every_command_in_it_does_what_it_says() {
+    let mut readme = README.to_owned();
+    for port in ["17007", "17008"] {
+        let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        readme = readme.replace(port, &free.to_string());
+    }
+    let mut program: Option<Program> = None;
+    let mut clients = Vec::new();
+    let blocks = transcripts(&readme);
+    assert!(blocks.len() >= 6, "the README has lost its transcripts");
+    for block in blocks {
+        let (command, output) = block.split_first().unwrap();
+        let words: Vec<&str> = command.split(' ').collect();
+        match words.as_slice() {
+            ["$", "cargo", "run", "--release", "--", arguments @ ..] => {
+                program = Some(Program::start(&arguments.join(" ")));
+            }
+            ["$", "nc", host, port] => {
+                clients.push(converse(host, port, output));
+                continue;
+            }
+            ["^C"] => program.as_ref().unwrap().interrupt(),
+            _ => panic!("no test knows how to run {command:?}"),
+        }
+        for line in output {
+            match program.as_ref().unwrap().says.recv_timeout(PATIENCE) {
+                Ok(said) => assert_eq!(shape(&said), shape(line)),
+                Err(RecvTimeoutError::Timeout) => panic!("nothing came, instead of {line:?}"),
+                Err(RecvTimeoutError::Disconnected) => panic!("it has ended, instead of {line:?}"),
+            }
+        }
+    }
+}
+
+#[test]
+fn its_table_has_every_option_with_its_default_and_no_other() {
+    let help = String::from_utf8(acceptd(&["--help"]).output().unwrap().stdout).unwrap();
+    let mut option = "";
+    let mut documented = 0;
+    for line in help.lines().map(str::trim) {
+        let row =
+            |option: &str| README.lines().find(|row| row.starts_with('|') && row.contains(&format!("`{option}`")));
+        if line == "[ADDRESS]" || (line.starts_with('-') && line.contains("--")) {
+            option = line.find("--").map_or(line, |start| &line[start..]).trim_end_matches("...");
+            let expected = !["--help", "--version"].contains(&option);
+            assert_eq!(row(option).is_some(), expected, "{option}");
+            documented += usize::from(expected);
+        }
+        if let Some(default) = line.strip_prefix("[default: ") {
+            let cell = format!("| `{}` |", default.trim_end_matches(']'));
+            assert!(row(option).unwrap().ends_with(&cell), "{option}: {cell}");
+        }
+    }
+    let rows = README.lines().filter(|row| row.starts_with("| `-") || row.starts_with("| `[")).count();
+    assert_eq!(documented, rows);
+}
