@@ -11,10 +11,8 @@ use crate::panics::CLIENT_THREAD;
 /// What a thread does: serves one client from its first byte to its end.
 pub(super) type Job = Box<dyn FnOnce() + Send>;
 
-/// As many threads are parked at the most, so that a burst does not leave its stacks behind.
-const PARKED_AT_MOST: usize = 256;
-
-/// A thread that has been parked this long ends.
+/// A thread that has been parked this long ends. Not earlier, however many are parked: that many threads ending at
+/// once would fight over the process's memory map, and a shutdown has no time for that.
 const PARKED_FOR: Duration = Duration::from_secs(5);
 
 pub(super) struct Threads {
@@ -22,33 +20,17 @@ pub(super) struct Threads {
     parked: Arc<Parked>,
 }
 
-/// The parked threads.
+/// The parked threads; the last one in is the first one out, so that those that are not needed grow cold and end.
 #[derive(Default)]
 struct Parked {
-    seats: Mutex<Seats>,
-}
-
-#[derive(Default)]
-struct Seats {
-    /// The last one in is the first one out, so that those that are not needed grow cold and end.
-    taken: Vec<Arc<Seat>>,
-    /// Nobody parks any more.
-    closed: bool,
+    seats: Mutex<Vec<Arc<Seat>>>,
 }
 
 /// Where one thread waits for its next client.
 #[derive(Default)]
 struct Seat {
-    next: Mutex<Next>,
+    next: Mutex<Option<Job>>,
     call: Condvar,
-}
-
-#[derive(Default)]
-enum Next {
-    #[default]
-    Wait,
-    Serve(Job),
-    Leave,
 }
 
 impl Threads {
@@ -62,25 +44,14 @@ impl Threads {
     ///
     /// The system gives no more threads. The job is dropped, undone.
     pub(super) fn run(&self, job: Job) -> io::Result<()> {
-        if let Some(seat) = lock(&self.parked.seats).taken.pop() {
-            seat.call(Next::Serve(job));
+        if let Some(seat) = lock(&self.parked.seats).pop() {
+            seat.call(job);
             return Ok(());
         }
         let parked = Arc::clone(&self.parked);
         let builder = thread::Builder::new().name(CLIENT_THREAD.into()).stack_size(self.stack_size);
         // Never `thread::spawn`, which panics when the system refuses.
         builder.spawn(move || work(job, &parked)).map(|_| ())
-    }
-}
-
-impl Drop for Threads {
-    /// Sends the parked threads home. Those that still work find nobody to park with, and end by themselves.
-    fn drop(&mut self) {
-        let mut seats = lock(&self.parked.seats);
-        seats.closed = true;
-        for seat in seats.taken.drain(..) {
-            seat.call(Next::Leave);
-        }
     }
 }
 
@@ -94,55 +65,40 @@ fn work(first: Job, parked: &Parked) {
 }
 
 impl Parked {
-    /// Parks the calling thread. `None`: it is to end.
+    /// Parks the calling thread. `None`: nobody has called in a while, it is to end.
     fn wait(&self, seat: &Arc<Seat>) -> Option<Job> {
-        {
-            let mut seats = lock(&self.seats);
-            if seats.closed || seats.taken.len() >= PARKED_AT_MOST {
-                return None;
-            }
-            seats.taken.push(Arc::clone(seat));
-        }
-        match seat.wait(Some(PARKED_FOR)) {
-            Next::Serve(job) => Some(job),
-            Next::Leave => None,
-            Next::Wait => self.leave(seat),
-        }
+        lock(&self.seats).push(Arc::clone(seat));
+        seat.wait(Some(PARKED_FOR)).or_else(|| self.leave(seat))
     }
 
     /// Takes the seat out of the pool after a wait in vain, unless somebody has just picked it: then the call is on its
     /// way.
     fn leave(&self, seat: &Arc<Seat>) -> Option<Job> {
         let mut seats = lock(&self.seats);
-        if let Some(place) = seats.taken.iter().position(|other| Arc::ptr_eq(other, seat)) {
-            seats.taken.remove(place);
+        if let Some(place) = seats.iter().position(|other| Arc::ptr_eq(other, seat)) {
+            seats.remove(place);
             return None;
         }
         drop(seats);
-        match seat.wait(None) {
-            Next::Serve(job) => Some(job),
-            Next::Wait | Next::Leave => None,
-        }
+        seat.wait(None)
     }
 }
 
 impl Seat {
-    fn call(&self, next: Next) {
-        *lock(&self.next) = next;
+    fn call(&self, job: Job) {
+        *lock(&self.next) = Some(job);
         self.call.notify_one();
     }
 
-    /// What to do next; `Wait` if nothing came in time.
-    fn wait(&self, patience: Option<Duration>) -> Next {
-        let waiting = |next: &mut Next| matches!(next, Next::Wait);
+    /// The next job; `None` if none came in time.
+    fn wait(&self, patience: Option<Duration>) -> Option<Job> {
         let next = lock(&self.next);
+        let nobody = |next: &mut Option<Job>| next.is_none();
         let mut next = match patience {
-            Some(length) => {
-                self.call.wait_timeout_while(next, length, waiting).unwrap_or_else(PoisonError::into_inner).0
-            }
-            None => self.call.wait_while(next, waiting).unwrap_or_else(PoisonError::into_inner),
+            Some(time) => self.call.wait_timeout_while(next, time, nobody).unwrap_or_else(PoisonError::into_inner).0,
+            None => self.call.wait_while(next, nobody).unwrap_or_else(PoisonError::into_inner),
         };
-        std::mem::take(&mut *next)
+        next.take()
     }
 }
 
@@ -169,7 +125,7 @@ mod tests {
 
     fn wait_for_parked(threads: &Threads, count: usize) {
         let start = std::time::Instant::now();
-        while lock(&threads.parked.seats).taken.len() != count {
+        while lock(&threads.parked.seats).len() != count {
             assert!(start.elapsed() < PATIENCE, "{count} threads should be parked");
             thread::park_timeout(Duration::from_millis(1));
         }
@@ -186,14 +142,11 @@ mod tests {
     }
 
     #[test]
-    fn a_parked_thread_ends_after_a_while_and_when_the_pool_does() {
+    fn a_parked_thread_ends_after_a_while_also_when_the_pool_has_gone() {
         let threads = Threads::new(STACK);
         worker(&threads);
         wait_for_parked(&threads, 1);
         let parked = Arc::downgrade(&threads.parked);
-        wait_for_parked(&threads, 0);
-        worker(&threads);
-        wait_for_parked(&threads, 1);
         drop(threads);
         let start = std::time::Instant::now();
         while parked.strong_count() > 0 {
@@ -221,7 +174,7 @@ mod tests {
         let seat = Arc::new(Seat::default());
         // The seat has been picked, the call is on its way: what a thread finds that wakes at just that moment.
         let (tell, told) = mpsc::channel();
-        seat.call(Next::Serve(Box::new(move || tell.send(()).unwrap())));
+        seat.call(Box::new(move || tell.send(()).unwrap()));
         parked.leave(&seat).unwrap()();
         told.recv_timeout(PATIENCE).unwrap();
     }
@@ -234,7 +187,7 @@ mod tests {
         let parked = Arc::clone(&threads.parked);
         let panicked = thread::spawn(move || {
             let seats = parked.seats.lock().unwrap();
-            let _next = seats.taken[0].next.lock().unwrap();
+            let _next = seats[0].next.lock().unwrap();
             panic!("while holding both locks");
         });
         assert!(panicked.join().is_err());
