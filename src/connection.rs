@@ -4,7 +4,7 @@
 //! Three things happen here so that no handler has to think of them: output is flushed right before a wait for input,
 //! every wait has a deadline, and whatever ends the conversation is noted, for the client's last words and for the log.
 
-use std::io::{self, BufRead, ErrorKind, Read, Write};
+use std::io::{self, BufRead, Read, Write};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -18,6 +18,7 @@ mod ending;
 mod input;
 mod output;
 mod transport;
+mod wait;
 
 use close::CloseReason;
 pub(crate) use ending::Ended;
@@ -25,9 +26,6 @@ use input::Input;
 use output::{Output, Pace};
 use transport::Transport;
 pub(crate) use transport::{Arrived, Socket};
-
-/// How long a flow may pause before its buffers are given back.
-const LULL: Duration = Duration::from_secs(1);
 
 /// One client: its bytes, who it is, and what the server is up to.
 ///
@@ -192,83 +190,6 @@ impl Connection {
         let outcome = outcome.and_then(|()| self.output.flush(&mut self.transport, pace));
         self.consume(count);
         outcome.map_err(|error| self.end_output(&error))
-    }
-
-    /// Waits for input, after what was written has been sent. How many bytes came; 0: no more will.
-    fn receive(&mut self) -> io::Result<usize> {
-        self.flush()?;
-        if matches!(self.state, State::InputEnded) {
-            return Ok(0);
-        }
-        if self.drain_allows() == 0 {
-            return Ok(self.note_input_end());
-        }
-        let in_request = !self.input.unread().is_empty();
-        let mut waited = Duration::ZERO;
-        loop {
-            let timeout = if in_request { Some(self.request_time_left()) } else { self.idle_time_left(waited) };
-            let buffer = self.input.room(self.context.limits.max_stream_buffer);
-            match self.transport.receive(buffer, timeout) {
-                Ok(0) => return Ok(self.note_input_end()),
-                Ok(count) => {
-                    self.input.note_received(count);
-                    self.drain_budget = self.drain_budget.map(|budget| budget.saturating_sub(count));
-                    return Ok(count);
-                }
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                    waited += timeout.unwrap_or_default();
-                    self.note_silence(in_request, waited)?;
-                }
-                Err(error) => return Err(self.end(CloseReason::of_input(&error))),
-            }
-        }
-    }
-
-    /// From the first wait for the rest of a request on: the time that was spent on earlier ones is not the client's.
-    fn request_time_left(&mut self) -> Duration {
-        let now = Instant::now();
-        let deadline = *self.request_deadline.get_or_insert(now + self.context.limits.request_timeout);
-        deadline.saturating_duration_since(now)
-    }
-
-    /// How long the next wait for a request may take, `None` for ever. Large buffers shorten it to a lull, after which
-    /// they are given back: an idle client costs no more for having been a busy one.
-    fn idle_time_left(&self, waited: Duration) -> Option<Duration> {
-        let left = self.context.limits.idle_timeout.map(|timeout| timeout.saturating_sub(waited));
-        if self.holds_memory() { Some(left.map_or(LULL, |left| left.min(LULL))) } else { left }
-    }
-
-    /// A wait for input has timed out: ends the conversation, or gives memory back and lets the wait go on.
-    fn note_silence(&mut self, in_request: bool, waited: Duration) -> io::Result<()> {
-        if in_request {
-            // The kernel counts in ticks and may be early.
-            let over = self.request_deadline.is_none_or(|deadline| Instant::now() >= deadline);
-            return if over { Err(self.end(CloseReason::RequestTimeout)) } else { Ok(()) };
-        }
-        if self.context.limits.idle_timeout.is_some_and(|timeout| waited >= timeout) {
-            return Err(self.end(CloseReason::Idle));
-        }
-        self.input.release();
-        self.output.release();
-        Ok(())
-    }
-
-    fn holds_memory(&self) -> bool {
-        self.input.is_large() || self.output.is_large()
-    }
-
-    /// How many bytes may still be read: during a drain, those that had arrived when this client heard of it.
-    fn drain_allows(&mut self) -> usize {
-        if !self.is_draining() {
-            return usize::MAX;
-        }
-        *self.drain_budget.get_or_insert_with(|| self.transport.arrived())
-    }
-
-    fn note_input_end(&mut self) -> usize {
-        self.state = State::InputEnded;
-        0
     }
 
     fn end_unfinished(&mut self) -> io::Error {
