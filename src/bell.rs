@@ -6,7 +6,7 @@
 use std::io::{self, PipeReader, PipeWriter, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
@@ -62,19 +62,23 @@ impl AsFd for Bell {
 ///
 /// The kernel is out of memory, or more descriptors than RLIMIT_NOFILE were given.
 pub(crate) fn wait_for(fds: &mut [PollFd<'_>], deadline: Option<Instant>) -> io::Result<usize> {
-    let timeout = deadline.map(|at| timespec(at.saturating_duration_since(Instant::now())));
-    match poll(fds, timeout.as_ref()) {
+    match poll(fds, timespec_until(deadline).as_ref()) {
         Err(rustix::io::Errno::INTR) => Ok(0),
         outcome => Ok(outcome?),
     }
 }
 
-fn timespec(length: Duration) -> Timespec {
-    Timespec { tv_sec: i64::try_from(length.as_secs()).unwrap_or(i64::MAX), tv_nsec: length.subsec_nanos().into() }
+/// How long it is until then, as the kernel wants to know it. `None` is for ever.
+pub(crate) fn timespec_until(deadline: Option<Instant>) -> Option<Timespec> {
+    let length = deadline?.saturating_duration_since(Instant::now());
+    let tv_sec = i64::try_from(length.as_secs()).unwrap_or(i64::MAX);
+    Some(Timespec { tv_sec, tv_nsec: length.subsec_nanos().into() })
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     const SOON: Duration = Duration::from_millis(20);

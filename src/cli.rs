@@ -160,18 +160,20 @@ fn at_least_one(text: &str) -> Result<usize, String> {
     }
 }
 
+/// The library allows no longer times.
+const LONGEST: Duration = Duration::from_secs(365 * 24 * 3600);
+
 fn time(text: &str) -> Result<Duration, String> {
     let (number, unit) = number_and_unit(text).ok_or("write 250ms, 10s, 5m or 2h; a bare number is seconds")?;
-    let factor = match unit {
-        "ms" => return Ok(Duration::from_millis(number)),
-        "" | "s" => 1,
-        "m" => 60,
-        "h" => 3600,
+    let millis = match unit {
+        "ms" => 1,
+        "" | "s" => 1000,
+        "m" => 60 * 1000,
+        "h" => 3600 * 1000,
         _ => return Err(format!("there is no unit {unit:?}; use ms, s, m or h")),
     };
-    // A year is a round number that no clock and no timer minds.
-    let seconds = number.checked_mul(factor).filter(|seconds| *seconds <= 365 * 24 * 3600);
-    seconds.map(Duration::from_secs).ok_or_else(|| "that is more than a year".to_owned())
+    let length = number.checked_mul(millis).map(Duration::from_millis);
+    length.filter(|length| *length <= LONGEST).ok_or_else(|| "that is more than a year".to_owned())
 }
 
 fn some_time(text: &str) -> Result<Duration, String> {
@@ -243,7 +245,7 @@ mod tests {
         {
             assert_eq!(time(text), Ok(Duration::from_millis(millis)), "{text}");
         }
-        for text in ["", "s", "-1", "1.5s", "10 parsecs", "5M", "99999999999999999999", "9999999h"] {
+        for text in ["", "s", "-1", "1.5s", "10 parsecs", "5M", "99999999999999999999", "9999999h", "31536000001ms"] {
             assert!(time(text).is_err(), "{text}");
         }
         assert!(some_time("0s").is_err());

@@ -33,6 +33,10 @@ pub(crate) use transport::{Arrived, Socket};
 /// input, at [`flush`](Write::flush), at the end, and when they are more than [`Limits::max_output`]. So a batch of
 /// requests gets its replies in one packet.
 ///
+/// [`read_line`](Connection::read_line) and [`read_request`](Connection::read_request) know where a request begins
+/// and ends, so they keep to its deadline and to a bound on its size. What is read by way of `Read` and `BufRead` has
+/// no such deadline, only that for silence, and what `BufRead`'s own methods collect has no bound.
+///
 /// Errors of its methods mean that this conversation is over, each with its own reason; hand them up with `?`. What any
 /// method says after such an error is that error again.
 pub struct Connection {
@@ -158,6 +162,8 @@ impl Connection {
         limit: usize,
         mut parse: impl FnMut(&[u8]) -> Option<(T, usize)>,
     ) -> io::Result<Option<T>> {
+        self.check_open()?;
+        self.input.expect_at_most(limit);
         loop {
             let unread = self.input.unread();
             if !unread.is_empty() {
@@ -170,7 +176,7 @@ impl Connection {
                 }
             }
             if self.receive()? == 0 {
-                return if self.input.unread().is_empty() { Ok(None) } else { Err(self.end_unfinished()) };
+                return if self.input.unread().is_empty() { Ok(None) } else { Err(self.end(self.unfinished())) };
             }
         }
     }
@@ -192,9 +198,9 @@ impl Connection {
         outcome.map_err(|error| self.end_output(&error))
     }
 
-    fn end_unfinished(&mut self) -> io::Error {
-        let reason = if self.is_draining() { CloseReason::Drained } else { CloseReason::Unfinished };
-        self.end(reason)
+    /// What it means that the input ended in the middle of a request.
+    fn unfinished(&self) -> CloseReason {
+        if self.is_draining() { CloseReason::Drained } else { CloseReason::Unfinished }
     }
 
     fn end_output(&mut self, error: &io::Error) -> io::Error {

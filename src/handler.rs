@@ -6,7 +6,7 @@ use std::io;
 use std::panic::{self, AssertUnwindSafe};
 use std::time::Duration;
 
-use crate::Connection;
+use crate::{Connection, panics};
 
 mod echo;
 mod http;
@@ -71,7 +71,11 @@ impl Handler for Box<dyn Handler> {
 
 /// What `handler` says to a client that it loses for this reason; nothing if it panics over that.
 pub(crate) fn last_words(handler: &dyn Handler, reason: Farewell) -> Cow<'static, [u8]> {
-    panic::catch_unwind(AssertUnwindSafe(|| handler.farewell(reason))).unwrap_or_default()
+    let words = panic::catch_unwind(AssertUnwindSafe(|| handler.farewell(reason)));
+    words.unwrap_or_else(|panic| {
+        log::error!("a handler's farewell panicked: {:?}", panics::describe(&*panic));
+        Cow::Borrowed(b"")
+    })
 }
 
 /// Why a client is turned away or cut off. Displayed, it is what to tell a person.
@@ -87,7 +91,8 @@ pub enum Farewell {
     NoThread,
     /// Turned away, or cut in the middle of something, because the server is shutting down.
     ShuttingDown,
-    /// Asked to leave, at a point where nothing was begun, because the server is shutting down.
+    /// Asked to leave because the server is shutting down. What it had sent in full was answered; half a request was
+    /// not carried out.
     Draining,
     /// Silent between requests for too long.
     Idle {

@@ -3,6 +3,9 @@
 use std::io;
 use std::time::Duration;
 
+/// No timeout is longer: a year is a round number that no clock minds.
+const LONGEST: Duration = Duration::from_secs(365 * 24 * 3600);
+
 /// What a server allows. Start from the defaults and change what you need:
 ///
 /// ```
@@ -13,10 +16,11 @@ use std::time::Duration;
 /// # assert_eq!(limits.backlog, 4096);
 /// ```
 ///
-/// Memory is bounded by them: a client costs the stack its handler touches (about 8 KiB), at most `max_line` (or what
-/// the handler gives [`read_request`](crate::Connection::read_request)) of a request that is not complete, at most
-/// `max_output` of replies not yet sent, and, while it streams, a read buffer of at most `max_stream_buffer` that grows
-/// with what the client has really sent (1/256 of it) and is given back when the flow pauses.
+/// Memory is bounded by them. A client costs the stack that its handler touches (about 8 KiB), at most `max_line` (or
+/// the limit that the handler gives [`read_request`](crate::Connection::read_request)) of a request that is not
+/// complete, and at most `max_output` of replies not yet sent. A busy stream has a read buffer that grows up to
+/// `max_stream_buffer`, but not beyond 16 KiB or 1/256 of what the client has really sent, and that is given back
+/// when the flow pauses.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// Clients served at once, at least 1. One more is refused with [`Farewell::Full`](crate::Farewell::Full).
@@ -35,7 +39,7 @@ pub struct Limits {
     pub write_timeout: Duration,
     /// How long shutdown waits for clients to finish; the rest are cut. Zero cuts at once. Default: 5 seconds.
     pub drain_timeout: Duration,
-    /// The longest line that [`read_line`](crate::Connection::read_line) takes, in bytes without its line end. A client
+    /// The longest line that [`read_line`](crate::Connection::read_line) takes, in bytes, line end included. A client
     /// that sends a longer one is told so and closed. Default: 64 KiB.
     pub max_line: usize,
     /// Replies held back to be sent together, in bytes. More is sent at once, and a handler that writes waits for its
@@ -46,8 +50,10 @@ pub struct Limits {
     /// Connections that the kernel queues until they are accepted; it lowers this to `net.core.somaxconn` silently.
     /// A burst beyond it waits for TCP's retransmission, a second or more. Default: 4096.
     pub backlog: u16,
-    /// A peer that has vanished without a word (power lost, cable pulled) is found out this long after its last sign of
-    /// life, by TCP keepalive, and its connection closed. Whole seconds, at least 2. Default: 2 minutes.
+    /// A peer that has vanished without a word (power lost, cable pulled) is found out this long after its last sign
+    /// of life, by TCP keepalive if nothing is on its way to it, else by TCP's user timeout (RFC 5482), and its
+    /// connection closed. A peer that takes nothing of what it was sent for this long is closed as well. Whole
+    /// seconds, from 2 s to 8 h. Default: 2 minutes.
     pub keepalive: Duration,
     /// Address space of a client's thread, in bytes; only what is touched becomes memory. A handler that recurses or
     /// has large local variables needs more. Below 2 MiB on purpose: no stack can then be backed by a huge page.
@@ -93,8 +99,13 @@ impl Limits {
         if self.max_line == 0 || self.max_output == 0 || self.max_stream_buffer == 0 {
             return wrong("max_line, max_output and max_stream_buffer must be at least 1 byte");
         }
-        if self.keepalive < Duration::from_secs(2) {
-            return wrong("keepalive must be at least 2 seconds");
+        if self.keepalive < Duration::from_secs(2) || self.keepalive > Duration::from_secs(8 * 3600) {
+            return wrong("keepalive must be from 2 seconds to 8 hours");
+        }
+        let times =
+            [self.idle_timeout.unwrap_or_default(), self.request_timeout, self.write_timeout, self.drain_timeout];
+        if times.into_iter().any(|time| time > LONGEST) {
+            return wrong("a timeout is longer than a year: use None for no idle_timeout, and a year for the others");
         }
         Ok(())
     }

@@ -10,6 +10,9 @@ use std::panic::{self, AssertUnwindSafe};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use rustix::event::{PollFd, PollFlags};
+
+use crate::bell::wait_for;
 use crate::connection::{Connection, Context, Socket};
 use crate::handler::{Farewell, Handler, last_words};
 use crate::limits::Limits;
@@ -172,39 +175,40 @@ fn hand_over(client: Admitted, admission: &Admission, threads: &Threads) -> io::
 
 /// A client's thread: its conversation, from the first byte to the last words.
 fn converse(client: Admitted, handler: Arc<dyn Handler>, context: Arc<Context>, linger: &Entrance) {
-    let Admitted { id, peer, socket, slot } = client;
+    let Admitted { id, peer, socket, slot, presence } = client;
     context.totals.served.add(1);
     events::opened(id, peer);
     let mut connection = Connection::new(id, peer, socket, Arc::clone(&context));
     let outcome = panic::catch_unwind(AssertUnwindSafe(|| handler.handle(&mut connection)));
     let (ended, lingering) = connection.finish(outcome, &*handler);
-    ended.count(&context.totals);
+    ended.count(&context);
     events::closed(&ended);
-    // All that belongs to the client is given back before its slot: who waits for zero finds nothing in use.
-    drop((handler, context));
+    // The place is free before the client sees the end of the connection, and all that belongs to it is given back
+    // before the drain stops to wait for it.
+    drop(slot);
     if let Some(socket) = lingering {
         linger.close(socket);
     }
-    drop(slot);
+    drop((handler, context));
+    drop(presence);
 }
 
 /// Lets every client finish, at most until the drain deadline, and cuts the rest.
 fn drain(mut listener: Listener, admission: &Admission) -> Summary {
     let Admission { connections, context, .. } = admission;
-    let at_first = connections.len();
-    events::draining(at_first, context.limits.drain_timeout);
+    events::draining(connections.present(), context.limits.drain_timeout);
     let deadline = Instant::now() + context.limits.drain_timeout;
 
     // Those who wait in the backlog are turned away in words. More may come while this goes on, hence the bound.
     for _ in 0..context.limits.backlog {
-        let Ok((stream, peer)) = listener.accept() else { break };
-        admission.refuse(Socket::new(stream), peer, Farewell::ShuttingDown);
+        match listener.accept() {
+            Ok((stream, peer)) => admission.refuse(Socket::new(stream), peer, Farewell::ShuttingDown),
+            Err(error) if is_peers_fault(&error) => events::gone(&error),
+            Err(_) => break,
+        }
     }
     drop(listener);
-    for socket in connections.sockets() {
-        socket.end_input();
-    }
-    wait_for_zero(connections, context, deadline, Shutdown::is_cut);
+    ask_to_leave(connections, &context.shutdown, deadline);
 
     let cut = connections.sockets();
     if !cut.is_empty() {
@@ -213,21 +217,42 @@ fn drain(mut listener: Listener, admission: &Admission) -> Summary {
         for socket in &cut {
             socket.cut(&words);
         }
-        wait_for_zero(connections, context, Instant::now() + CUT_GRACE, |_| false);
+        let deadline = Instant::now() + CUT_GRACE;
+        while connections.present() > 0 && Instant::now() < deadline {
+            context.shutdown.bell().wait(deadline);
+        }
     }
     Summary {
-        drained: at_first.saturating_sub(cut.len()),
+        drained: usize::try_from(context.totals.drained.get()).unwrap_or(usize::MAX),
         cut: cut.len(),
-        left: connections.len(),
+        left: connections.present(),
         stats: context.totals.stats(),
         uptime: context.started.elapsed(),
     }
 }
 
-/// Waits until nobody is served, the deadline is over, or `hurry` says so.
-fn wait_for_zero(connections: &Connections, context: &Context, deadline: Instant, hurry: impl Fn(&Shutdown) -> bool) {
-    while connections.len() > 0 && Instant::now() < deadline && !hurry(&context.shutdown) {
-        context.shutdown.bell().wait(deadline);
+/// Waits until nobody is present, the deadline is there, or a cut is asked for. Busy clients notice the drain by
+/// themselves, when they would wait for input the next time. Those who wait already are woken by the end of their
+/// input, each as soon as all that was written to it has left.
+fn ask_to_leave(connections: &Connections, shutdown: &Shutdown, deadline: Instant) {
+    let mut waiting = connections.sockets();
+    waiting.retain(|socket| socket.is_waiting());
+    waiting.iter().for_each(|socket| socket.report_when_sent());
+    while connections.present() > 0 && Instant::now() < deadline && !shutdown.is_cut() {
+        let mut fds = vec![PollFd::new(shutdown.bell(), PollFlags::IN)];
+        fds.extend(waiting.iter().map(|socket| PollFd::new(&**socket, PollFlags::OUT)));
+        let _ = wait_for(&mut fds, Some(deadline));
+        let mut ready = fds.iter().map(|fd| !fd.revents().is_empty()).collect::<Vec<_>>().into_iter();
+        if ready.next() == Some(true) {
+            shutdown.bell().hush();
+        }
+        waiting.retain(|socket| {
+            let has_left = ready.next() != Some(false);
+            if has_left {
+                socket.end_input();
+            }
+            !has_left
+        });
     }
 }
 
@@ -235,7 +260,7 @@ fn wait_for_zero(connections: &Connections, context: &Context, deadline: Instant
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Summary {
-    /// Clients that were connected when the drain began, and left by themselves.
+    /// Clients that were connected when the drain began, and left before its deadline.
     pub drained: usize,
     /// Clients that were cut.
     pub cut: usize,
@@ -250,8 +275,12 @@ pub struct Summary {
 
 impl fmt::Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Summary { drained, cut, stats, .. } = self;
-        write!(f, "drained {drained}, cut {cut}; in all {} served, {} refused", stats.served, stats.refused)?;
+        let Summary { drained, cut, left, stats, .. } = self;
+        write!(f, "drained {drained}, cut {cut}")?;
+        if *left > 0 {
+            write!(f, ", of which {left} do not return")?;
+        }
+        write!(f, "; in all {} served, {} refused", stats.served, stats.refused)?;
         write!(f, ", {} panicked, {} bytes in, {} bytes out", stats.panicked, stats.bytes_in, stats.bytes_out)?;
         write!(f, ", up {:.1} s", self.uptime.as_secs_f64())
     }

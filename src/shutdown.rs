@@ -32,7 +32,7 @@ impl Shutdown {
     /// Stops accepting, and lets clients finish what they have begun, at most
     /// [`Limits::drain_timeout`](crate::Limits::drain_timeout) long.
     pub fn request(&self) {
-        self.shared.requested.store(true, Ordering::Release);
+        self.shared.requested.store(true, Ordering::SeqCst);
         self.shared.bell.ring();
     }
 
@@ -44,7 +44,7 @@ impl Shutdown {
 
     /// Whether the server has been asked to end: requested, which is not yet finished.
     pub fn is_requested(&self) -> bool {
-        self.shared.requested.load(Ordering::Acquire)
+        self.shared.requested.load(Ordering::SeqCst)
     }
 
     /// Whether somebody has asked to cut the clients, rather than to wait for them.

@@ -91,7 +91,7 @@ impl CloseReason {
     /// Whether the rest of what was sent is to be thrown away instead of being delivered by the kernel, which would
     /// hold its memory for minutes for a peer that does not read.
     pub(super) fn aborts(&self) -> bool {
-        matches!(self, CloseReason::WriteTimeout | CloseReason::Cut | CloseReason::Lost(_))
+        matches!(self, CloseReason::WriteTimeout | CloseReason::Lost(_))
     }
 
     /// What a handler gets from a method of its client, and should hand up.

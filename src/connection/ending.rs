@@ -4,13 +4,12 @@ use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::close::CloseReason;
-use super::{Connection, Socket, State};
+use super::{Connection, Context, Socket, State};
 use crate::handler::{Handler, last_words};
 use crate::panics;
-use crate::totals::Totals;
 
 /// What there is to say about a connection that is over.
 pub(crate) struct Ended {
@@ -24,7 +23,8 @@ pub(crate) struct Ended {
 
 impl Ended {
     /// Adds this connection to what the server has done.
-    pub(crate) fn count(&self, totals: &Totals) {
+    pub(crate) fn count(&self, Context { totals, shutdown, .. }: &Context) {
+        totals.drained.add(u64::from(shutdown.is_requested() && self.reason != CloseReason::Cut));
         totals.bytes_in.add(self.received);
         totals.bytes_out.add(self.sent);
         totals.panicked.add(u64::from(matches!(self.reason, CloseReason::HandlerPanicked(_))));
@@ -41,13 +41,17 @@ impl Connection {
     ) -> (Ended, Option<Arc<Socket>>) {
         let reason = self.reason(outcome);
         let told = reason.farewell(&self.context.limits);
-        if let Some(farewell) = told.filter(|_| !self.output.is_mid_reply()) {
+        if self.is_draining() {
+            // The client is busy until it has taken its replies; how long that may take, the drain's deadline says.
+            self.transport.socket().wait_until_sent(Instant::now() + self.context.limits.write_timeout);
+        }
+        if let Some(farewell) = told {
             let words = last_words(handler, farewell);
             if self.transport.socket().say_last(&words) {
                 self.output.note_sent(words.len());
             }
         }
-        let socket = if reason.aborts() {
+        let socket = if reason.aborts() || (reason == CloseReason::Cut && self.output.is_mid_reply()) {
             self.transport.socket().abort_on_close();
             None
         } else {
@@ -86,7 +90,7 @@ impl Connection {
             (State::InputEnded, Ok(())) if self.is_draining() => CloseReason::Drained,
             (State::InputEnded, Ok(())) => CloseReason::ClientClosed,
             // What `read_exact` and its like say.
-            (State::InputEnded, Err(error)) if error.kind() == ErrorKind::UnexpectedEof => CloseReason::Unfinished,
+            (State::InputEnded, Err(error)) if error.kind() == ErrorKind::UnexpectedEof => self.unfinished(),
             (_, Err(error)) => CloseReason::HandlerFailed(error.to_string()),
             (State::Open, Ok(())) => CloseReason::HandlerClosed,
         }

@@ -21,6 +21,8 @@ pub(super) struct Input {
     received: u64,
     /// The last read filled the buffer: more is probably there.
     filled: bool,
+    /// How long a request may be, if that is known.
+    longest: Option<usize>,
 }
 
 impl Input {
@@ -37,6 +39,11 @@ impl Input {
         }
     }
 
+    /// A request has at most `longest` bytes, so a buffer for one need not be larger.
+    pub(super) fn expect_at_most(&mut self, longest: usize) {
+        self.longest = Some(longest);
+    }
+
     /// The buffer, to be appended to, with room for at least one byte. It has grown if the last read filled it: as
     /// far as a stream deserves, at most to `stream_limit`, or to twice a request that is not complete.
     pub(super) fn room(&mut self, stream_limit: usize) -> &mut Vec<u8> {
@@ -49,8 +56,9 @@ impl Input {
             // Fourfold steps: few reallocations, and few sizes.
             wanted = wanted.max((wanted * 4).min(earned.max(QUICK)).min(stream_limit));
         }
-        if length == capacity {
-            wanted = wanted.max(length * 2);
+        if length == capacity && length > 0 {
+            // Twice as much as has really arrived, and not more than a whole request.
+            wanted = (length * 2).min(self.longest.unwrap_or(usize::MAX)).max(length + 1);
         }
         self.buffer.reserve_exact(wanted - length);
         &mut self.buffer

@@ -62,7 +62,9 @@ impl Output {
         if !self.buffer.is_empty() {
             self.send(&[], transport, pace)?;
         }
-        self.deadline = None;
+        if self.deadline.take().is_some() {
+            transport.socket().end_reply();
+        }
         Ok(())
     }
 
@@ -70,7 +72,7 @@ impl Output {
         if bytes.is_empty() {
             return Ok(());
         }
-        if !transport.socket().begin_message() {
+        if self.deadline.is_none() && !transport.socket().begin_reply() {
             return Err(ErrorKind::ConnectionAborted.into());
         }
         let now = Instant::now();
@@ -86,7 +88,6 @@ impl Output {
                 Err(error) => return Err(error),
             }
             if bytes.is_empty() {
-                transport.socket().end_message();
                 return Ok(());
             }
             left = deadline.saturating_duration_since(Instant::now());
@@ -113,7 +114,7 @@ impl Output {
         }
     }
 
-    /// Whether a part of a reply has been sent, and more of it may follow.
+    /// Whether a reply has been begun and not completed.
     pub(super) fn is_mid_reply(&self) -> bool {
         self.deadline.is_some()
     }

@@ -8,10 +8,14 @@ use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::buffer::spare_capacity;
+use rustix::event::{PollFd, PollFlags};
 use rustix::net::{RecvFlags, SendFlags, recv, send};
+use socket2::SockRef;
+
+use crate::bell::wait_for;
 
 /// The shortest timeout that a socket is given; the kernel takes zero for "no timeout".
 const SHORTEST: Duration = Duration::from_millis(1);
@@ -19,28 +23,64 @@ const SHORTEST: Duration = Duration::from_millis(1);
 /// A client's socket: one descriptor for both directions, closed when the last holder lets go.
 pub(crate) struct Socket {
     stream: TcpStream,
-    /// Whether a message is being sent: set before its first byte, taken back after its last. Whoever sets it may
-    /// speak. It stays set when a message was cut short, since what follows would be taken for the rest of it.
+    /// Whether a reply is being sent: set before its first byte, taken back after its last. Whoever sets it may speak.
+    /// It stays set when a reply was cut short, since what follows would be taken for the rest of it.
     speaking: AtomicBool,
+    /// Whether the client's thread waits for input, or is about to.
+    waiting: AtomicBool,
     cut: AtomicBool,
 }
 
 impl Socket {
     pub(crate) fn new(stream: TcpStream) -> Arc<Socket> {
-        Arc::new(Socket { stream, speaking: AtomicBool::new(false), cut: AtomicBool::new(false) })
+        let no = || AtomicBool::new(false);
+        Arc::new(Socket { stream, speaking: no(), waiting: no(), cut: no() })
     }
 
-    pub(super) fn begin_message(&self) -> bool {
+    /// Whether a reply may begin: not when another is not complete.
+    pub(super) fn begin_reply(&self) -> bool {
         !self.speaking.swap(true, Ordering::AcqRel)
     }
 
-    pub(super) fn end_message(&self) {
+    pub(super) fn end_reply(&self) {
         self.speaking.store(false, Ordering::Release);
     }
 
-    /// Ends the input: a thread that waits for it sees the end at once.
+    /// Takes note that the client's thread is about to wait for input, or has stopped to. Sequentially consistent, as
+    /// is the flag of [`Shutdown`](crate::Shutdown): a thread that does not see a drain begin is seen waiting by it.
+    pub(super) fn set_waiting(&self, waiting: bool) {
+        self.waiting.store(waiting, Ordering::SeqCst);
+    }
+
+    pub(crate) fn is_waiting(&self) -> bool {
+        self.waiting.load(Ordering::SeqCst)
+    }
+
+    /// Ends the input: a thread that waits for it sees the end at once. From then on Linux answers what the peer sends
+    /// after our own end with a reset, which costs the peer what it has not been sent yet. So nothing should be on its
+    /// way to it: see [`report_when_sent`](Socket::report_when_sent).
     pub(crate) fn end_input(&self) {
         let _ = self.stream.shutdown(Shutdown::Read);
+    }
+
+    /// From now on `poll` calls the socket writable only when all of the output has left for the peer.
+    pub(crate) fn report_when_sent(&self) {
+        let _ = SockRef::from(&self.stream).set_tcp_notsent_lowat(1);
+    }
+
+    /// Waits until all of the output has left for the peer, and throws away what it sends meanwhile.
+    pub(super) fn wait_until_sent(&self, deadline: Instant) {
+        self.report_when_sent();
+        let mut scratch = [0; 4096];
+        loop {
+            let mut fds = [PollFd::new(&self.stream, PollFlags::IN | PollFlags::OUT)];
+            let waited = wait_for(&mut fds, Some(deadline));
+            let sent = fds.iter().any(|fd| fd.revents().intersects(PollFlags::OUT | PollFlags::ERR | PollFlags::HUP));
+            let gone = self.drop_input(&mut scratch) == Arrived::End;
+            if sent || gone || waited.is_err() || Instant::now() >= deadline {
+                return;
+            }
+        }
     }
 
     /// Ends the output: the peer reads what was sent, and then the end.
@@ -59,11 +99,11 @@ impl Socket {
         self.cut.load(Ordering::Acquire)
     }
 
-    /// Says last words, and whether it could: not in the middle of a message, and not to a client that does not
-    /// read. Never waits. Nothing can be said afterwards.
+    /// Says last words, and whether it could: not in the middle of a reply, and not to a client that does not read.
+    /// Never waits. Nothing can be said afterwards.
     pub(crate) fn say_last(&self, words: &[u8]) -> bool {
         let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
-        self.begin_message() && send(&self.stream, words, flags).is_ok_and(|sent| sent == words.len())
+        self.begin_reply() && send(&self.stream, words, flags).is_ok_and(|sent| sent == words.len())
     }
 
     /// Throws away what has arrived, a few buffers of it at the most, so that a peer that sends without end leaves a
@@ -84,7 +124,7 @@ impl Socket {
     /// Makes the close throw away what the peer has not taken, and reset the connection. Otherwise the kernel would
     /// keep it for minutes, for a peer that does not read.
     pub(super) fn abort_on_close(&self) {
-        let _ = socket2::SockRef::from(&self.stream).set_linger(Some(Duration::ZERO));
+        let _ = SockRef::from(&self.stream).set_linger(Some(Duration::ZERO));
     }
 
     pub(super) fn local_addr(&self) -> io::Result<SocketAddr> {

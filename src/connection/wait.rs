@@ -13,20 +13,48 @@ const LULL: Duration = Duration::from_secs(1);
 impl Connection {
     /// Waits for input, after what was written has been sent. How many bytes came; 0: no more will.
     pub(super) fn receive(&mut self) -> io::Result<usize> {
+        // In this order: what a client sends after it has read a reply has not arrived before the drain.
+        self.heed_drain();
         self.flush()?;
-        if matches!(self.state, State::InputEnded) {
+        if matches!(self.state, State::InputEnded) || !self.may_wait() {
+            self.state = State::InputEnded;
             return Ok(0);
         }
-        if self.drain_allows() == 0 {
-            return Ok(self.note_input_end());
+        let outcome = self.receive_within_deadlines();
+        self.transport.socket().set_waiting(false);
+        if let Ok(0) = outcome {
+            self.state = State::InputEnded;
         }
+        outcome
+    }
+
+    /// During a drain, only what has arrived when this client hears of it is still read.
+    fn heed_drain(&mut self) {
+        if self.is_draining() && self.drain_budget.is_none() {
+            self.drain_budget = Some(self.transport.arrived());
+        }
+    }
+
+    /// Whether to wait for input. Before a drain the socket is marked first, so that the drain finds who waits already.
+    fn may_wait(&mut self) -> bool {
+        if self.drain_budget.is_none() {
+            self.transport.socket().set_waiting(true);
+            // It may have begun in between, and not have seen that this thread was about to wait.
+            self.heed_drain();
+            if self.drain_budget.is_some() {
+                self.transport.socket().set_waiting(false);
+            }
+        }
+        self.drain_budget.is_none_or(|budget| budget > 0)
+    }
+
+    fn receive_within_deadlines(&mut self) -> io::Result<usize> {
         let in_request = !self.input.unread().is_empty();
         let mut waited = Duration::ZERO;
         loop {
             let timeout = if in_request { Some(self.request_time_left()) } else { self.idle_time_left(waited) };
             let buffer = self.input.room(self.context.limits.max_stream_buffer);
             match self.transport.receive(buffer, timeout) {
-                Ok(0) => return Ok(self.note_input_end()),
                 Ok(count) => {
                     self.input.note_received(count);
                     self.drain_budget = self.drain_budget.map(|budget| budget.saturating_sub(count));
@@ -73,18 +101,5 @@ impl Connection {
 
     fn holds_memory(&self) -> bool {
         self.input.is_large() || self.output.is_large()
-    }
-
-    /// How many bytes may still be read: during a drain, those that had arrived when this client heard of it.
-    fn drain_allows(&mut self) -> usize {
-        if !self.is_draining() {
-            return usize::MAX;
-        }
-        *self.drain_budget.get_or_insert_with(|| self.transport.arrived())
-    }
-
-    fn note_input_end(&mut self) -> usize {
-        self.state = State::InputEnded;
-        0
     }
 }

@@ -3,7 +3,7 @@
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 
-use super::connections::{Connections, Slot};
+use super::connections::{Connections, Presence, Slot};
 use super::events::Seldom;
 use super::linger::Entrance;
 use crate::connection::{Context, Socket};
@@ -25,19 +25,20 @@ pub(super) struct Admitted {
     pub(super) peer: SocketAddr,
     pub(super) socket: Arc<Socket>,
     pub(super) slot: Slot,
+    pub(super) presence: Presence,
 }
 
 impl Admission {
     /// Lets a client in, or refuses it when all slots are taken.
     pub(super) fn admit(&mut self, stream: TcpStream, peer: SocketAddr) -> Option<Admitted> {
         let socket = Socket::new(stream);
-        let Some(slot) = self.connections.enter(self.next_id, &socket) else {
+        let Some((slot, presence)) = self.connections.enter(self.next_id, &socket) else {
             self.refuse(socket, peer, Farewell::Full { limit: self.connections.capacity() });
             return None;
         };
         let id = self.next_id;
         self.next_id += 1;
-        Some(Admitted { id, peer, socket, slot })
+        Some(Admitted { id, peer, socket, slot, presence })
     }
 
     /// Tells a client why it is turned away, and has the words arrive.

@@ -1,6 +1,9 @@
-//! The live set: who is being served now. Being in it is the slot that a client holds; leaving it gives the slot back.
+//! The live set: who is being served now. A client holds a [`Slot`], which is its place in the set, and a [`Presence`],
+//! which a drain waits for. The slot is given back first, so that whoever learns that a client has left finds its place
+//! free.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::connection::{Context, Socket};
@@ -10,30 +13,33 @@ pub(super) struct Connections {
     capacity: usize,
     context: Arc<Context>,
     live: Mutex<HashMap<u64, Arc<Socket>>>,
+    present: AtomicUsize,
 }
 
 impl Connections {
     pub(super) fn new(capacity: usize, context: Arc<Context>) -> Arc<Connections> {
-        Arc::new(Connections { capacity, context, live: Mutex::default() })
+        Arc::new(Connections { capacity, context, live: Mutex::default(), present: AtomicUsize::new(0) })
     }
 
     pub(super) fn capacity(&self) -> usize {
         self.capacity
     }
 
-    pub(super) fn len(&self) -> usize {
-        self.lock().len()
+    /// How many clients are there, those included that are just leaving.
+    pub(super) fn present(&self) -> usize {
+        self.present.load(Ordering::SeqCst)
     }
 
     /// Gives the connection `id` a place, unless all are taken.
-    pub(super) fn enter(self: &Arc<Connections>, id: u64, socket: &Arc<Socket>) -> Option<Slot> {
+    pub(super) fn enter(self: &Arc<Connections>, id: u64, socket: &Arc<Socket>) -> Option<(Slot, Presence)> {
         let mut live = self.lock();
         if live.len() >= self.capacity {
             return None;
         }
         live.insert(id, Arc::clone(socket));
+        self.present.fetch_add(1, Ordering::SeqCst);
         self.context.totals.open.add(1);
-        Some(Slot { id, connections: Arc::clone(self) })
+        Some((Slot { id, connections: Arc::clone(self) }, Presence(Arc::clone(self))))
     }
 
     /// The sockets of all who are served at this moment, to be dealt with after the lock is released.
@@ -55,16 +61,22 @@ pub(super) struct Slot {
 
 impl Drop for Slot {
     fn drop(&mut self) {
-        let Connections { context, .. } = &*self.connections;
-        let (socket, left) = {
-            let mut live = self.connections.lock();
-            (live.remove(&self.id), live.len())
-        };
-        // Usually closes it, which is a system call and has no business under the lock.
+        let socket = self.connections.lock().remove(&self.id);
+        self.connections.context.totals.open.take(1);
+        // May close it, which is a system call and has no business under the lock.
         drop(socket);
-        context.totals.open.take(1);
-        if left == 0 && context.shutdown.is_requested() {
-            context.shutdown.bell().ring();
+    }
+}
+
+/// One client, until the last thing that is done for it is done.
+pub(super) struct Presence(Arc<Connections>);
+
+impl Drop for Presence {
+    fn drop(&mut self) {
+        let shutdown = &self.0.context.shutdown;
+        // Sequentially consistent: either the drain sees that this was the last one, or this sees the drain.
+        if self.0.present.fetch_sub(1, Ordering::SeqCst) == 1 && shutdown.is_requested() {
+            shutdown.bell().ring();
         }
     }
 }
@@ -101,9 +113,19 @@ mod tests {
         let _second = connections.enter(2, &socket).unwrap();
         assert!(connections.enter(3, &socket).is_none());
         drop(first);
-        assert!(connections.enter(4, &socket).is_some());
-        assert_eq!(connections.len(), 1);
         assert_eq!(connections.context.totals.stats().connections, 1);
+        assert!(connections.enter(4, &socket).is_some());
+    }
+
+    #[test]
+    fn a_client_that_has_given_its_slot_back_is_present_until_the_end() {
+        let (connections, socket) = (connections(1), socket());
+        let (slot, presence) = connections.enter(1, &socket).unwrap();
+        drop(slot);
+        assert_eq!(connections.present(), 1);
+        assert!(connections.enter(2, &socket).is_some(), "the place is free before");
+        drop(presence);
+        assert_eq!(connections.present(), 0);
     }
 
     #[test]
@@ -129,6 +151,6 @@ mod tests {
         assert!(panicked.join().is_err());
         assert!(connections.live.is_poisoned());
         drop(connections.enter(1, &socket).unwrap());
-        assert_eq!(connections.len(), 0);
+        assert!(connections.enter(2, &socket).is_some());
     }
 }

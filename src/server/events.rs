@@ -13,9 +13,13 @@ use log::{debug, info, log, warn};
 use super::Summary;
 use super::system::Ceiling;
 use crate::connection::Ended;
+use crate::handler::Farewell;
 
 /// A trouble that lasts is reported this often.
 const SELDOM: Duration = Duration::from_secs(5);
+
+/// So much of a text of foreign origin is shown, in characters.
+const SHOWN_AT_MOST: usize = 500;
 
 pub(super) fn bound(address: SocketAddr, error: Option<&io::Error>) {
     match error {
@@ -77,8 +81,12 @@ struct Hushed {
 }
 
 impl Seldom {
-    pub(super) fn refused(&self, peer: SocketAddr, why: impl fmt::Display) {
+    pub(super) fn refused(&self, peer: SocketAddr, why: Farewell) {
         debug!("refused peer={peer} reason=\"{why}\"");
+        if why == Farewell::NoThread {
+            // The trouble is reported by itself.
+            return;
+        }
         if let Some(left_out) = hush(&self.refused) {
             warn!("refusing clients: {why}{}", LeftOut(left_out));
         }
@@ -148,14 +156,15 @@ impl fmt::Display for Span {
     }
 }
 
-/// Text of foreign origin on one line: control characters, and those that change the direction of text, are escaped.
+/// Text of foreign origin on one line, cut off where it gets long: control characters, and those that change the
+/// direction of text, are escaped.
 struct OneLine<'a>(&'a str);
 
 impl fmt::Display for OneLine<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for character in self.0.chars() {
+        for character in self.0.chars().take(SHOWN_AT_MOST) {
             match character {
-                '\u{200E}' | '\u{200F}' | '\u{2028}'..='\u{202E}' | '\u{2066}'..='\u{2069}' => {
+                '\u{061C}' | '\u{200E}' | '\u{200F}' | '\u{2028}'..='\u{202E}' | '\u{2066}'..='\u{2069}' => {
                     write!(f, "{}", character.escape_unicode())?;
                 }
                 '"' | '\\' => write!(f, "\\{character}")?,
@@ -173,11 +182,13 @@ mod tests {
 
     #[test]
     fn one_event_is_one_line_for_every_character() {
-        let all: String = (0..=0x2100).filter_map(char::from_u32).collect();
-        let shown = OneLine(&all).to_string();
-        assert!(!shown.chars().any(char::is_control));
-        assert!(!shown.contains(['\u{202E}', '\u{2028}', '\u{2067}']));
-        assert!(shown.contains("\\r") && shown.contains("\\n") && shown.contains("\\u{1b}"));
+        for character in (0..=0x2100).filter_map(char::from_u32) {
+            let shown = OneLine(&character.to_string()).to_string();
+            assert!(!shown.contains(char::is_control));
+            assert!(!shown.contains(['\u{061C}', '\u{202E}', '\u{2028}', '\u{2067}']));
+        }
+        assert_eq!(OneLine("a\r\n\x1b[31m\"").to_string(), "a\\r\\n\\u{1b}[31m\\\"");
+        assert_eq!(OneLine(&"x".repeat(100_000)).to_string().len(), SHOWN_AT_MOST);
     }
 
     #[test]

@@ -5,14 +5,18 @@
 //! and it is closed when its peer has ended too, or after a while. One thread does this for all of them, so neither
 //! the accept loop nor a client's slot waits for it. (Known as lingering close in nginx.)
 
+use std::collections::BTreeMap;
+use std::collections::btree_map::OccupiedEntry;
 use std::io;
+use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use rustix::event::{PollFd, PollFlags};
+use rustix::buffer::spare_capacity;
+use rustix::event::epoll::{self, CreateFlags, Event, EventData, EventFlags};
 
-use crate::bell::{Bell, wait_for};
+use crate::bell::{Bell, timespec_until};
 use crate::connection::{Arrived, Socket};
 
 /// A peer has this long to read its last words and to close.
@@ -21,8 +25,11 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// And as many bytes may still come from it: a request that was on its way, but not a flood.
 const DROPPED_AT_MOST: usize = 16 << 20;
 
-/// The same, for all of them together, once the server is done with everything else.
+/// The patience with all of them together, once the server is done with everything else.
 const PATIENCE_AT_END: Duration = Duration::from_millis(250);
+
+/// The bell's number; those of sockets begin after it.
+const BELL: u64 = 0;
 
 pub(super) struct Linger {
     shared: Arc<Shared>,
@@ -31,24 +38,29 @@ pub(super) struct Linger {
 
 struct Shared {
     capacity: usize,
-    queue: Mutex<Queue>,
+    lingering: Mutex<Lingering>,
+    /// Tells which sockets have something to be thrown away.
+    epoll: OwnedFd,
+    /// Rung for the first socket, whose deadline is to be kept, and for the end.
     bell: Bell,
 }
 
 #[derive(Default)]
-struct Queue {
-    arriving: Vec<Lingering>,
+struct Lingering {
+    /// In the order in which they came, which is that of their deadlines.
+    sockets: BTreeMap<u64, One>,
+    last_number: u64,
     closing: bool,
 }
 
-struct Lingering {
+struct One {
     socket: Arc<Socket>,
     deadline: Instant,
     /// How many bytes may still arrive.
     budget: usize,
 }
 
-/// A clone-able way in: clients' threads hand over their sockets here.
+/// The way in: clients' threads and the accept loop hand over their sockets here.
 #[derive(Clone)]
 pub(super) struct Entrance(Arc<Shared>);
 
@@ -57,9 +69,11 @@ impl Linger {
     ///
     /// # Errors
     ///
-    /// No descriptors for the bell, or no thread.
+    /// No descriptors, or no thread.
     pub(super) fn start(capacity: usize) -> io::Result<Linger> {
-        let shared = Arc::new(Shared { capacity, queue: Mutex::default(), bell: Bell::new()? });
+        let (epoll, bell) = (epoll::create(CreateFlags::CLOEXEC)?, Bell::new()?);
+        epoll::add(&epoll, &bell, EventData::new_u64(BELL), EventFlags::IN)?;
+        let shared = Arc::new(Shared { capacity, lingering: Mutex::default(), epoll, bell });
         let for_thread = Arc::clone(&shared);
         let builder = thread::Builder::new().name("linger".into()).stack_size(64 * 1024);
         let thread = builder.spawn(move || for_thread.attend())?;
@@ -86,87 +100,114 @@ impl Entrance {
     /// Ends the socket's output, and closes it when that does no harm.
     pub(super) fn close(&self, socket: Arc<Socket>) {
         socket.end_output();
-        let deadline = Instant::now() + PATIENCE;
-        let oldest = {
-            let mut queue = self.0.lock();
-            queue.arriving.push(Lingering { socket, deadline, budget: DROPPED_AT_MOST });
-            (queue.arriving.len() > self.0.capacity).then(|| queue.arriving.swap_remove(0))
-        };
-        drop(oldest);
-        self.0.bell.ring();
+        let shared = &*self.0;
+        let watched = Arc::clone(&socket);
+        let one = One { socket, deadline: Instant::now() + PATIENCE, budget: DROPPED_AT_MOST };
+        let (number, is_first, oldest) = shared.lock().add(one, shared.capacity);
+        shared.close(oldest);
+        if epoll::add(&shared.epoll, &*watched, EventData::new_u64(number), EventFlags::IN).is_err() {
+            // The kernel has no memory to watch it: it is closed as it is.
+            let unwatched = shared.lock().sockets.remove(&number);
+            shared.close(unwatched);
+        }
+        if is_first {
+            shared.bell.ring();
+        }
+    }
+}
+
+impl Lingering {
+    /// The new one's number, whether it is alone, and the oldest if it has to go.
+    fn add(&mut self, one: One, capacity: usize) -> (u64, bool, Option<One>) {
+        let oldest = if self.sockets.len() >= capacity { self.sockets.pop_first() } else { None };
+        self.last_number += 1;
+        self.sockets.insert(self.last_number, one);
+        (self.last_number, self.sockets.len() == 1, oldest.map(|(_, one)| one))
+    }
+
+    /// Takes out one whose time is over.
+    fn pop_expired(&mut self) -> Option<One> {
+        self.sockets.first_entry().filter(|first| first.get().deadline <= Instant::now()).map(OccupiedEntry::remove)
     }
 }
 
 impl Shared {
     /// The thread: looks at a socket when something has arrived on it, or when its time is over.
     fn attend(&self) {
-        let mut lingering: Vec<Lingering> = Vec::new();
         let mut scratch = vec![0; 16 * 1024];
         loop {
-            let closing = {
-                let mut queue = self.lock();
-                lingering.append(&mut queue.arriving);
-                queue.closing
+            let deadline = {
+                let lingering = self.lock();
+                if lingering.closing {
+                    break;
+                }
+                lingering.sockets.first_key_value().map(|(_, first)| first.deadline)
             };
-            if closing {
-                return drain(lingering, &mut scratch);
+            for number in self.wait(deadline) {
+                if number == BELL {
+                    self.bell.hush();
+                } else {
+                    self.drop_input(number, &mut scratch);
+                }
             }
-            let too_many = lingering.len().saturating_sub(self.capacity);
-            lingering.drain(..too_many);
-            let mut ready = self.wait(&lingering).into_iter();
-            let now = Instant::now();
-            lingering.retain_mut(|one| match ready.next() {
-                Some(true) => now < one.deadline && one.drop_input(&mut scratch),
-                Some(false) => now < one.deadline,
-                None => false,
-            });
-        }
-    }
-
-    /// Waits for the bell, for input, or for the first deadline. Which sockets have something; none at all if the
-    /// system can't say.
-    fn wait(&self, lingering: &[Lingering]) -> Vec<bool> {
-        let mut fds = vec![PollFd::new(&self.bell, PollFlags::IN)];
-        fds.extend(lingering.iter().map(|one| PollFd::new(&*one.socket, PollFlags::IN)));
-        if wait_for(&mut fds, lingering.iter().map(|one| one.deadline).min()).is_err() {
-            return Vec::new();
-        }
-        let mut ready = fds.iter().map(|fd| !fd.revents().is_empty());
-        if ready.next() == Some(true) {
-            self.bell.hush();
-        }
-        ready.collect()
-    }
-
-    /// A panic while the lock is held leaves a whole queue behind: each change is one push or one append.
-    fn lock(&self) -> MutexGuard<'_, Queue> {
-        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Lingering {
-    /// Whether there is still something to wait for.
-    fn drop_input(&mut self, scratch: &mut [u8]) -> bool {
-        match self.socket.drop_input(scratch) {
-            Arrived::Bytes(count) => {
-                self.budget = self.budget.saturating_sub(count);
-                self.budget > 0
+            while let Some(expired) = { self.lock().pop_expired() } {
+                self.close(Some(expired));
             }
-            Arrived::End => false,
+        }
+        self.drain(&mut scratch);
+    }
+
+    /// Waits for input, for the bell, or for the deadline: the numbers of those that have something.
+    fn wait(&self, deadline: Option<Instant>) -> Vec<u64> {
+        let mut events: Vec<Event> = Vec::with_capacity(64);
+        // Fails for signals only, and then there is nothing to be told.
+        let _ = epoll::wait(&self.epoll, spare_capacity(&mut events), timespec_until(deadline).as_ref());
+        events.iter().map(|event| event.data.u64()).collect()
+    }
+
+    /// Throws away what has arrived on a socket, and closes it if nothing more will. How many bytes there were.
+    fn drop_input(&self, number: u64, scratch: &mut [u8]) -> usize {
+        let Some(socket) = self.lock().sockets.get(&number).map(|one| Arc::clone(&one.socket)) else { return 0 };
+        let arrived = socket.drop_input(scratch);
+        let mut lingering = self.lock();
+        let Some(one) = lingering.sockets.get_mut(&number) else { return 0 };
+        if let Arrived::Bytes(count) = arrived {
+            one.budget = one.budget.saturating_sub(count);
+            if one.budget > 0 {
+                return count;
+            }
+        }
+        let done = lingering.sockets.remove(&number);
+        drop(lingering);
+        self.close(done);
+        0
+    }
+
+    /// The server ends: whoever is still sending gets a moment to see why.
+    fn drain(&self, scratch: &mut [u8]) {
+        let deadline = Instant::now() + PATIENCE_AT_END;
+        let mut numbers: Vec<u64> = self.lock().sockets.keys().copied().collect();
+        loop {
+            numbers.retain(|number| self.drop_input(*number, scratch) > 0);
+            if numbers.is_empty() || Instant::now() >= deadline {
+                break;
+            }
+            self.wait(Some(deadline));
+        }
+        let rest = std::mem::take(&mut self.lock().sockets);
+        drop(rest);
+    }
+
+    /// Closes a socket, or if a client's thread still has its hand on it, at least looks at it no more.
+    fn close(&self, one: Option<One>) {
+        if let Some(One { socket, .. }) = one {
+            let _ = epoll::delete(&self.epoll, &*socket);
         }
     }
-}
 
-/// The server ends: whoever is still sending gets a moment to see why.
-fn drain(mut lingering: Vec<Lingering>, scratch: &mut [u8]) {
-    let deadline = Instant::now() + PATIENCE_AT_END;
-    loop {
-        lingering.retain(|one| matches!(one.socket.drop_input(scratch), Arrived::Bytes(1..)));
-        if lingering.is_empty() || Instant::now() >= deadline {
-            return;
-        }
-        let mut fds: Vec<PollFd<'_>> = lingering.iter().map(|one| PollFd::new(&*one.socket, PollFlags::IN)).collect();
-        let _ = wait_for(&mut fds, Some(deadline));
+    /// A panic while the lock is held leaves whole values behind: each change is one call of the map's.
+    fn lock(&self) -> MutexGuard<'_, Lingering> {
+        self.lingering.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -239,8 +280,9 @@ mod tests {
         let weak: Vec<_> = sockets.iter().map(Arc::downgrade).collect();
         sockets.into_iter().for_each(|socket| linger.entrance().close(socket));
         let start = Instant::now();
-        while weak.iter().filter(|socket| socket.strong_count() > 0).count() > 3 {
-            assert!(start.elapsed() < PATIENCE / 2, "more than three are kept");
+        let kept = || weak.iter().map(|socket| socket.strong_count() > 0).collect::<Vec<_>>();
+        while kept() != [[false; 17].as_slice(), &[true; 3]].concat() {
+            assert!(start.elapsed() < PATIENCE / 2, "the last three are kept, and not {:?}", kept());
             thread::park_timeout(Duration::from_millis(1));
         }
         drop(clients);
@@ -251,7 +293,7 @@ mod tests {
         let linger = Linger::start(10).unwrap();
         let shared = Arc::clone(&linger.shared);
         let panicked = thread::spawn(move || {
-            let _held = shared.queue.lock().unwrap();
+            let _held = shared.lingering.lock().unwrap();
             panic!("while holding the lock");
         });
         assert!(panicked.join().is_err());

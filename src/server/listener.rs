@@ -72,13 +72,8 @@ impl Listener {
             self.turn = (self.turn + 1) % self.sockets.len();
             let Some(socket) = self.sockets.get(self.turn) else { break };
             match socket.accept() {
-                Ok((stream, peer)) => {
-                    // Linux gives an accepted socket the listener's options, and a blocking mode of its own.
-                    if cfg!(not(target_os = "linux")) {
-                        stream.set_nonblocking(false)?;
-                    }
-                    return Ok((stream, canonical(peer)));
-                }
+                // It has the listener's options, and blocks: so Linux has it.
+                Ok((stream, peer)) => return Ok((stream, canonical(peer))),
                 Err(error) if error.kind() == ErrorKind::WouldBlock => nobody = error,
                 Err(error) => return Err(error),
             }
@@ -117,38 +112,27 @@ fn listen(address: SocketAddr, alone: bool, limits: &Limits) -> io::Result<TcpLi
 fn set_options(socket: &Socket, limits: &Limits) -> io::Result<()> {
     // Replies leave in whole batches, so there is nothing to gain from waiting for more (Nagle).
     socket.set_tcp_nodelay(true)?;
-    // A vanished peer: quiet for half of the time, then probed in the other half.
+    // A vanished peer: quiet for half of the time, then probed in the other half. Probes are sent only when nothing
+    // waits to be acknowledged; else the user timeout ends it, which TCP's own patience would do after a quarter of
+    // an hour.
+    socket.set_tcp_user_timeout(Some(limits.keepalive))?;
     let quiet = (limits.keepalive / 2).max(Duration::from_secs(1));
     let interval = (limits.keepalive.saturating_sub(quiet) / PROBES).max(Duration::from_secs(1));
     let keepalive = TcpKeepalive::new().with_time(quiet).with_interval(interval).with_retries(PROBES);
     socket.set_tcp_keepalive(&keepalive)
 }
 
-/// Whether an error of accept is about the one client that it would have been: it has gone, or its network has. Linux
-/// hands such errors of the new socket to accept (accept(2), "Error handling"); the next client may be there already.
+/// Whether an error of accept is about the one client that it would have been, so that the next may be accepted at
+/// once. Others that Linux hands over from the new socket (accept(2), "Error handling"), like a network that is down
+/// or a filter that forbids, may well be there the next time, so they are waited out.
 pub(super) fn is_peers_fault(error: &io::Error) -> bool {
     use rustix::io::Errno;
-    let Some(errno) = Errno::from_io_error(error) else { return false };
-    matches!(
-        errno,
-        Errno::INTR
-            | Errno::CONNABORTED
-            | Errno::CONNRESET
-            | Errno::PROTO
-            | Errno::PERM
-            | Errno::NETDOWN
-            | Errno::NOPROTOOPT
-            | Errno::HOSTDOWN
-            | Errno::NONET
-            | Errno::HOSTUNREACH
-            | Errno::OPNOTSUPP
-            | Errno::NETUNREACH
-            | Errno::TIMEDOUT
-    )
+    let errno = Errno::from_io_error(error);
+    errno.is_some_and(|errno| matches!(errno, Errno::INTR | Errno::CONNABORTED | Errno::CONNRESET | Errno::PROTO))
 }
 
 /// The pauses after errors of accept that are not the peer's: out of descriptors, memory or threads. It doubles from
-/// `FIRST` to `LONGEST`, so the processor stays idle and a recovery is still noticed in a moment.
+/// `FIRST` to `LONGEST`: the processor stays idle, and a recovery is noticed within a second.
 #[derive(Default)]
 pub(super) struct Backoff {
     pause: Duration,
@@ -189,6 +173,7 @@ mod tests {
         assert_eq!(socket.tcp_keepalive_time().unwrap(), Duration::from_secs(60));
         assert_eq!(socket.tcp_keepalive_interval().unwrap(), Duration::from_secs(15));
         assert_eq!(socket.tcp_keepalive_retries().unwrap(), PROBES);
+        assert_eq!(socket.tcp_user_timeout().unwrap(), Some(Duration::from_secs(120)));
         assert!(!socket.nonblocking().unwrap());
     }
 }

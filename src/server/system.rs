@@ -5,6 +5,7 @@
 //! below.
 
 use std::fs;
+use std::path::Path;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
@@ -68,22 +69,23 @@ fn number_in(path: &str) -> Option<u64> {
     fs::read_to_string(path).ok()?.trim().parse().ok()
 }
 
-/// The lowest `pids.max` of the control groups that this process is in; "max" is no number, and no limit.
+/// The lowest `pids.max` of the control groups that this process is in, and of those around them; "max" is no number,
+/// and no limit.
 fn pids_max() -> Option<u64> {
     let groups = fs::read_to_string("/proc/self/cgroup").ok()?;
-    groups.lines().filter_map(pids_max_path).filter_map(|path| number_in(&path)).min()
+    groups.lines().flat_map(pids_max_paths).filter_map(|path| number_in(&path)).min()
 }
 
-/// Where the limit of a line of `/proc/self/cgroup` is: `hierarchy:controllers:group` (cgroups(7)).
-fn pids_max_path(line: &str) -> Option<String> {
-    let mut parts = line.splitn(3, ':');
-    let (_, controllers, group) = (parts.next()?, parts.next()?, parts.next()?);
+/// Where the limits of a line of `/proc/self/cgroup` are: `hierarchy:controllers:group` (cgroups(7)).
+fn pids_max_paths(line: &str) -> Vec<String> {
+    let mut parts = line.splitn(3, ':').skip(1);
+    let (Some(controllers), Some(group)) = (parts.next(), parts.next()) else { return Vec::new() };
     let root = match controllers {
         "" => "/sys/fs/cgroup",
         "pids" => "/sys/fs/cgroup/pids",
-        _ => return None,
+        _ => return Vec::new(),
     };
-    Some(format!("{root}{}/pids.max", group.trim_end_matches('/')))
+    Path::new(group).ancestors().map(|group| format!("{root}{}/pids.max", group.display()).replace("//", "/")).collect()
 }
 
 #[cfg(test)]
@@ -92,11 +94,16 @@ mod tests {
 
     #[test]
     fn control_groups_of_both_versions_are_found() {
-        assert_eq!(pids_max_path("0::/"), Some("/sys/fs/cgroup/pids.max".to_owned()));
-        assert_eq!(pids_max_path("0::/system.slice/a:b"), Some("/sys/fs/cgroup/system.slice/a:b/pids.max".to_owned()));
-        assert_eq!(pids_max_path("8:pids:/user"), Some("/sys/fs/cgroup/pids/user/pids.max".to_owned()));
-        assert_eq!(pids_max_path("4:memory:/x"), None);
-        assert_eq!(pids_max_path(""), None);
+        assert_eq!(pids_max_paths("0::/"), ["/sys/fs/cgroup/pids.max"]);
+        let expected =
+            ["system.slice/a:b/", "system.slice/", ""].map(|group| format!("/sys/fs/cgroup/{group}pids.max"));
+        assert_eq!(pids_max_paths("0::/system.slice/a:b"), expected);
+        assert_eq!(
+            pids_max_paths("8:pids:/user"),
+            ["/sys/fs/cgroup/pids/user/pids.max", "/sys/fs/cgroup/pids/pids.max"]
+        );
+        assert_eq!(pids_max_paths("4:memory:/x"), [""; 0]);
+        assert_eq!(pids_max_paths(""), [""; 0]);
     }
 
     #[test]

@@ -117,6 +117,11 @@ fn limits_that_make_no_sense_are_refused() {
         Limits { max_output: 0, ..good() },
         Limits { max_stream_buffer: 0, ..good() },
         Limits { keepalive: Duration::from_secs(1), ..good() },
+        Limits { keepalive: Duration::from_secs(24 * 3600), ..good() },
+        Limits { idle_timeout: Some(Duration::MAX), ..good() },
+        Limits { request_timeout: Duration::MAX, ..good() },
+        Limits { write_timeout: Duration::MAX, ..good() },
+        Limits { drain_timeout: Duration::MAX, ..good() },
     ];
     for limits in wrong {
         let error = Server::bind("127.0.0.1:0", limits.clone()).map(|_| ()).unwrap_err();

@@ -167,6 +167,39 @@ fn a_peer_that_vanished_is_found_out_in_the_stated_time() {
 }
 
 #[test]
+fn a_peer_that_vanished_with_a_reply_on_its_way_is_found_out_too() {
+    let server =
+        TestServer::with(Limits { keepalive: Duration::from_secs(2), ..limits() }, |client: &mut Connection| {
+            while client.read_line()?.is_some() {
+                // The client vanishes meanwhile.
+                thread::park_timeout(Duration::from_millis(200));
+                writeln!(client, "a reply that nobody acknowledges")?;
+            }
+            Ok(())
+        });
+    let mut client = server.connect();
+    client.send("question\n");
+    vanish(&client.stream);
+    let peer = format!("peer={} ", client.stream.local_addr().unwrap());
+    eventually("the vanished peer is closed", || !logged(&["closed", &peer, "lost: timed out"]).is_empty());
+}
+
+#[test]
+fn a_handler_that_ignores_a_write_timeout_is_given_no_more_requests() {
+    let (tell, told) = mpsc::channel();
+    let limits = Limits { write_timeout: Duration::from_millis(300), ..limits() };
+    let server = TestServer::with(limits, move |client: &mut Connection| {
+        client.read_line()?;
+        let write = client.write_all(&vec![b'x'; 64 << 20]).unwrap_err().kind();
+        tell.send((write, client.read_line().unwrap_err().kind())).unwrap();
+        Ok(())
+    });
+    let mut client = server.connect();
+    client.send("first\nDELETE everything\n");
+    assert_eq!(told.recv_timeout(PATIENCE).unwrap(), (io::ErrorKind::TimedOut, io::ErrorKind::TimedOut));
+}
+
+#[test]
 fn a_client_that_never_says_a_word_is_idle_from_the_start() {
     let limits = Limits { idle_timeout: Some(Duration::from_millis(300)), ..limits() };
     let server = TestServer::with(limits, Line::default());

@@ -1,12 +1,15 @@
 //! The end of a server: who may finish, who is cut, and that it does end. How exactly it keeps its deadline is in
 //! `tests/bounds`, where nothing else runs beside.
 
-use std::io::{self, Write};
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc;
 use std::sync::{Arc, Mutex};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use acceptd::{Connection, Echo, Limits, Line};
+use socket2::SockRef;
 
 use crate::support::{Client, PATIENCE, TestServer, logged};
 
@@ -142,8 +145,127 @@ fn a_reply_that_was_cut_short_is_not_followed_by_words() {
     assert_eq!(server.wait().cut, 1);
     let mut got = Vec::new();
     // Ends with a reset: the client must not take the part for the whole.
-    let _ = io::Read::read_to_end(&mut client.stream, &mut got);
+    let _ = client.stream.read_to_end(&mut got);
     assert!(got.len() < 64 << 20 && got.iter().all(|&byte| byte == b'r'));
+}
+
+/// A reply that is larger than what the kernel takes at once from a client that does not read.
+const LARGE: usize = 500_000;
+
+#[test]
+fn a_reply_that_is_complete_arrives_whole_although_its_client_goes_on_sending() {
+    let (answered, has_answered) = mpsc::channel();
+    let mut server = TestServer::with(patient(), move |client: &mut Connection| {
+        while client.read_line()?.is_some() {
+            client.write_all(&vec![b'r'; LARGE])?;
+            client.flush()?;
+            let _ = answered.send(());
+        }
+        Ok(())
+    });
+    let mut client = server.connect();
+    SockRef::from(&client.stream).set_recv_buffer_size(4096).unwrap();
+    client.send("question\n");
+    has_answered.recv_timeout(PATIENCE).unwrap();
+    server.shutdown.request();
+    // The server's thread waits for the next request, and is not to be disturbed before its client has the reply.
+    for _ in 0..10 {
+        client.send("half of another ");
+        thread::park_timeout(Duration::from_millis(10));
+    }
+    let rest = client.rest();
+    let expected = ["r".repeat(LARGE), "ERROR the server is shutting down\n".to_owned()].concat();
+    assert!(rest == expected, "{} bytes instead of {}", rest.len(), expected.len());
+    assert_eq!(server.wait().drained, 1);
+}
+
+#[test]
+fn every_request_that_was_carried_out_is_answered_to_a_client_that_pipelines_through_the_shutdown() {
+    for round in 0..20 {
+        let carried_out = Arc::new(AtomicUsize::new(0));
+        let counter = Arc::clone(&carried_out);
+        let mut server = TestServer::with(patient(), move |client: &mut Connection| {
+            while let Some(line) = client.read_line()? {
+                counter.fetch_add(1, Ordering::Relaxed);
+                client.write_all(&line)?;
+                client.write_all(b"\n")?;
+            }
+            Ok(())
+        });
+        let client = server.connect();
+        let mut sending = client.stream.try_clone().unwrap();
+        let sender = thread::spawn(move || while sending.write_all(&b"request\n".repeat(500)).is_ok() {});
+        let mut reader = BufReader::new(client.stream);
+        let (mut answered, mut line) = (0, String::new());
+        while reader.read_line(&mut line).is_ok_and(|count| count > 0) && line == "request\n" {
+            answered += 1;
+            line.clear();
+            if answered == 5_000 + 777 * round {
+                server.shutdown.request();
+            }
+        }
+        server.wait();
+        assert_eq!(answered, carried_out.load(Ordering::Relaxed), "answered and carried out, round {round}");
+        assert_eq!(line, "ERROR the server is shutting down\n");
+        drop(reader);
+        sender.join().unwrap();
+    }
+}
+
+#[test]
+fn a_cut_takes_back_nothing_that_was_complete() {
+    let limits = Limits { drain_timeout: Duration::from_millis(100), ..patient() };
+    let (begun, has_begun) = mpsc::channel();
+    let (end, ended) = mpsc::channel::<()>();
+    let ended = Mutex::new(ended);
+    let mut server = TestServer::with(limits, move |client: &mut Connection| {
+        client.write_all(&vec![b'r'; 100_000])?;
+        client.flush()?;
+        begun.send(()).unwrap();
+        let _ = ended.lock().unwrap().recv_timeout(PATIENCE);
+        Ok(())
+    });
+    let mut client = server.connect();
+    has_begun.recv_timeout(PATIENCE).unwrap();
+    server.shutdown.request();
+    assert_eq!(server.wait().cut, 1);
+    let rest = client.rest();
+    assert!(rest.starts_with(&"r".repeat(100_000)) && rest.ends_with("rERROR the server is shutting down\n"));
+    let _ = end.send(());
+}
+
+#[test]
+fn words_never_come_between_two_parts_of_a_reply() {
+    let limits = Limits { drain_timeout: Duration::from_millis(100), ..patient() };
+    let (begun, has_begun) = mpsc::channel();
+    let (end, ended) = mpsc::channel::<()>();
+    let ended = Mutex::new(ended);
+    let mut server = TestServer::with(limits, move |client: &mut Connection| {
+        // More than is held back, so a part of it is on its way; the rest would follow.
+        client.write_all(&vec![b'r'; 70_000])?;
+        begun.send(()).unwrap();
+        let _ = ended.lock().unwrap().recv_timeout(PATIENCE);
+        client.write_all(b"the rest")
+    });
+    let mut client = server.connect();
+    has_begun.recv_timeout(PATIENCE).unwrap();
+    server.shutdown.request();
+    assert_eq!(server.wait().cut, 1);
+    let _ = end.send(());
+    let mut got = Vec::new();
+    let _ = client.stream.read_to_end(&mut got);
+    assert!(got.iter().all(|&byte| byte == b'r'), "{:?}", String::from_utf8_lossy(&got[got.len() - 50..]));
+}
+
+#[test]
+fn a_client_that_leaves_in_a_drain_is_not_blamed_for_it() {
+    let server = TestServer::with(patient(), |client: &mut Connection| client.read_exact(&mut [0; 10]));
+    let mut client = server.connect();
+    client.send("four");
+    let peer = client.stream.local_addr().unwrap().to_string();
+    crate::support::eventually("the client is served", || !logged(&["opened", &peer]).is_empty());
+    assert_eq!(server.stop().drained, 1);
+    assert_eq!(logged(&["closed", &peer, "drained"]).len(), 1);
 }
 
 #[test]

@@ -105,6 +105,25 @@ fn a_client_that_was_busy_costs_no_more_than_any_other_once_it_is_idle() {
 }
 
 #[test]
+fn a_line_that_is_not_complete_costs_no_more_than_its_limit() {
+    const CLIENTS: usize = 50;
+    let _alone = alone();
+    let (daemon, before) = warmed_up(&["--handler", "line"]);
+    let mut clients: Vec<Client> = (0..CLIENTS).map(|_| daemon.connect()).collect();
+    for client in &mut clients {
+        client.send(vec![b'x'; 65_000]);
+    }
+    for client in &mut clients {
+        client.send("\n");
+        assert!(client.line().starts_with("ERROR unknown command"));
+    }
+    let each = (daemon.status("VmHWM") - before) / CLIENTS;
+    println!("{each} KiB for each");
+    // The line, what it grew from, and the stack.
+    assert!(each < 64 + 32 + 16, "{each} KiB for each");
+}
+
+#[test]
 fn an_announced_length_reserves_nothing() {
     let _alone = alone();
     let (daemon, before) = warmed_up(&["--handler", "line", "--max-line", "1GiB"]);

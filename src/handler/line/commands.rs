@@ -116,10 +116,11 @@ fn stats(facts: &Facts) -> String {
     format!("now={} all={} refused={}", stats.connections, stats.served, stats.refused)
 }
 
+/// The start of a word, by characters, since a single grapheme can be as long as a line.
 fn shorten(word: &str) -> String {
-    let mut graphemes = word.graphemes(true);
-    let start: String = graphemes.by_ref().take(SHOWN_AT_MOST).collect();
-    if graphemes.next().is_some() { start + "…" } else { start }
+    let mut characters = word.chars();
+    let start: String = characters.by_ref().take(SHOWN_AT_MOST).collect();
+    if characters.next().is_some() { start + "…" } else { start }
 }
 
 #[cfg(test)]
@@ -195,6 +196,7 @@ mod tests {
         assert_eq!(answer("   "), "ERROR no command, try HELP");
         assert_eq!(answer("TIME please"), "ERROR TIME stands alone, without \"please\"");
         assert!(answer(&"x".repeat(60_000)).len() < 100);
+        assert!(answer(&format!("a{}", "\u{301}".repeat(30_000))).len() < 500, "one grapheme");
     }
 
     #[test]

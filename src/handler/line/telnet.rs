@@ -18,16 +18,16 @@ pub(super) struct Line {
     pub(super) length: usize,
 }
 
-/// Finds the next line in bytes that arrive bit by bit. It looks at each byte once.
+/// Finds the next line in bytes that arrive bit by bit. It looks at each byte once, and keeps none.
 #[derive(Debug, Default)]
 pub(super) struct Scanner {
     scanned: usize,
-    text: Vec<u8>,
     state: State,
+    has_commands: bool,
 }
 
 /// What the bytes before have begun.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum State {
     #[default]
     Text,
@@ -46,40 +46,59 @@ impl Scanner {
     pub(super) fn scan(&mut self, unread: &[u8]) -> Option<(Line, usize)> {
         for &byte in unread.iter().skip(self.scanned) {
             self.scanned += 1;
-            if let (State::Text, b'\n') = (self.state, byte) {
-                return Some(self.take_line());
+            // After `IAC` too: LF is no command, so it ends the line.
+            if byte == b'\n' && matches!(self.state, State::Text | State::Command) {
+                let Scanner { scanned: length, has_commands, .. } = std::mem::take(self);
+                return Some((Line::new(unread.get(..length - 1)?, has_commands), length));
             }
-            self.state = self.step(byte);
+            self.has_commands |= byte == IAC;
+            self.state = self.state.after(byte);
         }
         None
     }
+}
 
-    fn step(&mut self, byte: u8) -> State {
-        match (self.state, byte) {
+impl State {
+    fn after(self, byte: u8) -> State {
+        match (self, byte) {
             (State::Text, IAC) => State::Command,
             (State::Command, WILL..=DONT) => State::Negotiation,
             (State::Command, SB) => State::Subnegotiation,
             (State::Subnegotiation, IAC) => State::SubnegotiationCommand,
             (State::SubnegotiationCommand, SE) => State::Text,
             (State::Subnegotiation | State::SubnegotiationCommand, _) => State::Subnegotiation,
-            // `IAC IAC` is the byte 255 itself.
-            (State::Text, _) | (State::Command, IAC) => {
-                self.text.push(byte);
-                State::Text
-            }
-            (State::Command | State::Negotiation, _) => State::Text,
+            (State::Text | State::Command | State::Negotiation, _) => State::Text,
         }
     }
+}
 
-    fn take_line(&mut self) -> (Line, usize) {
-        let Scanner { scanned: length, mut text, .. } = std::mem::take(self);
-        let mut end = "\n";
-        if text.last() == Some(&b'\r') {
-            text.pop();
-            end = "\r\n";
-        }
-        (Line { text, end, length }, length)
+impl Line {
+    fn new(bytes: &[u8], has_commands: bool) -> Line {
+        let mut text = if has_commands { without_commands(bytes) } else { bytes.to_vec() };
+        let end = if text.last() == Some(&b'\r') { "\r\n" } else { "\n" };
+        text.truncate(text.len() + 1 - end.len());
+        Line { text, end, length: bytes.len() + 1 }
     }
+}
+
+/// The text of a line. `IAC` stays where no command follows it (those have numbers from `SE` on), and `IAC IAC` is
+/// the byte 255 itself: neither is UTF-8, so the line will be answered with an error.
+fn without_commands(bytes: &[u8]) -> Vec<u8> {
+    let mut text = Vec::with_capacity(bytes.len());
+    let mut state = State::Text;
+    for &byte in bytes {
+        match (state, byte) {
+            (State::Text, IAC) => {}
+            (State::Text, _) | (State::Command, IAC) => text.push(byte),
+            (State::Command, ..SE) => text.extend([IAC, byte]),
+            _ => {}
+        }
+        state = state.after(byte);
+    }
+    if state == State::Command {
+        text.push(IAC);
+    }
+    text
 }
 
 #[cfg(test)]
@@ -111,6 +130,14 @@ mod tests {
     #[test]
     fn a_doubled_iac_is_the_byte_itself() {
         assert_eq!(text_of(b"a\xff\xffb\n"), Some(b"a\xffb".to_vec()));
+    }
+
+    #[test]
+    fn what_is_no_command_is_text_and_never_swallows_the_end_of_a_line() {
+        assert_eq!(text_of(b"a\xff\nb\n"), Some(b"a\xff".to_vec()));
+        assert_eq!(text_of(b"a\xffb\n"), Some(b"a\xffb".to_vec()));
+        assert_eq!(text_of(b"a\xff\xefb\n"), Some(b"a\xff\xefb".to_vec()));
+        assert_eq!(text_of(b"a\xff\xf0b\n"), Some(b"ab".to_vec()), "the first of the commands");
     }
 
     #[test]
