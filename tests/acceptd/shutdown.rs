@@ -164,7 +164,7 @@ fn a_reply_that_is_complete_arrives_whole_although_its_client_goes_on_sending() 
         Ok(())
     });
     let mut client = server.connect();
-    SockRef::from(&client.stream).set_recv_buffer_size(4096).unwrap();
+    SockRef::from(&client.stream).set_recv_buffer_size(32 * 1024).unwrap();
     client.send("question\n");
     has_answered.recv_timeout(PATIENCE).unwrap();
     server.shutdown.request();
@@ -175,7 +175,7 @@ fn a_reply_that_is_complete_arrives_whole_although_its_client_goes_on_sending() 
     }
     let rest = client.rest();
     let expected = ["r".repeat(LARGE), "ERROR the server is shutting down\n".to_owned()].concat();
-    assert!(rest == expected, "{} bytes instead of {}", rest.len(), expected.len());
+    assert!(rest == expected, "{} bytes instead of {}: {:?}", rest.len(), expected.len(), logged(&["closed", "500"]));
     assert_eq!(server.wait().drained, 1);
 }
 

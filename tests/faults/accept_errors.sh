@@ -49,7 +49,7 @@ done
 for error in ECONNABORTED EPROTO EPERM ENETDOWN ENOBUFS ENOMEM EMFILE; do
     failing "$error" 1+
     if ! wait_until 10 has_failed 3; then fail "$error did come at least three times"; fi
-    kill -TERM "$PID"
+    signal TERM
     ended_within 10 "$PID"
     check "while accept always fails with $error, SIGTERM ends the server with exit code 0" test "$CODE" = 0
 done

@@ -1,7 +1,7 @@
 """Clients for the scripts beside this file, where a shell is clumsy. Standard library only; each ends by itself.
 
     clients.py crowd PORT COUNT [listen | speak]   COUNT clients at once; prints what became of them
-    clients.py stuck PORT                          sends and never reads, until its standard input ends
+    clients.py stuck PORT                          HELP without end, never read, until the server ends it, or for a minute
     clients.py after-quit PORT COUNT               QUIT and then COUNT lines in one go; prints what came back
 """
 
@@ -97,12 +97,19 @@ def stuck(port):
     # Both directions are full when nothing could be sent for a while; bounded by what the kernel's buffers hold.
     while time.monotonic() - last < 0.5:
         try:
-            client.send(b"x" * 65536)
+            client.send(b"HELP\n" * 10_000)
             last = time.monotonic()
         except BlockingIOError:
             time.sleep(0.01)
     print("stuck", flush=True)
-    sys.stdin.read()
+    while time.monotonic() - last < 60:
+        time.sleep(0.05)
+        try:
+            client.send(b"HELP\n")
+        except BlockingIOError:
+            pass
+        except OSError:
+            return
 
 
 def after_quit(port, count):

@@ -19,8 +19,7 @@ start env LD_PRELOAD="$library" FAKETIME_TIMESTAMP_FILE="$TMP/offset" FAKETIME_N
 
 # days_off FD: how far the server's wall clock is from the real one, in days
 days_off() {
-    say "$1" TIME
-    hear "$1"
+    if ! say "$1" TIME || ! hear "$1"; then return; fi
     # Rounded, so that a second more or less does not make a day.
     echo $((($(date -d "$REPLY_LINE" +%s) - $(date +%s) + 43200 + 86400 * 1000) / 86400 - 1000))
 }
@@ -46,7 +45,7 @@ for offset in +1y -1y +0; do
     (printf 'UPPER half a' >&"$half")
     connect
     quiet=$CLIENT
-    answers "$quiet"
+    check "before a jump to $offset, a client is served" answers "$quiet"
     jump "$offset"
     case $offset in
         +1y) days=365 ;;
@@ -57,22 +56,32 @@ for offset in +1y -1y +0; do
     check "after a jump to $offset, the client from before is served" answers "$before"
     check "after a jump to $offset, a client that was quiet during it is served" answers "$quiet"
     (printf ' line\n' >&"$half")
-    check "after a jump to $offset, a request that was begun before is answered" hear "$half"
-    check "after a jump to $offset, it is answered as a whole" test "$REPLY_LINE" = "HALF A LINE"
+    hear "$half" || true
+    check "after a jump to $offset, a request that was begun before it is answered as a whole" test "$REPLY_LINE" = "HALF A LINE"
     check "after a jump to $offset, a new client is served" serves_line
 done
 
-# A deadline that runs while the clock jumps keeps its length: two clients that are slow are told so in their time.
-connect
-slow=$CLIENT
-(printf 'UPPER never comp' >&"$slow")
+# A deadline that runs while the clock jumps keeps its length: two clients begin a request, one before a jump forward and
+# one before a jump back, and do not go on.
 since=$(now_ms)
-jump -1y
-check "after a jump back, a request that stays incomplete is still ended" hear "$slow" 20
-took=$(($(now_ms) - since))
-check "it is told why" test "${REPLY_LINE%%,*}" = "ERROR the request was not complete after 4s"
-check "it is ended after 4 seconds, neither at once nor much later" test "$took" -ge 3500 -a "$took" -lt 9000
-kill -TERM "$PID"
+slow=()
+for offset in +1y -1y; do
+    connect
+    slow+=("$CLIENT")
+    (printf 'UPPER never comp' >&"$CLIENT")
+    # The server has most likely seen it once it has answered another client.
+    check "before a jump to $offset, other clients are served" answers "$before"
+    jump "$offset"
+done
+for fd in "${slow[@]}"; do
+    hear "$fd" 20 || true
+    took=$(($(now_ms) - since))
+    check "a request that stays incomplete is ended in words, however the clock jumps" \
+        test "${REPLY_LINE%%,*}" = "ERROR the request was not complete after 4s"
+    check "it is ended after the 4 seconds that are allowed, neither at once nor much later" \
+        test "$took" -ge 3900 -a "$took" -lt 9000
+done
+signal TERM
 ended_within 20 "$PID"
 check "in another year, SIGTERM drains: the exit code is 0" test "$CODE" = 0
 check "nobody was cut for being idle" test "$(logged 'idle too long')" -eq 0

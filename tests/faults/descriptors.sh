@@ -13,14 +13,15 @@ start prlimit --nofile=64 "$ACCEPTD"
 check "with 64 descriptors, the log warns that fewer clients are served, and says how to serve more" \
     has_logged 'WARN +serving at most [0-9]+ clients at once, not 1024: .*descriptors.*ulimit -n'
 limit=$(sed -nE 's/.*serving at most ([0-9]+) clients.*/\1/p' "$LOG")
+limit=${limit:-0}
 
 for manners in listen speak; do
     fates=$(crowd 100 "$manners")
     check "of 100 clients that $manners first, as many as the log said are served, the others are refused, none is reset" \
         test "${fates%%$'\n'*}" = "served=$limit refused=$((100 - limit)) reset=0 silent=0 other=0"
-    check "each of those is told why in the same words" \
+    check "clients that $manners first and are refused are all told why, in the same words" \
         test "${fates#*$'\n'}" = "ERROR too many connections ($limit are open), try again later"
-    check "when they have left, a new client is served" wait_until 10 serves
+    check "when the clients that $manners first have left, a new one is served" wait_until 10 serves
 done
 stop
 
@@ -49,7 +50,7 @@ old=()
 for _ in 1 2 3; do
     connect
     old+=("$CLIENT")
-    echoes "$CLIENT"
+    check "a client is served before the trouble" echoes "$CLIENT"
 done
 lower
 new=()
@@ -60,7 +61,7 @@ for _ in {1..10}; do
 done
 check "without descriptors, clients wait to be accepted, and the log says what to raise" \
     wait_until 10 has_logged "WARN .*can't take in clients.*ulimit -n"
-check "they go on waiting" wait_until 10 in_trouble
+check "without descriptors, they go on waiting" wait_until 10 in_trouble
 
 # Six seconds are what is measured, not waited for.
 ticks=$(cpu_ticks "$PID")
@@ -97,14 +98,14 @@ for fd in "${new[@]}"; do
 done
 took=$(($(now_ms) - since))
 check "with descriptors again, those who waited are served" test "$answered" -eq 10
-check "they are served within a second" test "$took" -lt 1000
-check "so is a new client" serves
+check "with descriptors again, that takes less than a second" test "$took" -lt 1000
+check "with descriptors again, a new client is served" serves
 
 lower
 for _ in {1..5}; do connect; done
 check "without descriptors once more, clients wait again" wait_until 10 in_trouble
-kill -TERM "$PID"
+signal TERM
 ended_within 10 "$PID"
 check "without descriptors, SIGTERM ends the server within a second" test "$TOOK" -lt 1000
-check "its exit code is 0" test "$CODE" = 0
+check "without descriptors, SIGTERM is a drain: the exit code is 0" test "$CODE" = 0
 finish

@@ -54,7 +54,9 @@ for handler in echo line; do
     start "$ACCEPTD" --handler "$handler"
     # Some come and leave, so that threads are parked; some have said more than fits in a small buffer.
     for _ in {1..10}; do connect; done
-    for fd in "${CLIENTS[@]}"; do said "$fd" 10; done
+    for fd in "${CLIENTS[@]}"; do
+        if ! said "$fd" 10; then fail "$handler answers ten clients, who then leave"; fi
+    done
     close_clients
     for _ in {1..100}; do connect; done
     answered=0

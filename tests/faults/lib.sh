@@ -19,8 +19,9 @@ CODE='' TOOK=''                # what `ended_within` found
 REPLY_LINE=''                  # what `hear` heard
 failures=0
 launched=0
+set -o errtrace
 trap clean_up EXIT
-trap 'printf "        broke off at line %s: %s\n" "$LINENO" "$BASH_COMMAND"' ERR
+trap 'if ((BASH_SUBSHELL == 0)); then printf "        broke off at line %s: %s\n" "$LINENO" "$BASH_COMMAND"; fi' ERR
 trap 'exit 143' TERM
 trap 'exit 130' INT
 
@@ -110,7 +111,8 @@ launch() {
     launched=$((launched + 1))
     OUT=$TMP/$launched.out
     LOG=$TMP/$launched.log
-    : >"$OUT" >"$LOG"
+    : >"$OUT"
+    : >"$LOG"
     (
         close_clients
         exec "$@"
@@ -157,15 +159,21 @@ ended_within() {
         for pid in "${PIDS[@]}"; do [[ $pid == "$2" ]] || keep+=("$pid"); done
         PIDS=("${keep[@]}")
     fi
+    # shellcheck disable=SC2034 # the scripts use it
     TOOK=$(($(now_ms) - since))
+}
+
+# signal NAME: to the server that was started last, if it is still there
+signal() {
+    kill -"$1" "$PID" 2>/dev/null || true
 }
 
 # stop: ends the server that was started last, for a script that goes on with another. Two signals cut at once; two of
 # the same kind might arrive as one.
 stop() {
     close_clients
-    kill -TERM "$PID"
-    kill -INT "$PID"
+    signal TERM
+    signal INT
     ended_within 20 "$PID"
     if [[ $CODE == none ]]; then
         fail "a server can be ended" "two signals did not end it in 20 s"
@@ -216,9 +224,9 @@ has_logged() {
 
 # ---- clients: a few are descriptors of this shell, many are a matter for clients.py
 
-# connect [PORT]: a client, as the descriptor CLIENT
+# connect: a client, as the descriptor CLIENT
 connect() {
-    exec {CLIENT}<>"/dev/tcp/127.0.0.1/${1:-$PORT}"
+    exec {CLIENT}<>"/dev/tcp/127.0.0.1/$PORT"
     CLIENTS+=("$CLIENT")
 }
 
@@ -235,6 +243,7 @@ say() {
 
 # hear FD [SECONDS]: the next line, as REPLY_LINE. Fails at the end, and when nothing comes.
 hear() {
+    REPLY_LINE=''
     IFS= read -r -t "${2:-10}" -u "$1" REPLY_LINE
 }
 
@@ -251,11 +260,11 @@ has_ended() {
     ((status == 1))
 }
 
-# serves [PORT]: a new client is served
+# serves: a new client is served
 serves() {
     local fd status=0
     # In a shell of its own, since a refused connection would be an error of this one.
-    (exec {fd}<>"/dev/tcp/127.0.0.1/${1:-$PORT}" && echoes "$fd") 2>/dev/null || status=$?
+    (exec {fd}<>"/dev/tcp/127.0.0.1/$PORT" && echoes "$fd") 2>/dev/null || status=$?
     return "$status"
 }
 

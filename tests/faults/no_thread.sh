@@ -36,12 +36,12 @@ for manners in listen speak; do
             'ERROR the server has no thread left, try again later')"
 done
 check "creating a thread did fail twice" wait_until 5 has_failed 2
-check "the client from before is still served" echoes "$first"
+check "the client from before that is still served" echoes "$first"
 check "the next new client is served" serves
 check "the log warns, and says what to raise" has_logged "WARN +can't take in clients, .*threads.*ulimit -u"
-kill -TERM "$PID"
+signal TERM
 ended_within 10 "$PID"
-check "SIGTERM drains: the exit code is 0" test "$CODE" = 0
+check "after the trouble with threads, SIGTERM drains: the exit code is 0" test "$CODE" = 0
 check "the summary counts two refused clients" has_logged ' 2 served, 2 refused'
 
 # No thread at all, for as long as it takes: everybody is told, and the server does not busy itself with it.
@@ -51,7 +51,7 @@ fates=$(crowd 20)
 check "while there is no thread for anybody, twenty of twenty clients are told so" \
     test "$fates" = "$(printf 'served=0 refused=20 reset=0 silent=0 other=0\n%s' \
         'ERROR the server has no thread left, try again later')"
-kill -TERM "$PID"
+signal TERM
 ended_within 10 "$PID"
 check "while there is no thread for anybody, SIGTERM ends the server with exit code 0" test "$CODE" = 0
 finish

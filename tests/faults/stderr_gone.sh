@@ -22,7 +22,7 @@ shows() {
     fi
     check "$1, 50 clients are served" test "$(crowd 50 | head -n 1)" = "served=50 refused=0 reset=0 silent=0 other=0"
     check "$1, 50 more are served, one after the other" one_by_one
-    kill -TERM "$PID"
+    signal TERM
     ended_within 10 "$PID"
     check "$1, SIGTERM ends the server with exit code 0" test "$CODE" = 0
 }
