@@ -181,7 +181,7 @@ fn converse(client: Admitted, handler: Arc<dyn Handler>, context: Arc<Context>, 
     let mut connection = Connection::new(id, peer, socket, Arc::clone(&context));
     let outcome = panic::catch_unwind(AssertUnwindSafe(|| handler.handle(&mut connection)));
     let (ended, lingering) = connection.finish(outcome, &*handler);
-    ended.count(&context);
+    ended.count(&context.totals);
     events::closed(&ended);
     // The place is free before the client sees the end of the connection, and all that belongs to it is given back
     // before the drain stops to wait for it.
@@ -196,7 +196,7 @@ fn converse(client: Admitted, handler: Arc<dyn Handler>, context: Arc<Context>, 
 /// Lets every client finish, at most until the drain deadline, and cuts the rest.
 fn drain(mut listener: Listener, admission: &Admission) -> Summary {
     let Admission { connections, context, .. } = admission;
-    events::draining(connections.present(), context.limits.drain_timeout);
+    events::draining(connections.present_at_drain(), context.limits.drain_timeout);
     let deadline = Instant::now() + context.limits.drain_timeout;
 
     // Those who wait in the backlog are turned away in words. More may come while this goes on, hence the bound.
@@ -223,7 +223,7 @@ fn drain(mut listener: Listener, admission: &Admission) -> Summary {
         }
     }
     Summary {
-        drained: usize::try_from(context.totals.drained.get()).unwrap_or(usize::MAX),
+        drained: connections.present_at_drain().saturating_sub(cut.len()),
         cut: cut.len(),
         left: connections.present(),
         stats: context.totals.stats(),

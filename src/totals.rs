@@ -9,8 +9,6 @@ pub(crate) struct Totals {
     pub(crate) served: Counter,
     pub(crate) refused: Counter,
     pub(crate) panicked: Counter,
-    /// Those who left in a drain, without being cut.
-    pub(crate) drained: Counter,
     pub(crate) bytes_in: Counter,
     pub(crate) bytes_out: Counter,
 }

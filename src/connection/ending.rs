@@ -7,9 +7,10 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::close::CloseReason;
-use super::{Connection, Context, Socket, State};
+use super::{Connection, Socket, State};
 use crate::handler::{Handler, last_words};
 use crate::panics;
+use crate::totals::Totals;
 
 /// What there is to say about a connection that is over.
 pub(crate) struct Ended {
@@ -23,8 +24,7 @@ pub(crate) struct Ended {
 
 impl Ended {
     /// Adds this connection to what the server has done.
-    pub(crate) fn count(&self, Context { totals, shutdown, .. }: &Context) {
-        totals.drained.add(u64::from(shutdown.is_requested() && self.reason != CloseReason::Cut));
+    pub(crate) fn count(&self, totals: &Totals) {
         totals.bytes_in.add(self.received);
         totals.bytes_out.add(self.sent);
         totals.panicked.add(u64::from(matches!(self.reason, CloseReason::HandlerPanicked(_))));

@@ -3,7 +3,6 @@
 //! free.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::connection::{Context, Socket};
@@ -12,13 +11,21 @@ use crate::connection::{Context, Socket};
 pub(super) struct Connections {
     capacity: usize,
     context: Arc<Context>,
-    live: Mutex<HashMap<u64, Arc<Socket>>>,
-    present: AtomicUsize,
+    live: Mutex<Live>,
+}
+
+#[derive(Default)]
+struct Live {
+    sockets: HashMap<u64, Arc<Socket>>,
+    /// Clients that are there, those included that are just leaving.
+    present: usize,
+    /// Clients that have left since the drain began.
+    left_in_drain: usize,
 }
 
 impl Connections {
     pub(super) fn new(capacity: usize, context: Arc<Context>) -> Arc<Connections> {
-        Arc::new(Connections { capacity, context, live: Mutex::default(), present: AtomicUsize::new(0) })
+        Arc::new(Connections { capacity, context, live: Mutex::default() })
     }
 
     pub(super) fn capacity(&self) -> usize {
@@ -27,28 +34,34 @@ impl Connections {
 
     /// How many clients are there, those included that are just leaving.
     pub(super) fn present(&self) -> usize {
-        self.present.load(Ordering::SeqCst)
+        self.lock().present
+    }
+
+    /// How many clients were there when the drain began.
+    pub(super) fn present_at_drain(&self) -> usize {
+        let live = self.lock();
+        live.present + live.left_in_drain
     }
 
     /// Gives the connection `id` a place, unless all are taken.
     pub(super) fn enter(self: &Arc<Connections>, id: u64, socket: &Arc<Socket>) -> Option<(Slot, Presence)> {
         let mut live = self.lock();
-        if live.len() >= self.capacity {
+        if live.sockets.len() >= self.capacity {
             return None;
         }
-        live.insert(id, Arc::clone(socket));
-        self.present.fetch_add(1, Ordering::SeqCst);
+        live.sockets.insert(id, Arc::clone(socket));
+        live.present += 1;
         self.context.totals.open.add(1);
         Some((Slot { id, connections: Arc::clone(self) }, Presence(Arc::clone(self))))
     }
 
     /// The sockets of all who are served at this moment, to be dealt with after the lock is released.
     pub(super) fn sockets(&self) -> Vec<Arc<Socket>> {
-        self.lock().values().map(Arc::clone).collect()
+        self.lock().sockets.values().map(Arc::clone).collect()
     }
 
-    /// A panic while the lock is held can leave nothing half done here: each change is one call of the map's.
-    fn lock(&self) -> MutexGuard<'_, HashMap<u64, Arc<Socket>>> {
+    /// A panic while the lock is held leaves whole values behind: nothing that is done under it can panic half-way.
+    fn lock(&self) -> MutexGuard<'_, Live> {
         self.live.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -61,7 +74,7 @@ pub(super) struct Slot {
 
 impl Drop for Slot {
     fn drop(&mut self) {
-        let socket = self.connections.lock().remove(&self.id);
+        let socket = self.connections.lock().sockets.remove(&self.id);
         self.connections.context.totals.open.take(1);
         // May close it, which is a system call and has no business under the lock.
         drop(socket);
@@ -74,8 +87,13 @@ pub(super) struct Presence(Arc<Connections>);
 impl Drop for Presence {
     fn drop(&mut self) {
         let shutdown = &self.0.context.shutdown;
-        // Sequentially consistent: either the drain sees that this was the last one, or this sees the drain.
-        if self.0.present.fetch_sub(1, Ordering::SeqCst) == 1 && shutdown.is_requested() {
+        let draining = shutdown.is_requested();
+        let mut live = self.0.lock();
+        live.present -= 1;
+        live.left_in_drain += usize::from(draining);
+        let is_last = live.present == 0;
+        drop(live);
+        if is_last && shutdown.is_requested() {
             shutdown.bell().ring();
         }
     }

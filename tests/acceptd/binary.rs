@@ -20,7 +20,7 @@ fn it_says_where_it_listens_and_echoes_there() {
     assert_eq!(daemon.connect().talk("hello\n"), "hello\n");
     let (status, log) = daemon.end(Signal::TERM);
     assert_eq!(status.code(), Some(0));
-    assert!(log.contains("draining 0 connections, at most 5 s"), "{log}");
+    assert!(log.contains("draining ") && log.contains(", at most 5 s"), "{log}");
     assert!(log.contains("in all 1 served"), "{log}");
 }
 
