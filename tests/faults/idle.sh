@@ -52,23 +52,19 @@ said() {
 
 for handler in echo line; do
     start "$ACCEPTD" --handler "$handler"
-    # Some come and leave, so that threads are parked; some have said more than fits in a small buffer.
-    for _ in {1..10}; do connect; done
-    for fd in "${CLIENTS[@]}"; do
-        if ! said "$fd" 10; then fail "$handler answers ten clients, who then leave"; fi
-    done
-    close_clients
-    for _ in {1..100}; do connect; done
+    # Ten leave when all are there, so that their threads are parked; some say more than fits in a small buffer.
+    for _ in {1..110}; do connect; done
     answered=0
     for fd in "${CLIENTS[@]}"; do
         if said "$fd" $((1 + answered * 200)); then answered=$((answered + 1)); fi
     done
-    check "$handler answers 100 clients, who then are silent" test "$answered" -eq 100
-    check "with 100 silent clients, $handler has a thread for each, and parks none for longer than a while" \
+    check "$handler answers 110 clients" test "$answered" -eq 110
+    close_clients 10
+    check "when ten of them have left, and a while has passed, $handler has a thread for each of the others, and no more" \
         wait_until 20 has_threads $((own + 100))
     if ! wait_until 20 settled $((own + 100)); then fail "with 100 silent clients, $handler comes to rest"; fi
     is_idle "with 100 silent clients of $handler"
-    check "then $handler still answers them" said "${CLIENTS[99]}" 10
+    check "after that, $handler still answers them" said "${CLIENTS[99]}" 10
     stop
 done
 finish

@@ -230,10 +230,11 @@ connect() {
     CLIENTS+=("$CLIENT")
 }
 
+# close_clients [COUNT]: the oldest ones, or all
 close_clients() {
-    local fd
-    for fd in "${CLIENTS[@]}"; do exec {fd}>&-; done
-    CLIENTS=()
+    local fd count=${1:-${#CLIENTS[@]}}
+    for fd in "${CLIENTS[@]:0:count}"; do exec {fd}>&-; done
+    CLIENTS=("${CLIENTS[@]:count}")
 }
 
 # say FD LINE. In a process of its own, since a connection that is gone would end this one (SIGPIPE).
