@@ -59,7 +59,7 @@ for handler in echo line; do
         if said "$fd" $((1 + answered * 200)); then answered=$((answered + 1)); fi
     done
     check "$handler answers 110 clients" test "$answered" -eq 110
-    close_clients 10
+    close_oldest 10
     check "when ten of them have left, and a while has passed, $handler has a thread for each of the others, and no more" \
         wait_until 20 has_threads $((own + 100))
     if ! wait_until 20 settled $((own + 100)); then fail "with 100 silent clients, $handler comes to rest"; fi

@@ -230,11 +230,15 @@ connect() {
     CLIENTS+=("$CLIENT")
 }
 
-# close_clients [COUNT]: the oldest ones, or all
+# close_oldest COUNT: of the clients that this shell holds
+close_oldest() {
+    local fd
+    for fd in "${CLIENTS[@]:0:$1}"; do exec {fd}>&-; done
+    CLIENTS=("${CLIENTS[@]:$1}")
+}
+
 close_clients() {
-    local fd count=${1:-${#CLIENTS[@]}}
-    for fd in "${CLIENTS[@]:0:count}"; do exec {fd}>&-; done
-    CLIENTS=("${CLIENTS[@]:count}")
+    close_oldest "${#CLIENTS[@]}"
 }
 
 # say FD LINE. In a process of its own, since a connection that is gone would end this one (SIGPIPE).
