@@ -57,8 +57,10 @@ pub struct Connection {
 
 enum State {
     Open,
-    /// No more input comes; output still can.
-    InputEnded,
+    /// The client has sent its last; output still can go out.
+    ClientEnded,
+    /// The drain lets nothing more be read; output still can go out.
+    DrainEnded,
     /// Over.
     Ended(CloseReason),
 }
@@ -200,7 +202,10 @@ impl Connection {
 
     /// What it means that the input ended in the middle of a request.
     fn unfinished(&self) -> CloseReason {
-        if self.is_draining() { CloseReason::Drained } else { CloseReason::Unfinished }
+        match self.state {
+            State::DrainEnded => CloseReason::Drained,
+            _ => CloseReason::Unfinished,
+        }
     }
 
     fn end_output(&mut self, error: &io::Error) -> io::Error {
@@ -217,7 +222,7 @@ impl Connection {
     fn check_open(&self) -> io::Result<()> {
         match &self.state {
             State::Ended(reason) => Err(reason.to_error()),
-            State::Open | State::InputEnded => Ok(()),
+            State::Open | State::ClientEnded | State::DrainEnded => Ok(()),
         }
     }
 

@@ -41,7 +41,7 @@ impl Connection {
     ) -> (Ended, Option<Arc<Socket>>) {
         let reason = self.reason(outcome);
         let told = reason.farewell(&self.context.limits);
-        if self.is_draining() {
+        if self.is_draining() && !reason.aborts() {
             // The client is busy until it has taken its replies; how long that may take, the drain's deadline says.
             self.transport.socket().wait_until_sent(Instant::now() + self.context.limits.write_timeout);
         }
@@ -85,13 +85,15 @@ impl Connection {
         if let Err(error) = flushed {
             return CloseReason::of_output(&error);
         }
-        match (std::mem::replace(&mut self.state, State::InputEnded), result) {
-            (State::Ended(reason), _) => reason,
-            (State::InputEnded, Ok(())) if self.is_draining() => CloseReason::Drained,
-            (State::InputEnded, Ok(())) => CloseReason::ClientClosed,
+        match (&self.state, result) {
+            (State::Ended(reason), _) => reason.clone(),
             // What `read_exact` and its like say.
-            (State::InputEnded, Err(error)) if error.kind() == ErrorKind::UnexpectedEof => self.unfinished(),
+            (State::ClientEnded | State::DrainEnded, Err(error)) if error.kind() == ErrorKind::UnexpectedEof => {
+                self.unfinished()
+            }
             (_, Err(error)) => CloseReason::HandlerFailed(error.to_string()),
+            (State::ClientEnded, Ok(())) => CloseReason::ClientClosed,
+            (State::DrainEnded, Ok(())) => CloseReason::Drained,
             (State::Open, Ok(())) => CloseReason::HandlerClosed,
         }
     }

@@ -28,13 +28,15 @@ pub(crate) struct Socket {
     speaking: AtomicBool,
     /// Whether the client's thread waits for input, or is about to.
     waiting: AtomicBool,
+    /// Whether the input was ended from this side.
+    input_ended: AtomicBool,
     cut: AtomicBool,
 }
 
 impl Socket {
     pub(crate) fn new(stream: TcpStream) -> Arc<Socket> {
         let no = || AtomicBool::new(false);
-        Arc::new(Socket { stream, speaking: no(), waiting: no(), cut: no() })
+        Arc::new(Socket { stream, speaking: no(), waiting: no(), input_ended: no(), cut: no() })
     }
 
     /// Whether a reply may begin: not when another is not complete.
@@ -60,7 +62,18 @@ impl Socket {
     /// after our own end with a reset, which costs the peer what it has not been sent yet. So nothing should be on its
     /// way to it: see [`report_when_sent`](Socket::report_when_sent).
     pub(crate) fn end_input(&self) {
+        self.input_ended.store(true, Ordering::Release);
         let _ = self.stream.shutdown(Shutdown::Read);
+    }
+
+    pub(super) fn input_was_ended(&self) -> bool {
+        self.input_ended.load(Ordering::Acquire)
+    }
+
+    /// Whether the peer has sent its last, and all of it was received.
+    pub(super) fn peer_has_ended(&self) -> bool {
+        let peeked = recv(&self.stream, &mut [0; 1], RecvFlags::PEEK | RecvFlags::DONTWAIT);
+        peeked.is_ok_and(|(_, count)| count == 0)
     }
 
     /// From now on `poll` calls the socket writable only when all of the output has left for the peer.

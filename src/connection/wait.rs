@@ -16,14 +16,19 @@ impl Connection {
         // In this order: what a client sends after it has read a reply has not arrived before the drain.
         self.heed_drain();
         self.flush()?;
-        if matches!(self.state, State::InputEnded) || !self.may_wait() {
-            self.state = State::InputEnded;
+        if matches!(self.state, State::ClientEnded | State::DrainEnded) {
+            return Ok(0);
+        }
+        if !self.may_wait() {
+            let has_ended = self.transport.socket().peer_has_ended();
+            self.state = if has_ended { State::ClientEnded } else { State::DrainEnded };
             return Ok(0);
         }
         let outcome = self.receive_within_deadlines();
-        self.transport.socket().set_waiting(false);
+        let socket = self.transport.socket();
+        socket.set_waiting(false);
         if let Ok(0) = outcome {
-            self.state = State::InputEnded;
+            self.state = if socket.input_was_ended() { State::DrainEnded } else { State::ClientEnded };
         }
         outcome
     }

@@ -99,6 +99,20 @@ fn shutdown_lets_a_request_in_progress_finish() {
 }
 
 #[test]
+fn a_client_that_leaves_by_itself_in_a_drain_gets_its_answers_and_no_word_more() {
+    let (handler, has_begun, go_on) = held();
+    let mut server = TestServer::with(patient(), handler);
+    let mut client = server.connect();
+    client.send("question\n");
+    client.end_output();
+    has_begun.recv_timeout(PATIENCE).unwrap();
+    server.shutdown.request();
+    go_on.send(()).unwrap();
+    assert_eq!(client.rest(), "question\n");
+    assert_eq!(server.wait().drained, 1);
+}
+
+#[test]
 fn what_comes_after_the_shutdown_is_not_answered() {
     let (handler, has_begun, go_on) = held();
     let mut server = TestServer::with(patient(), handler);

@@ -171,13 +171,14 @@ fn nothing_is_left_of_a_hundred_thousand_clients() {
         (daemon.descriptors(), daemon.status("VmRSS"))
     };
     let threads = daemon.status("Threads");
-    come_and_go_all(10_000, daemon.addr);
+    come_and_go_all(20_000, daemon.addr);
     let before = settled(threads);
     come_and_go_all(100_000, daemon.addr);
     let after = settled(threads);
     println!("(descriptors, KiB): {before:?}, then {after:?}");
     assert_eq!(after.0, before.0, "descriptors");
-    assert!(after.1 < before.1 + 1024, "{} KiB, then {} KiB", before.1, after.1);
+    // 20 bytes for each client: less than anything that could be forgotten, and more than the allocator's moods.
+    assert!(after.1 < before.1 + 2000, "{} KiB, then {} KiB", before.1, after.1);
     assert_eq!(daemon.connect().talk("ECHO a\n"), "a\n");
 }
 

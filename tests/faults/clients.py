@@ -5,6 +5,7 @@
     clients.py after-quit PORT COUNT               QUIT and then COUNT lines in one go; prints what came back
 """
 
+import asyncio
 import socket
 import sys
 import threading
@@ -22,72 +23,49 @@ def main():
 def crowd(port, count, manners="speak"):
     """Each client says a line and stays until all know what became of them: `served` got the line back, `refused` got
     "ERROR …" and then the end, `reset` is a reset at any moment, `silent` got nothing, `other` is everything else. Those
-    who listen first wait a second for a word before they speak."""
-    count = int(count)
-    everybody = threading.Barrier(count, timeout=PATIENCE * 3)
-    fates, words = Counter(), Counter()
-    lock = threading.Lock()
-
-    def one(number):
-        client = None
-        try:
-            client = socket.create_connection(("127.0.0.1", port), timeout=PATIENCE)
-            fate, word = fate_of(client, f"hello, it is {number}\n".encode(), manners == "listen")
-        except (ConnectionResetError, BrokenPipeError):
-            fate, word = "reset", ""
-        except TimeoutError:
-            fate, word = "silent", ""
-        except OSError as error:
-            fate, word = "other", str(error)
-        with lock:
-            fates[fate] += 1
-            words[word] += 1
-        try:
-            everybody.wait()
-        except threading.BrokenBarrierError:
-            pass
-        if client:
-            client.close()
-
-    threads = [threading.Thread(target=one, args=(number,)) for number in range(count)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    print(*(f"{fate}={fates[fate]}" for fate in ("served", "refused", "reset", "silent", "other")))
-    for word in words:
-        if word:
-            print(word)
+    who listen first wait a second for a word before they speak. No threads: they would count as processes, and a script
+    may have made those scarce."""
+    fates = asyncio.run(fates_of(port, int(count), manners == "listen"))
+    count_of = Counter(fate for fate, _ in fates)
+    print(*(f"{fate}={count_of[fate]}" for fate in ("served", "refused", "reset", "silent", "other")))
+    for word in sorted({word for _, word in fates if word}):
+        print(word)
 
 
-def fate_of(client, line, listen_first):
-    said = b""
+async def fates_of(port, count, listen_first):
+    writers = []
+    lines = [f"hello, it is {number}\n".encode() for number in range(count)]
+    fates = await asyncio.gather(*(fate_of(port, line, listen_first, writers) for line in lines))
+    for writer in writers:
+        writer.close()
+    return fates
+
+
+async def fate_of(port, line, listen_first, writers):
+    try:
+        return await asyncio.wait_for(converse(port, line, listen_first, writers), PATIENCE)
+    except (ConnectionResetError, BrokenPipeError):
+        return "reset", ""
+    except asyncio.TimeoutError:
+        return "silent", ""
+    except OSError as error:
+        return "other", str(error)
+
+
+async def converse(port, line, listen_first, writers):
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writers.append(writer)
+    said = asyncio.ensure_future(reader.readline())
     if listen_first:
-        client.settimeout(1)
-        try:
-            said = client.recv(4096)
-        except TimeoutError:
-            client.sendall(line)
-    else:
-        client.sendall(line)
-    client.settimeout(PATIENCE)
-    if said == b"" or not said.endswith(b"\n"):
-        said += until_newline(client)
+        await asyncio.wait([said], timeout=1)
+    if not said.done():
+        writer.write(line)
+    said = await said
     if said == line:
         return "served", ""
     if said.startswith(b"ERROR ") and said.endswith(b"\n"):
-        return ("refused" if client.recv(1) == b"" else "other"), said.decode().strip()
+        return "refused" if await reader.read(1) == b"" else "other", said.decode().strip()
     return "other", repr(said)
-
-
-def until_newline(client):
-    said = b""
-    while not said.endswith(b"\n"):
-        part = client.recv(4096)
-        if not part:
-            break
-        said += part
-    return said
 
 
 def stuck(port):

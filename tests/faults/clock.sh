@@ -4,6 +4,7 @@
 # file that is rewritten here. TIME tells what the server believes.
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+need find findutils
 
 library=$(find /usr/lib /usr/local/lib -name libfaketimeMT.so.1 2>/dev/null | head -n 1)
 if [[ -z $library ]]; then missing libfaketime faketime; fi

@@ -3,6 +3,7 @@
 # one line (`2>&1 | head -1`), with a full disk in its place (/dev/full), and with outputs that are closed from the start.
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+need find findutils
 need python3 python3
 
 # listens: where the server that was started last does, as the kernel knows it, since its own words may be lost
