@@ -11,10 +11,11 @@ const EXAMPLES: &str = "\
 Examples:
   acceptd                               echo on 127.0.0.1:17007; then: nc 127.0.0.1 17007
   acceptd --handler line '[::1]:0'      a command server on a free port
-  acceptd --idle-timeout 30s -v 0.0.0.0:7
+  acceptd --idle-timeout 30s -v 0.0.0.0:7007
 
 Times are written 250ms, 10s, 5m, 2h; a bare number is seconds.
-Sizes are written 64KiB, 1MiB; a bare number is bytes.
+Sizes are written 64KiB, 1MiB; a bare number is bytes. At most a year, and 1GiB.
+Each option can be given in the environment too, the command line outranks it; RUST_LOG outranks -v and -q.
 Ctrl-C (SIGINT), SIGTERM or SIGHUP lets clients finish, then ends; a second one ends at once.";
 
 /// A TCP server with a thread for each client
@@ -37,7 +38,7 @@ pub(crate) struct Cli {
     #[arg(long, env = "ACCEPTD_IDLE_TIMEOUT", value_name = "TIME", default_value = "5m", value_parser = time)]
     idle_timeout: Duration,
 
-    /// Close a client whose request takes longer than this, from its first byte to its last
+    /// Close a client whose request takes longer than this, from its first byte to its last (line)
     #[arg(long, env = "ACCEPTD_REQUEST_TIMEOUT", value_name = "TIME", default_value = "30s", value_parser = some_time)]
     request_timeout: Duration,
 
@@ -49,7 +50,7 @@ pub(crate) struct Cli {
     #[arg(long, env = "ACCEPTD_DRAIN_TIMEOUT", value_name = "TIME", default_value = "5s", value_parser = time)]
     drain_timeout: Duration,
 
-    /// Take lines up to this long, line end included
+    /// Take lines up to this long, line end included (line)
     #[arg(long, env = "ACCEPTD_MAX_LINE", value_name = "SIZE", default_value = "64KiB", value_parser = size)]
     max_line: usize,
 
@@ -57,11 +58,11 @@ pub(crate) struct Cli {
     #[arg(long, env = "ACCEPTD_BACKLOG", value_name = "N", default_value = "4096", value_parser = clap::value_parser!(u16).range(1..))]
     backlog: u16,
 
-    /// Log more: -v each connection
+    /// Log more: each connection (in the environment: 1)
     #[arg(short, long, env = "ACCEPTD_VERBOSE", action = ArgAction::Count)]
     verbose: u8,
 
-    /// Log less: -q warnings and errors, -qq errors, -qqq nothing. RUST_LOG outranks both
+    /// Log less: -q warnings and errors, -qq errors, -qqq nothing (in the environment: 1 to 3)
     #[arg(short, long, env = "ACCEPTD_QUIET", action = ArgAction::Count)]
     quiet: u8,
 }
@@ -133,6 +134,9 @@ fn address(text: &str) -> Result<String, String> {
     let Some((host, port)) = text.rsplit_once(':') else { return Err(format!("there is no port; {RIGHT}")) };
     if host.is_empty() {
         return Err("there is no host; 127.0.0.1 serves this machine, 0.0.0.0 or [::] every network".to_owned());
+    }
+    if host.starts_with('[') && !host.ends_with(']') {
+        return Err(format!("there is no port; {RIGHT}"));
     }
     if port.is_empty() || !port.bytes().all(|byte| byte.is_ascii_digit()) {
         return Err(format!("{port:?} is no port; {RIGHT}"));

@@ -31,7 +31,10 @@ pub trait Handler: Send + Sync + 'static {
     /// - an error of the handler's own: what was written is sent, the client is told that the server failed, and the
     ///   error is logged as a warning.
     /// - a panic: this client is closed, what was written and not yet sent is dropped, the panic is logged and counted.
-    ///   No other client notices. A lock that was held is poisoned: decide what that means for what it guards.
+    ///   No other client notices. A lock that was held is poisoned: decide what that means for what it guards. (Only
+    ///   an unwinding panic can be caught: not with `panic = "abort"`, and not a stack that overflows.)
+    /// - an error of kind `InvalidData` of the handler's own: the client does not keep to the protocol, and the handler
+    ///   has told it so. What was written is sent, and the log says why.
     ///
     /// A handler that computes for long without reading or writing can look at
     /// [`is_draining`](Connection::is_draining) now and then: nothing can end its thread from outside.
@@ -118,7 +121,7 @@ pub enum Farewell {
 impl fmt::Display for Farewell {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Farewell::Full { limit } => write!(f, "too many connections ({limit} are open), try again later"),
+            Farewell::Full { limit } => write!(f, "too many connections (the limit is {limit}), try again later"),
             Farewell::NoThread => f.write_str("the server has no thread left, try again later"),
             Farewell::ShuttingDown | Farewell::Draining => f.write_str("the server is shutting down"),
             Farewell::Idle { timeout } => write!(f, "nothing was sent for {timeout:?}, closing"),

@@ -36,6 +36,9 @@
 //! The library logs through the [`log`] crate. Without the default feature `daemon` it depends on none of what only the
 //! program needs.
 
+#[cfg(not(target_os = "linux"))]
+compile_error!("acceptd needs Linux: epoll, inherited socket options and /proc");
+
 pub mod handler;
 
 mod bell;

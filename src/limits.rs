@@ -56,8 +56,9 @@ pub struct Limits {
     /// seconds, from 2 s to 8 h. Default: 2 minutes.
     pub keepalive: Duration,
     /// Address space of a client's thread, in bytes; only what is touched becomes memory. A handler that recurses or
-    /// has large local variables needs more. Below 2 MiB on purpose: no stack can then be backed by a huge page.
-    /// Default: 256 KiB.
+    /// has large local variables needs more: a stack that overflows aborts the whole process, as in any Rust program,
+    /// so no client should decide how deep a handler recurses. Below 2 MiB on purpose: no stack can then be backed by
+    /// a huge page. From 16 KiB to 1 GiB. Default: 256 KiB.
     pub stack_size: usize,
 }
 
@@ -98,6 +99,12 @@ impl Limits {
         }
         if self.max_line == 0 || self.max_output == 0 || self.max_stream_buffer == 0 {
             return wrong("max_line, max_output and max_stream_buffer must be at least 1 byte");
+        }
+        if self.backlog == 0 {
+            return wrong("backlog is 0: allow at least 1");
+        }
+        if !(16 * 1024..=1 << 30).contains(&self.stack_size) {
+            return wrong("stack_size must be from 16 KiB to 1 GiB");
         }
         if self.keepalive < Duration::from_secs(2) || self.keepalive > Duration::from_secs(8 * 3600) {
             return wrong("keepalive must be from 2 seconds to 8 hours");

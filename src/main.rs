@@ -1,12 +1,14 @@
 //! The daemon: parses the command line, starts the log, binds, and serves until a signal ends it.
 
 use std::io::{self, ErrorKind, Write};
+use std::net::SocketAddr;
 use std::process::ExitCode;
 
 use acceptd::{Server, Shutdown};
 use clap::Parser;
 
 mod cli;
+mod journal;
 
 use cli::Cli;
 
@@ -15,8 +17,14 @@ const CUT_SHORT: u8 = 130;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    start_log(&cli);
-    run(&cli).unwrap_or_else(|message| {
+    let outcome =
+        journal::start(cli.log_level()).map_err(|error| format!("can't start the log: {error}")).and_then(|journal| {
+            std::panic::set_hook(Box::new(acceptd::log_panic));
+            let outcome = run(&cli);
+            journal.finish();
+            outcome
+        });
+    outcome.unwrap_or_else(|message| {
         // Not `eprintln!`, which panics when nobody reads standard error.
         let _ = writeln!(io::stderr(), "acceptd: {message}");
         ExitCode::FAILURE
@@ -57,21 +65,10 @@ fn cannot_listen(address: &str, error: &io::Error) -> String {
             "; ports below 1024 are for root: choose a higher one, or grant CAP_NET_BIND_SERVICE"
         }
         ErrorKind::AddrNotAvailable => "; this machine does not have that address: 127.0.0.1 or 0.0.0.0 always work",
+        _ if address.parse::<SocketAddr>().is_err() => {
+            "; is the name right? An address like 127.0.0.1 needs no resolver"
+        }
         _ => "",
     };
     format!("can't listen on {address}: {error}{what_to_do}")
-}
-
-/// The log goes to standard error, a line for each event. RUST_LOG outranks the command line.
-fn start_log(cli: &Cli) {
-    env_logger::Builder::new()
-        .filter_level(cli.log_level())
-        .parse_default_env()
-        .format(|line, record| {
-            let style = line.default_level_style(record.level());
-            let (time, level) = (line.timestamp_millis(), record.level());
-            writeln!(line, "{time} {style}{level:<5}{style:#} {}", record.args())
-        })
-        .init();
-    std::panic::set_hook(Box::new(acceptd::log_panic));
 }

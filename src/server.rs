@@ -34,10 +34,10 @@ use linger::{Entrance, Linger};
 use listener::{Backoff, Listener, is_peers_fault};
 use threads::Threads;
 
-/// As many sockets linger at the most, to get their last words.
+/// At most this many sockets linger, to get their last words.
 const LINGERING_AT_MOST: usize = 1024;
 
-/// As many linger when descriptors are scarce: half of what is kept from clients.
+/// At least this many may, also when descriptors are scarce: half of what is kept from clients.
 const LINGERING_AT_LEAST: usize = 16;
 
 /// A thread whose client was cut has this long to notice before the server gives up on it.
@@ -138,10 +138,12 @@ fn serve(listener: &mut Listener, admission: &mut Admission, threads: &Threads) 
     let mut backoff = Backoff::default();
     while !shutdown.is_requested() {
         let outcome = match listener.accept() {
-            Ok((stream, peer)) => match admission.admit(stream, peer) {
-                Some(client) => hand_over(client, admission, threads),
-                None => Ok(()),
-            },
+            Ok((stream, peer)) => {
+                if let Some(client) = admission.admit(stream, peer) {
+                    hand_over(client, admission, threads);
+                }
+                Ok(())
+            }
             Err(error) if error.kind() == ErrorKind::WouldBlock => listener.wait(shutdown.bell()),
             Err(error) if is_peers_fault(&error) => {
                 events::gone(&error);
@@ -154,23 +156,26 @@ fn serve(listener: &mut Listener, admission: &mut Admission, threads: &Threads) 
             Err(error) => {
                 admission.seldom.trouble(&error);
                 backoff.pause(shutdown.bell());
+                if !shutdown.is_requested() {
+                    // Without descriptors accept fails also when nobody is there to be accepted.
+                    let _ = listener.wait(shutdown.bell());
+                }
             }
         }
     }
 }
 
-/// Gives a client to a thread, which serves it to its end.
-///
-/// # Errors
-///
-/// There is no thread; the client has been told.
-fn hand_over(client: Admitted, admission: &Admission, threads: &Threads) -> io::Result<()> {
+/// Gives a client to a thread, which serves it to its end. If the system has none, the client is told so.
+fn hand_over(client: Admitted, admission: &Admission, threads: &Threads) {
     let (socket, peer) = (Arc::clone(&client.socket), client.peer);
     let handler = Arc::clone(&admission.handler);
     let context = Arc::clone(&admission.context);
     let linger = admission.linger.clone();
     let job = Box::new(move || converse(client, handler, context, &linger));
-    threads.run(job).inspect_err(|_| admission.refuse(socket, peer, Farewell::NoThread))
+    if let Err(error) = threads.run(job) {
+        admission.seldom.trouble(&error);
+        admission.refuse(socket, peer, Farewell::NoThread);
+    }
 }
 
 /// A client's thread: its conversation, from the first byte to the last words.
@@ -194,41 +199,48 @@ fn converse(client: Admitted, handler: Arc<dyn Handler>, context: Arc<Context>, 
 }
 
 /// Lets every client finish, at most until the drain deadline, and cuts the rest.
-fn drain(mut listener: Listener, admission: &Admission) -> Summary {
+fn drain(listener: Listener, admission: &Admission) -> Summary {
     let Admission { connections, context, .. } = admission;
     events::draining(connections.present_at_drain(), context.limits.drain_timeout);
     let deadline = Instant::now() + context.limits.drain_timeout;
+    refuse_backlog(listener, admission);
+    ask_to_leave(connections, &context.shutdown, deadline);
+    let cut = cut_the_rest(admission);
+    Summary {
+        drained: connections.present_at_drain().saturating_sub(cut),
+        cut,
+        stuck: connections.present(),
+        stats: context.totals.stats(),
+        uptime: context.started.elapsed(),
+    }
+}
 
-    // Those who wait in the backlog are turned away in words. More may come while this goes on, hence the bound.
-    for _ in 0..context.limits.backlog {
+/// Turns those away in words who wait to be accepted. More may come while this goes on, hence the bound.
+fn refuse_backlog(mut listener: Listener, admission: &Admission) {
+    for _ in 0..admission.context.limits.backlog {
         match listener.accept() {
             Ok((stream, peer)) => admission.refuse(Socket::new(stream), peer, Farewell::ShuttingDown),
             Err(error) if is_peers_fault(&error) => events::gone(&error),
             Err(_) => break,
         }
     }
-    drop(listener);
-    ask_to_leave(connections, &context.shutdown, deadline);
+}
 
-    let cut = connections.sockets();
-    if !cut.is_empty() {
-        events::cutting(cut.len());
-        let words = last_words(&*admission.handler, Farewell::ShuttingDown);
-        for socket in &cut {
-            socket.cut(&words);
-        }
-        let deadline = Instant::now() + CUT_GRACE;
-        while connections.present() > 0 && Instant::now() < deadline {
-            context.shutdown.bell().wait(deadline);
-        }
+/// Cuts those who are busy, and has those leave who only wait. How many were cut.
+fn cut_the_rest(admission: &Admission) -> usize {
+    let Admission { connections, context, handler, .. } = admission;
+    let (idle, busy): (Vec<_>, Vec<_>) = connections.sockets().into_iter().partition(|socket| socket.is_waiting());
+    idle.iter().for_each(|socket| socket.end_input());
+    if !busy.is_empty() {
+        events::cutting(busy.len());
+        let words = last_words(&**handler, Farewell::ShuttingDown);
+        busy.iter().for_each(|socket| socket.cut(&words));
     }
-    Summary {
-        drained: connections.present_at_drain().saturating_sub(cut.len()),
-        cut: cut.len(),
-        left: connections.present(),
-        stats: context.totals.stats(),
-        uptime: context.started.elapsed(),
+    let deadline = Instant::now() + CUT_GRACE;
+    while connections.present() > 0 && Instant::now() < deadline {
+        context.shutdown.bell().wait(deadline);
     }
+    busy.len()
 }
 
 /// Waits until nobody is present, the deadline is there, or a cut is asked for. Busy clients notice the drain by
@@ -266,7 +278,7 @@ pub struct Summary {
     pub cut: usize,
     /// Of those that were cut, clients whose handler has still not returned: it computes, or waits for something that
     /// is not its client. Their threads end with the process.
-    pub left: usize,
+    pub stuck: usize,
     /// What was done in all.
     pub stats: Stats,
     /// From binding to the end.
@@ -275,10 +287,10 @@ pub struct Summary {
 
 impl fmt::Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Summary { drained, cut, left, stats, .. } = self;
+        let Summary { drained, cut, stuck, stats, .. } = self;
         write!(f, "drained {drained}, cut {cut}")?;
-        if *left > 0 {
-            write!(f, ", of which {left} do not return")?;
+        if *stuck > 0 {
+            write!(f, ", of which {stuck} are stuck in their handler")?;
         }
         write!(f, "; in all {} served, {} refused", stats.served, stats.refused)?;
         write!(f, ", {} panicked, {} bytes in, {} bytes out", stats.panicked, stats.bytes_in, stats.bytes_out)?;

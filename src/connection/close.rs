@@ -31,6 +31,8 @@ pub(crate) enum CloseReason {
     Drained,
     /// Cut, by the drain deadline or by a second signal.
     Cut,
+    /// Did not keep to the protocol, and was told so by the handler.
+    Misspoke(String),
     /// The handler gave up, for a reason of its own.
     HandlerFailed(String),
     /// The handler panicked.
@@ -65,6 +67,7 @@ impl CloseReason {
             | CloseReason::RequestTimeout
             | CloseReason::WriteTimeout
             | CloseReason::TooLong(_)
+            | CloseReason::Misspoke(_)
             | CloseReason::Cut => Level::Info,
             CloseReason::HandlerFailed(_) => Level::Warn,
             CloseReason::HandlerPanicked(_) => Level::Error,
@@ -84,6 +87,7 @@ impl CloseReason {
             | CloseReason::Lost(_)
             | CloseReason::HandlerClosed
             | CloseReason::WriteTimeout
+            | CloseReason::Misspoke(_)
             | CloseReason::Cut => None,
         }
     }
@@ -120,6 +124,7 @@ impl fmt::Display for CloseReason {
             CloseReason::TooLong(limit) => write!(f, "request longer than {limit} bytes"),
             CloseReason::Drained => f.write_str("drained"),
             CloseReason::Cut => f.write_str("cut"),
+            CloseReason::Misspoke(what) => f.write_str(what),
             CloseReason::HandlerFailed(error) => write!(f, "handler failed: {error}"),
             CloseReason::HandlerPanicked(message) => write!(f, "handler panicked: {message}"),
         }

@@ -91,6 +91,7 @@ impl Connection {
             (State::ClientEnded | State::DrainEnded, Err(error)) if error.kind() == ErrorKind::UnexpectedEof => {
                 self.unfinished()
             }
+            (_, Err(error)) if error.kind() == ErrorKind::InvalidData => CloseReason::Misspoke(error.to_string()),
             (_, Err(error)) => CloseReason::HandlerFailed(error.to_string()),
             (State::ClientEnded, Ok(())) => CloseReason::ClientClosed,
             (State::DrainEnded, Ok(())) => CloseReason::Drained,

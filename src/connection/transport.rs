@@ -84,7 +84,8 @@ impl Socket {
     /// Waits until all of the output has left for the peer, and throws away what it sends meanwhile.
     pub(super) fn wait_until_sent(&self, deadline: Instant) {
         self.report_when_sent();
-        // On the heap: the compiler would make room for an array in the frame that every idle client's thread stands on.
+        // On the heap: the compiler would make room for an array in the frame that every idle client's thread stands
+        // on.
         let mut scratch = vec![0; 4096];
         loop {
             let mut fds = [PollFd::new(&self.stream, PollFlags::IN | PollFlags::OUT)];

@@ -24,7 +24,7 @@ mod telnet;
 /// ```
 /// use acceptd::Line;
 ///
-/// let handler = Line::new(|line: &str| format!("you said {line}"));
+/// let handler = Line::new(|line| format!("you said {line}"));
 /// # let _: &dyn acceptd::Handler = &handler;
 /// ```
 ///
@@ -94,10 +94,6 @@ impl Line {
     }
 
     fn answer(&self, line: &telnet::Line, facts: &Facts) -> Reply {
-        if http::is_http(&line.text) {
-            log::info!("id={} peer={} speaks HTTP to the line handler, closing", facts.id, facts.peer);
-            return Reply { text: http::REFUSAL.into(), then: Then::Close };
-        }
         match readable(&line.text) {
             Ok(text) => (self.reply)(text, facts),
             Err(why) => format!("ERROR {why}").into(),
@@ -120,6 +116,10 @@ impl Handler for Line {
             bytes += line.length as u64;
             if line.text.is_empty() {
                 continue;
+            }
+            if http::is_http(&line.text) {
+                write!(client, "{}{}", http::REFUSAL, line.end)?;
+                return Err(io::Error::new(io::ErrorKind::InvalidData, "HTTP spoken to a line protocol"));
             }
             let facts = Facts {
                 id: client.id(),

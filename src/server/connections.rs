@@ -20,7 +20,7 @@ struct Live {
     /// Clients that are there, those included that are just leaving.
     present: usize,
     /// Clients that have left since the drain began.
-    left_in_drain: usize,
+    departed: usize,
 }
 
 impl Connections {
@@ -40,7 +40,7 @@ impl Connections {
     /// How many clients were there when the drain began.
     pub(super) fn present_at_drain(&self) -> usize {
         let live = self.lock();
-        live.present + live.left_in_drain
+        live.present + live.departed
     }
 
     /// Gives the connection `id` a place, unless all are taken.
@@ -90,7 +90,7 @@ impl Drop for Presence {
         let draining = shutdown.is_requested();
         let mut live = self.0.lock();
         live.present -= 1;
-        live.left_in_drain += usize::from(draining);
+        live.departed += usize::from(draining);
         let is_last = live.present == 0;
         drop(live);
         if is_last && shutdown.is_requested() {

@@ -1,4 +1,5 @@
-//! The log: one function for each event, and one line each time. Nothing else in the core writes to it.
+//! The log: one function for each event, and one line each time. Nothing else in the server writes to it, but for a
+//! panic.
 //!
 //! Text that a client may have had a hand in is shown without control characters, so no client can forge a line.
 
@@ -18,7 +19,7 @@ use crate::handler::Farewell;
 /// A trouble that lasts is reported this often.
 const SELDOM: Duration = Duration::from_secs(5);
 
-/// So much of a text of foreign origin is shown, in characters.
+/// At most this many characters of what somebody else has written are shown.
 const SHOWN_AT_MOST: usize = 500;
 
 pub(super) fn bound(address: SocketAddr, error: Option<&io::Error>) {
@@ -87,8 +88,12 @@ impl Seldom {
             // The trouble is reported by itself.
             return;
         }
+        let reason = match why {
+            Farewell::Full { limit } => format!("{limit} are connected, and no more are allowed (max_connections)"),
+            other => other.to_string(),
+        };
         if let Some(left_out) = hush(&self.refused) {
-            warn!("refusing clients: {why}{}", LeftOut(left_out));
+            warn!("refusing clients: {}{}", reason, LeftOut(left_out));
         }
     }
 

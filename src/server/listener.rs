@@ -72,7 +72,7 @@ impl Listener {
             self.turn = (self.turn + 1) % self.sockets.len();
             let Some(socket) = self.sockets.get(self.turn) else { break };
             match socket.accept() {
-                // It has the listener's options, and blocks: so Linux has it.
+                // On Linux it has inherited the listener's options, and is in blocking mode.
                 Ok((stream, peer)) => return Ok((stream, canonical(peer))),
                 Err(error) if error.kind() == ErrorKind::WouldBlock => nobody = error,
                 Err(error) => return Err(error),
@@ -148,7 +148,7 @@ impl Backoff {
         bell.wait(Instant::now() + self.pause);
     }
 
-    /// A client has been accepted: the next trouble is a new episode.
+    /// Accepting works: the next trouble is a new episode.
     pub(super) fn recover(&mut self) {
         self.pause = Duration::ZERO;
     }

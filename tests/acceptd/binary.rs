@@ -5,6 +5,7 @@ use std::process::Stdio;
 use rustix::process::Signal;
 
 use crate::support::daemon::{Daemon, acceptd};
+use crate::support::eventually;
 
 /// Exit code, standard output and standard error of a command line that ends by itself.
 fn run(arguments: &[&str]) -> (Option<i32>, String, String) {
@@ -50,7 +51,7 @@ fn every_flag_does_what_it_says() {
         first.expect("x");
         daemon.connect().rest()
     };
-    assert_eq!(refused, "ERROR too many connections (1 are open), try again later\n");
+    assert_eq!(refused, "ERROR too many connections (the limit is 1), try again later\n");
     assert_eq!(talk(&["--idle-timeout", "200ms"], ""), "ERROR nothing was sent for 200ms, closing\n");
     let line = ["-H", "line"];
     let timeout = talk(&[&line[..], &["--request-timeout", "200ms"]].concat(), "ECHO");
@@ -61,10 +62,12 @@ fn every_flag_does_what_it_says() {
     // A client that sends a lot and reads nothing: cut by the write timeout, or by the drain.
     let stuck = |arguments: &[&str]| {
         let daemon = Daemon::start(arguments);
+        let threads = daemon.status("Threads");
         let client = daemon.connect();
         let mut sending = client.stream.try_clone().unwrap();
         let sender =
             std::thread::spawn(move || std::io::Write::write_all(&mut sending, &vec![b'x'; 64 << 20]).is_err());
+        eventually("the client is served", || daemon.status("Threads") > threads);
         (daemon, client, sender)
     };
     let (daemon, client, sender) = stuck(&["--write-timeout", "300ms"]);
@@ -73,11 +76,16 @@ fn every_flag_does_what_it_says() {
     let (_, log) = daemon.end(Signal::TERM);
     assert!(log.contains("reply not taken in time"), "{log}");
 
-    let (daemon, _client, sender) = stuck(&["--drain-timeout", "100ms"]);
-    crate::support::eventually("the server is writing", || daemon.status("Threads") > 3);
+    let (daemon, client, sender) = stuck(&["--drain-timeout", "100ms"]);
+    // It is stuck once no more of it is taken.
+    let mut before = usize::MAX;
+    eventually("the client is stuck", || {
+        let queued = rustix::io::ioctl_fionread(&client.stream).unwrap() as usize;
+        std::mem::replace(&mut before, queued) == queued && queued > 1 << 16
+    });
     let (status, log) = daemon.end(Signal::TERM);
     assert_eq!(status.code(), Some(0));
-    assert!(log.contains("draining 1 connection, at most 100 ms"), "{log}");
+    assert!(log.contains("draining 1 connection, at most 100 ms") && log.contains("drained 0, cut 1"), "{log}");
     sender.join().unwrap();
 }
 
@@ -136,6 +144,7 @@ fn a_wrong_command_line_is_told_what_would_be_right() {
     for (arguments, hint) in [
         (&["nonsense"][..], "write HOST:PORT, as in 127.0.0.1:17007"),
         (&["::1:17007"], "needs brackets"),
+        (&["[::1]"], "there is no port"),
         (&["127.0.0.1:70000"], "the highest is 65535"),
         (&["--idle-timeout", "soon"], "write 250ms, 10s, 5m"),
         (&["--request-timeout", "0"], "longer than 0"),
@@ -161,7 +170,7 @@ fn what_keeps_it_from_running_is_one_line_that_says_what_to_do() {
     for (address, hint) in [
         (in_use.as_str(), "another program has it"),
         ("192.0.2.1:17007", "this machine does not have that address"),
-        ("nobody.invalid:1", "can't listen on nobody.invalid:1"),
+        ("nobody.invalid:1", "is the name right?"),
     ] {
         let (code, stdout, stderr) = run(&[address]);
         assert_eq!((code, stdout.as_str()), (Some(1), ""), "{address}");
@@ -204,12 +213,12 @@ fn a_second_signal_cuts_at_once() {
     let sender = std::thread::spawn(move || std::io::Write::write_all(&mut sending, &vec![b'x'; 64 << 20]));
     // It is stuck once no more of it is taken.
     let mut before = usize::MAX;
-    crate::support::eventually("the client is stuck", || {
+    eventually("the client is stuck", || {
         let queued = rustix::io::ioctl_fionread(&client.stream).unwrap() as usize;
         std::mem::replace(&mut before, queued) == queued && queued > 1 << 16
     });
     daemon.signal(Signal::TERM);
-    crate::support::eventually("the port is closed", || std::net::TcpStream::connect(daemon.addr).is_err());
+    eventually("the port is closed", || std::net::TcpStream::connect(daemon.addr).is_err());
     daemon.signal(Signal::TERM);
     let (status, log) = daemon.wait();
     assert_eq!(status.code(), Some(130), "{log}");
@@ -234,4 +243,29 @@ fn nobody_needs_to_read_what_it_says() {
     }
     rustix::process::kill_process(rustix::process::Pid::from_child(&child), Signal::TERM).unwrap();
     assert_eq!(child.wait().unwrap().code(), Some(0));
+}
+
+#[test]
+fn a_log_that_nobody_reads_holds_nobody_up() {
+    let mut child = acceptd(&["-v", "127.0.0.1:0"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    // Open, and never read: the pipe is full after some hundred lines.
+    let _unread = child.stderr.take();
+    let mut said = String::new();
+    std::io::BufRead::read_line(&mut std::io::BufReader::new(child.stdout.take().unwrap()), &mut said).unwrap();
+    let addr = said.trim_end().strip_prefix("listening on ").unwrap().parse().unwrap();
+    for _ in 0..2000 {
+        assert_eq!(crate::support::Client::connect(addr).talk("x"), "x");
+    }
+    rustix::process::kill_process(rustix::process::Pid::from_child(&child), Signal::TERM).unwrap();
+    eventually("it ends", || child.try_wait().unwrap().is_some());
+}
+
+#[test]
+fn a_wrong_rust_log_is_told_and_ignored() {
+    let mut command = acceptd(&["127.0.0.1:0"]);
+    let daemon = Daemon::spawn(command.env("RUST_LOG", "nonsense=foo"));
+    assert_eq!(daemon.connect().talk("x"), "x");
+    let (_, log) = daemon.end(Signal::TERM);
+    assert!(log.contains("RUST_LOG=\"nonsense=foo\" is ignored"), "{log}");
+    assert!(log.contains("draining"), "{log}");
 }

@@ -64,7 +64,8 @@ fn a_silent_client_is_told_and_closed() {
     client.expect("x");
     let start = Instant::now();
     assert_eq!(client.rest(), "ERROR nothing was sent for 500ms, closing\n");
-    assert!(start.elapsed() + TICK * 2 >= Duration::from_millis(500));
+    let took = start.elapsed();
+    assert!(took + TICK * 2 >= Duration::from_millis(500) && took < Duration::from_secs(2), "{took:?}");
 }
 
 #[test]
@@ -106,7 +107,8 @@ fn a_client_that_never_reads_is_cut_within_the_write_timeout() {
     let _client = server.connect();
     let error = told.recv_timeout(PATIENCE).unwrap();
     assert_eq!(error.kind(), io::ErrorKind::TimedOut);
-    assert!(start.elapsed() + TICK * 2 >= Duration::from_secs(1));
+    let took = start.elapsed();
+    assert!(took + TICK * 2 >= Duration::from_secs(1) && took < Duration::from_secs(3), "{took:?}");
 }
 
 #[test]
@@ -121,7 +123,7 @@ fn a_client_that_reads_a_byte_a_second_is_cut_within_the_write_timeout() {
         if let Ok(error) = told.recv_timeout(Duration::from_secs(1)) {
             break error;
         }
-        assert!(start.elapsed() < PATIENCE, "still being served");
+        assert!(start.elapsed() < Duration::from_secs(6), "still being served");
     };
     assert_eq!(error.kind(), io::ErrorKind::TimedOut);
 }
@@ -153,7 +155,6 @@ fn vanish(stream: &TcpStream) {
 
 #[test]
 fn a_peer_that_vanished_is_found_out_in_the_stated_time() {
-    // Half of it quiet (1 s), then four probes, a second apart since there is nothing finer.
     let server = TestServer::with(Limits { keepalive: Duration::from_secs(2), ..limits() }, Echo);
     let mut client = server.connect();
     client.send("x");
@@ -163,7 +164,7 @@ fn a_peer_that_vanished_is_found_out_in_the_stated_time() {
     let peer = format!("peer={} ", client.stream.local_addr().unwrap());
     eventually("the vanished peer is closed", || !logged(&["closed", &peer, "lost: timed out"]).is_empty());
     let took = start.elapsed();
-    assert!(took > Duration::from_secs(1) && took < Duration::from_secs(9), "{took:?}");
+    assert!(took > Duration::from_secs(1) && took < Duration::from_secs(5), "{took:?}");
 }
 
 #[test]
@@ -180,8 +181,10 @@ fn a_peer_that_vanished_with_a_reply_on_its_way_is_found_out_too() {
     let mut client = server.connect();
     client.send("question\n");
     vanish(&client.stream);
+    let start = Instant::now();
     let peer = format!("peer={} ", client.stream.local_addr().unwrap());
     eventually("the vanished peer is closed", || !logged(&["closed", &peer, "lost: timed out"]).is_empty());
+    assert!(start.elapsed() < Duration::from_secs(8), "{:?}", start.elapsed());
 }
 
 #[test]

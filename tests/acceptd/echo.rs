@@ -3,7 +3,7 @@
 use std::io::{Read, Write};
 use std::thread;
 
-use acceptd::Echo;
+use acceptd::{Connection, Echo};
 use proptest::prelude::*;
 
 use crate::support::TestServer;
@@ -87,5 +87,27 @@ fn the_echo_is_the_same_however_the_stream_is_split() {
             client.expect(piece);
         }
         prop_assert_eq!(client.talk(""), "");
+    });
+}
+
+#[test]
+fn the_lines_are_the_same_however_the_stream_is_split() {
+    let server = TestServer::start(|client: &mut Connection| {
+        while let Some(line) = client.read_line()? {
+            writeln!(client, "<{}>", line.escape_ascii())?;
+        }
+        Ok(())
+    });
+    let streams = prop::collection::vec("[a-c\r]{0,700}\r?\n", 0..6).prop_map(|lines| lines.concat().into_bytes());
+    proptest!(ProptestConfig::with_cases(128), |((bytes, places) in splits(streams))| {
+        let without_ends = bytes.split(|&byte| byte == b'\n').map(|line| line.strip_suffix(b"\r").unwrap_or(line));
+        let lines: Vec<_> = without_ends.map(|line| format!("<{}>\n", line.escape_ascii())).collect();
+        let expected = lines[..lines.len() - 1].concat();
+        let mut client = server.connect();
+        for piece in pieces(&bytes, &places) {
+            client.send(piece);
+            std::thread::yield_now();
+        }
+        prop_assert_eq!(client.talk(""), expected);
     });
 }

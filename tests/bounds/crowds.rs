@@ -116,11 +116,11 @@ fn two_thousand_clients_of_the_same_instant_are_answered_in_half_a_second() {
     let _alone = alone();
     raise_descriptors(2_200);
     let daemon = Daemon::start(&["-m", "4000"]);
-    // A lost handshake costs at least a second; a busy machine may cost one run, and not each of five.
+    // A lost handshake costs at least a second.
     let mut times: Vec<Duration> = (0..5).map(|_| burst(daemon.addr, 2_000)).collect();
     times.sort();
     println!("answered after {times:?}");
-    assert!(times[0] < Duration::from_millis(500), "{times:?}");
+    assert!(times[times.len() / 2] < Duration::from_millis(500), "{times:?}");
 }
 
 /// One client of each kind of ending.

@@ -20,7 +20,7 @@ has_failed() {
 # The peer's fault: the next client may be there already, and there is nothing to tell a person. The others may last.
 peers=" ECONNABORTED EINTR EPROTO "
 
-for error in ECONNABORTED EINTR EPROTO EPERM ENETDOWN ENOBUFS ENOMEM EMFILE; do
+for error in ECONNABORTED EINTR EPROTO EPERM ENETDOWN ENOBUFS ENOMEM EMFILE ENFILE; do
     # The first call finds nobody, and the server goes to wait; a client comes, and the next four calls fail.
     failing "$error" 2..5
     connect
@@ -48,6 +48,7 @@ done
 # EINTR is not among them: std itself tries again after it, and no system interrupts for ever.
 for error in ECONNABORTED EPROTO EPERM ENETDOWN ENOBUFS ENOMEM EMFILE; do
     failing "$error" 1+
+    connect
     if ! wait_until 10 has_failed 3; then fail "$error did come at least three times"; fi
     if [[ $peers != *" $error "* ]]; then
         before=$(grep -c INJECTED "$TMP/trace")

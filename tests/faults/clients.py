@@ -12,7 +12,7 @@ import threading
 import time
 from collections import Counter
 
-PATIENCE = 15
+PATIENCE = 30
 
 
 def main():

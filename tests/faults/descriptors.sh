@@ -20,9 +20,10 @@ for manners in listen speak; do
     check "of 100 clients that $manners first, as many as the log said are served, the others are refused, none is reset" \
         test "${fates%%$'\n'*}" = "served=$limit refused=$((100 - limit)) reset=0 silent=0 other=0"
     check "clients that $manners first and are refused are all told why, in the same words" \
-        test "${fates#*$'\n'}" = "ERROR too many connections ($limit are open), try again later"
+        test "${fates#*$'\n'}" = "ERROR too many connections (the limit is $limit), try again later"
     check "when the clients that $manners first have left, a new one is served" wait_until 10 serves
 done
+check "the log has a line for dozens of refusals at once, and not one for each" test "$(logged 'refusing clients')" -le 3
 stop
 
 # ---- none left while it runs (EMFILE)
