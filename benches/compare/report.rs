@@ -1,0 +1,121 @@
+//! What was measured, as ratios of acceptd to each peer: medians over the rounds, and how far the rounds were apart.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+
+use serde_json::{Value, json};
+
+use crate::peers::Peer;
+use crate::work::{Figure, Figures, Work};
+
+/// All that was measured, in the order of the works.
+#[derive(Default)]
+pub struct Report {
+    works: Vec<Work>,
+    samples: BTreeMap<(usize, Peer, Figure), Vec<f64>>,
+    failures: Vec<String>,
+}
+
+/// A ratio of medians, and the lowest and highest ratio of a round.
+#[derive(Clone, Copy)]
+pub struct Ratio {
+    pub of_medians: f64,
+    pub lowest: f64,
+    pub highest: f64,
+}
+
+impl Report {
+    pub fn add(&mut self, work: Work, peer: Peer, figures: Figures) {
+        let place = self.place(work);
+        for (figure, value) in figures {
+            self.samples.entry((place, peer, figure)).or_default().push(value);
+        }
+    }
+
+    pub fn add_failure(&mut self, work: Work, peer: Peer, why: &str) {
+        self.place(work);
+        self.failures.push(format!("{} did not do \"{}\": {why}", peer.name(), work.name()));
+    }
+
+    pub fn failures(&self) -> &[String] {
+        &self.failures
+    }
+
+    fn place(&mut self, work: Work) -> usize {
+        self.works.iter().position(|known| *known == work).unwrap_or_else(|| {
+            self.works.push(work);
+            self.works.len() - 1
+        })
+    }
+
+    /// A peer's median.
+    pub fn median(&self, work: Work, peer: Peer, figure: Figure) -> Option<f64> {
+        let place = self.works.iter().position(|known| *known == work)?;
+        self.samples.get(&(place, peer, figure)).map(|samples| median(samples))
+    }
+
+    /// acceptd's figure divided by the peer's.
+    pub fn ratio(&self, work: Work, peer: Peer, figure: Figure) -> Option<Ratio> {
+        let place = self.works.iter().position(|known| *known == work)?;
+        let ours = self.samples.get(&(place, Peer::Acceptd, figure))?;
+        let theirs = self.samples.get(&(place, peer, figure))?;
+        let rounds: Vec<f64> = ours.iter().zip(theirs).map(|(ours, theirs)| ours / theirs).collect();
+        let of_medians = median(ours) / median(theirs);
+        let lowest = rounds.iter().copied().fold(f64::INFINITY, f64::min);
+        let highest = rounds.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+        Some(Ratio { of_medians, lowest, highest }).filter(|ratio| ratio.of_medians.is_finite())
+    }
+
+    /// The table: a row for each work and figure, a column for each peer.
+    pub fn markdown(&self) -> String {
+        let peers: Vec<Peer> = Peer::ALL
+            .into_iter()
+            .filter(|peer| *peer != Peer::Acceptd && self.samples.keys().any(|(_, other, _)| other == peer))
+            .collect();
+        let mut table = "| work | figure |".to_owned();
+        for peer in &peers {
+            let _ = write!(table, " {} |", peer.name());
+        }
+        let _ = write!(table, "\n|---|---|{}\n", "---|".repeat(peers.len()));
+        for (place, work) in self.works.iter().enumerate() {
+            let ours = self.samples.keys().filter(|(other, peer, _)| *other == place && *peer == Peer::Acceptd);
+            for figure in ours.map(|(_, _, figure)| *figure) {
+                // What no ratio can be made of is in the JSON.
+                if matches!(figure, Figure::Threads | Figure::IdleCpu | Figure::TimeToEnd) {
+                    continue;
+                }
+                let _ = write!(table, "| {} | {} |", work.name(), figure.name());
+                for peer in &peers {
+                    let _ = match self.ratio(*work, *peer, figure) {
+                        Some(Ratio { of_medians, lowest, highest }) => {
+                            write!(table, " **{of_medians:.2}** ({lowest:.2}–{highest:.2}) |")
+                        }
+                        None => write!(table, " |"),
+                    };
+                }
+                table.push('\n');
+            }
+        }
+        table
+    }
+
+    /// Everything, for programs: each sample of each round.
+    pub fn json(&self) -> Value {
+        let samples = self.samples.iter().map(|((place, peer, figure), samples)| {
+            json!({
+                "work": self.works.get(*place).map(|work| work.name()),
+                "peer": peer.name(),
+                "figure": figure.name(),
+                "samples": samples,
+                "median": median(samples),
+            })
+        });
+        json!({ "samples": samples.collect::<Vec<_>>(), "failures": self.failures })
+    }
+}
+
+fn median(samples: &[f64]) -> f64 {
+    let mut sorted = samples.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    sorted.get(sorted.len() / 2).copied().unwrap_or(f64::NAN)
+}
