@@ -17,22 +17,24 @@ const CUT_SHORT: u8 = 130;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    let outcome =
-        journal::start(cli.log_level()).map_err(|error| format!("can't start the log: {error}")).and_then(|journal| {
-            std::panic::set_hook(Box::new(acceptd::log_panic));
-            let outcome = run(&cli);
-            journal.finish();
-            outcome
-        });
-    outcome.unwrap_or_else(|message| {
+    run(&cli).unwrap_or_else(|message| {
         // Not `eprintln!`, which panics when nobody reads standard error.
         let _ = writeln!(io::stderr(), "acceptd: {message}");
         ExitCode::FAILURE
     })
 }
 
-/// Serves until it is told to end. An error is what a person should know and do.
+/// The log is there before all else, and its last lines are written before the end.
 fn run(cli: &Cli) -> Result<ExitCode, String> {
+    let journal = journal::start(cli.log_level()).map_err(|error| format!("can't start the log: {error}"))?;
+    std::panic::set_hook(Box::new(acceptd::log_panic));
+    let outcome = serve(cli);
+    journal.finish();
+    outcome
+}
+
+/// Serves until it is told to end. An error is what a person should know and do.
+fn serve(cli: &Cli) -> Result<ExitCode, String> {
     let server = Server::bind(&*cli.address, cli.limits()).map_err(|error| cannot_listen(&cli.address, &error))?;
     let shutdown = server.shutdown();
     let on_signal = shutdown.clone();

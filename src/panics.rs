@@ -1,8 +1,9 @@
-//! A handler's panic: what it said, and where it was, for the one line that the log gets.
+//! A handler's panic: what it said, and where it was, for the one line that the log gets; and what it means for locks.
 
 use std::any::Any;
 use std::cell::Cell;
 use std::panic::PanicHookInfo;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 
 /// The name of the threads that serve clients.
@@ -41,4 +42,10 @@ pub(crate) fn describe(panic: &(dyn Any + Send)) -> String {
 fn text_of(payload: &(dyn Any + Send)) -> &str {
     let text = payload.downcast_ref::<&str>().copied();
     text.or_else(|| payload.downcast_ref::<String>().map(String::as_str)).unwrap_or("no message")
+}
+
+/// Takes a lock, poisoned or not. What the server guards with one is changed in single steps (a push, an insert, a count),
+/// so a panic while it is held leaves whole values behind.
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -3,9 +3,10 @@
 //! free.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use crate::connection::{Context, Socket};
+use crate::panics;
 
 /// All clients being served, at most as many as its capacity.
 pub(super) struct Connections {
@@ -60,9 +61,8 @@ impl Connections {
         self.lock().sockets.values().map(Arc::clone).collect()
     }
 
-    /// A panic while the lock is held leaves whole values behind: nothing that is done under it can panic half-way.
     fn lock(&self) -> MutexGuard<'_, Live> {
-        self.live.lock().unwrap_or_else(PoisonError::into_inner)
+        panics::lock(&self.live)
     }
 }
 

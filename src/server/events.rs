@@ -6,7 +6,7 @@
 use std::fmt::{self, Write};
 use std::io;
 use std::net::SocketAddr;
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use log::{debug, info, log, warn};
@@ -15,6 +15,7 @@ use super::Summary;
 use super::system::Ceiling;
 use crate::connection::Ended;
 use crate::handler::Farewell;
+use crate::panics;
 
 /// A trouble that lasts is reported this often.
 const SELDOM: Duration = Duration::from_secs(5);
@@ -108,8 +109,7 @@ impl Seldom {
 
 /// Whether a line is due, and how many were left out before it.
 fn hush(hushed: &Mutex<Hushed>) -> Option<u64> {
-    // A panic while the lock is held costs a line at the most.
-    let mut hushed = hushed.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut hushed = panics::lock(hushed);
     let now = Instant::now();
     if hushed.last.is_some_and(|last| now.duration_since(last) < SELDOM) {
         hushed.left_out += 1;

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::collections::btree_map::OccupiedEntry;
 use std::io;
 use std::os::fd::OwnedFd;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -18,6 +18,7 @@ use rustix::event::epoll::{self, CreateFlags, Event, EventData, EventFlags};
 
 use crate::bell::{Bell, timespec_until};
 use crate::connection::{Arrived, Socket};
+use crate::panics;
 
 /// A peer has this long to read its last words and to close.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -205,9 +206,8 @@ impl Shared {
         }
     }
 
-    /// A panic while the lock is held leaves whole values behind: each change is one call of the map's.
     fn lock(&self) -> MutexGuard<'_, Lingering> {
-        self.lingering.lock().unwrap_or_else(PoisonError::into_inner)
+        panics::lock(&self.lingering)
     }
 }
 

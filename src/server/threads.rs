@@ -2,11 +2,11 @@
 //! wake-up instead of a new stack, a third less time for a client that comes, asks and goes.
 
 use std::io;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-use crate::panics::CLIENT_THREAD;
+use crate::panics::{CLIENT_THREAD, lock};
 
 /// What a thread does: serves one client from its first byte to its end.
 pub(super) type Job = Box<dyn FnOnce() + Send>;
@@ -100,11 +100,6 @@ impl Seat {
         };
         next.take()
     }
-}
-
-/// A panic while one of these locks is held leaves whole values behind: each change is a single push, pop or store.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]
