@@ -16,6 +16,9 @@ use socket2::{Domain, Socket, Type};
 /// What should come does so within this time, or the peer has failed.
 const PATIENCE: Duration = Duration::from_secs(30);
 
+/// This many connect before they are answered: what the shortest queue of the peers holds.
+const JOIN_AT_ONCE: usize = 100;
+
 /// What one measurement of one peer says.
 pub struct Sample {
     /// Requests, connections or bytes a second; for a burst, bursts a second.
@@ -86,18 +89,28 @@ impl Crowd {
     fn connect(&self) -> io::Result<TcpStream> {
         let socket = self.socket()?;
         socket.connect_timeout(&self.addr.into(), PATIENCE)?;
-        socket.set_nonblocking(true)?;
         Ok(socket.into())
     }
 
-    /// Adds clients that are connected, and asks nothing yet.
+    /// Adds clients that are connected and have each been answered once. A few at a time: a queue that overflows, and
+    /// the second that TCP then waits, is what [`burst`] measures.
     fn join(&mut self, count: usize, message: &[u8], kind: Kind) -> io::Result<()> {
-        for _ in 0..count {
-            let stream = self.connect()?;
-            let number = EventData::new_u64(self.clients.len() as u64);
-            epoll::add(&self.epoll, &stream, number, EventFlags::IN)?;
-            let message = message.to_vec();
-            self.clients.push(Client { stream, message, sent_at: Instant::now(), received: 0, kind });
+        let mut buffer = vec![0; message.len()];
+        for first in (0..count).step_by(JOIN_AT_ONCE) {
+            let begin = self.clients.len();
+            for _ in first..count.min(first + JOIN_AT_ONCE) {
+                let stream = self.connect()?;
+                stream.set_read_timeout(Some(PATIENCE))?;
+                let message = message.to_vec();
+                let mut client = Client { stream, message, sent_at: Instant::now(), received: 0, kind };
+                client.ask()?;
+                self.clients.push(client);
+            }
+            for (number, client) in self.clients.iter_mut().enumerate().skip(begin) {
+                while !client.listen(&mut buffer)? {}
+                client.stream.set_nonblocking(true)?;
+                epoll::add(&self.epoll, &client.stream, EventData::new_u64(number as u64), EventFlags::IN)?;
+            }
         }
         Ok(())
     }
@@ -157,6 +170,7 @@ impl Crowd {
     fn come_again(&mut self, number: usize) -> io::Result<()> {
         let start = Instant::now();
         let stream = self.connect()?;
+        stream.set_nonblocking(true)?;
         epoll::add(&self.epoll, &stream, EventData::new_u64(number as u64), EventFlags::IN)?;
         let client = &mut self.clients[number];
         client.stream = stream;
@@ -315,6 +329,7 @@ pub fn burst(addr: SocketAddr, clients: usize) -> io::Result<Sample> {
 pub fn stream(addr: SocketAddr, bytes: usize) -> io::Result<Sample> {
     let crowd = Crowd::new(addr)?;
     let mut socket = crowd.connect()?;
+    socket.set_nonblocking(true)?;
     epoll::add(&crowd.epoll, &socket, EventData::new_u64(0), EventFlags::IN | EventFlags::OUT)?;
     let block = pattern(1 << 20);
     let mut buffer = vec![0; 1 << 20];
@@ -364,7 +379,7 @@ fn compare(mut got: &[u8], block: &[u8], mut at: usize) -> io::Result<()> {
     Ok(())
 }
 
-/// Clients that are connected and have each been answered once, and do nothing now, for as long as this lives.
+/// Clients that have each been answered once and do nothing now, for as long as this lives.
 pub struct Idle {
     _crowd: Crowd,
 }
@@ -373,12 +388,5 @@ pub struct Idle {
 pub fn idle(addr: SocketAddr, clients: usize) -> io::Result<Idle> {
     let mut crowd = Crowd::new(addr)?;
     crowd.join(clients, &pattern(64), Kind::Measured)?;
-    let mut buffer = vec![0; 64];
-    for client in &mut crowd.clients {
-        client.ask()?;
-        client.stream.set_nonblocking(false)?;
-        client.stream.set_read_timeout(Some(PATIENCE))?;
-        while !client.listen(&mut buffer)? {}
-    }
     Ok(Idle { _crowd: crowd })
 }

@@ -62,7 +62,10 @@ fn compare() -> io::Result<Vec<String>> {
             }
             eprintln!("round {} of {}: {}", round + 1, scale.rounds, work.name());
             for peer in peers.iter().filter(|peer| work.suits(**peer)) {
-                match work.measure(*peer, &acceptd, scale) {
+                let before = std::time::Instant::now();
+                let measured = work.measure(*peer, &acceptd, scale);
+                eprintln!("  {} {:.2?}", peer.name(), before.elapsed());
+                match measured {
                     Ok(figures) => report.add(work, *peer, figures),
                     Err(error) => report.add_failure(work, *peer, &error.to_string()),
                 }

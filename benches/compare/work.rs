@@ -116,14 +116,13 @@ impl Work {
         match self {
             Work::RequestResponse { clients, .. } => match peer {
                 Peer::OneAtATime => clients == 1,
-                _ => !processes || clients <= 50,
+                _ => !processes || clients <= 8,
             },
             Work::ComeAndGo { at_once } => !processes || at_once <= 20,
             Work::Burst { .. } => !processes && peer != Peer::OneAtATime,
             // Through a process and a pipe it takes minutes, and ncat stops: it reads no further while `cat` is behind.
             Work::Stream { .. } => !processes,
-            // 128 accepted every 100 ms, and a lost handshake for each of the others: minutes until all are in.
-            Work::Idle { .. } => !processes && !matches!(peer, Peer::OneAtATime | Peer::Sleeping),
+            Work::Idle { .. } => !processes && peer != Peer::OneAtATime,
             Work::BesideBurning { .. } => {
                 matches!(peer, Peer::Acceptd | Peer::Textbook | Peer::Tokio1K | Peer::Tokio64K | Peer::Mio)
             }
