@@ -25,7 +25,7 @@ pub(crate) use ending::Ended;
 use input::Input;
 use output::{Output, Pace};
 use transport::Transport;
-pub(crate) use transport::{Arrived, Socket};
+pub(crate) use transport::{Arrived, SHORTEST, Socket};
 
 /// One client: its bytes, who it is, and what the server is up to.
 ///
@@ -75,12 +75,13 @@ pub(crate) struct Context {
 
 impl Connection {
     pub(crate) fn new(id: u64, peer: SocketAddr, socket: Arc<Socket>, context: Arc<Context>) -> Connection {
+        let transport = Transport::new(socket, context.limits.idle_timeout, context.limits.write_timeout);
         Connection {
             id,
             peer,
             opened: Instant::now(),
             context,
-            transport: Transport::new(socket),
+            transport,
             input: Input::default(),
             output: Output::default(),
             request_deadline: None,

@@ -1,5 +1,6 @@
 //! The load: one thread, one epoll, many clients. Every byte that comes back is compared with what was sent.
 
+use std::collections::VecDeque;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::os::fd::OwnedFd;
@@ -18,6 +19,9 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 /// This many connect before they are answered: what the shortest queue of the peers holds.
 const JOIN_AT_ONCE: usize = 100;
+
+/// How long the quick clients beside a CPU-heavy one think: they are many, and still do not fill a processor.
+const THINKING: Duration = Duration::from_millis(10);
 
 /// What one measurement of one peer says.
 pub struct Sample {
@@ -69,11 +73,16 @@ struct Crowd {
     epoll: OwnedFd,
     clients: Vec<Client>,
     addr: SocketAddr,
+    /// How long a measured client waits with its next question.
+    thinking: Duration,
+    /// Who asks next, and when.
+    thinkers: VecDeque<(Instant, usize)>,
 }
 
 impl Crowd {
     fn new(addr: SocketAddr) -> io::Result<Crowd> {
-        Ok(Crowd { epoll: epoll::create(CreateFlags::CLOEXEC)?, clients: Vec::new(), addr })
+        let epoll = epoll::create(CreateFlags::CLOEXEC)?;
+        Ok(Crowd { epoll, clients: Vec::new(), addr, thinking: Duration::ZERO, thinkers: VecDeque::new() })
     }
 
     /// A socket, each thousand with an address of its own, so that ports do not run out.
@@ -139,7 +148,9 @@ impl Crowd {
         let has_newcomers = self.clients.iter().any(|client| client.kind == Kind::Newcomer);
         let mut silent_since = Instant::now();
         while Instant::now() < end {
-            let ready = self.wait(end)?;
+            let due = self.thinkers.front().map_or(end, |(due, _)| *due);
+            let ready = self.wait(due.min(end))?;
+            self.ask_who_have_thought()?;
             if !ready.is_empty() {
                 silent_since = Instant::now();
             } else if silent_since.elapsed() > PATIENCE {
@@ -158,12 +169,24 @@ impl Crowd {
                 }
                 if client.kind == Kind::Newcomer {
                     self.come_again(number)?;
+                } else if client.kind == Kind::Measured && !self.thinking.is_zero() {
+                    self.thinkers.push_back((now + self.thinking, number));
                 } else {
                     client.ask()?;
                 }
             }
         }
         Ok(Sample::new(count, time, &latencies))
+    }
+
+    fn ask_who_have_thought(&mut self) -> io::Result<()> {
+        while let Some((due, number)) = self.thinkers.front().copied()
+            && due <= Instant::now()
+        {
+            self.thinkers.pop_front();
+            self.clients[number].ask()?;
+        }
+        Ok(())
     }
 
     /// A newcomer leaves, and another one comes in its place. Its latency begins with the connect.
@@ -216,9 +239,11 @@ pub fn request_response(addr: SocketAddr, clients: usize, size: usize, time: Dur
     crowd.converse(time)
 }
 
-/// Quick ones beside one whose every message makes the server compute: the latencies of the quick ones.
+/// Quick ones, who think a while before they ask again, beside one whose every message makes the server compute: the
+/// latencies of the quick ones.
 pub fn beside_a_burning_one(addr: SocketAddr, clients: usize, time: Duration) -> io::Result<Sample> {
     let mut crowd = Crowd::new(addr)?;
+    crowd.thinking = THINKING;
     crowd.join(clients, &pattern(MESSAGE), Kind::Measured)?;
     crowd.join(1, &[BURN_MARK; MESSAGE], Kind::Burden)?;
     crowd.converse(time)
@@ -316,9 +341,17 @@ pub fn burst(addr: SocketAddr, clients: usize) -> io::Result<Sample> {
             return Err(io::Error::new(ErrorKind::TimedOut, format!("{} were answered", latencies.len())));
         }
         for (number, _) in ready {
-            if visitors[number].go_on(&crowd, number, &message)? {
-                latencies.saturating_record(start.elapsed().as_nanos() as u64);
-                epoll::delete(&crowd.epoll, &visitors[number].socket)?;
+            match visitors[number].go_on(&crowd, number, &message) {
+                Ok(true) => {
+                    latencies.saturating_record(start.elapsed().as_nanos() as u64);
+                    epoll::delete(&crowd.epoll, &visitors[number].socket)?;
+                }
+                Ok(false) => {}
+                // A queue that overflows may end so. Whoever wants an answer comes again.
+                Err(error) if matches!(error.kind(), ErrorKind::ConnectionReset | ErrorKind::BrokenPipe) => {
+                    visitors[number] = Visitor::arrive(&crowd, number)?;
+                }
+                Err(error) => return Err(error),
             }
         }
     }

@@ -62,10 +62,7 @@ fn compare() -> io::Result<Vec<String>> {
             }
             eprintln!("round {} of {}: {}", round + 1, scale.rounds, work.name());
             for peer in peers.iter().filter(|peer| work.suits(**peer)) {
-                let before = std::time::Instant::now();
-                let measured = work.measure(*peer, &acceptd, scale);
-                eprintln!("  {} {:.2?}", peer.name(), before.elapsed());
-                match measured {
+                match work.measure(*peer, &acceptd, scale) {
                     Ok(figures) => report.add(work, *peer, figures),
                     Err(error) => report.add_failure(work, *peer, &error.to_string()),
                 }

@@ -18,7 +18,7 @@ use socket2::SockRef;
 use crate::bell::wait_for;
 
 /// The shortest timeout that a socket is given; the kernel takes zero for "no timeout".
-const SHORTEST: Duration = Duration::from_millis(1);
+pub(crate) const SHORTEST: Duration = Duration::from_millis(1);
 
 /// A client's socket: one descriptor for both directions, closed when the last holder lets go.
 pub(crate) struct Socket {
@@ -171,8 +171,10 @@ pub(super) struct Transport {
 }
 
 impl Transport {
-    pub(super) fn new(socket: Arc<Socket>) -> Transport {
-        Transport { socket, receive_timeout: None, send_timeout: None }
+    /// For a socket that was accepted with these timeouts: it has them from its listener.
+    pub(super) fn new(socket: Arc<Socket>, receive_timeout: Option<Duration>, send_timeout: Duration) -> Transport {
+        let send_timeout = Some(send_timeout.max(SHORTEST));
+        Transport { socket, receive_timeout: receive_timeout.map(|length| length.max(SHORTEST)), send_timeout }
     }
 
     pub(super) fn socket(&self) -> &Arc<Socket> {

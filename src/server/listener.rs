@@ -8,7 +8,7 @@ use rustix::event::{PollFd, PollFlags};
 use socket2::{Domain, Protocol, Socket, TcpKeepalive, Type};
 
 use crate::bell::{Bell, wait_for};
-use crate::connection::canonical;
+use crate::connection::{SHORTEST, canonical};
 use crate::limits::Limits;
 
 /// Keepalive probes that may stay unanswered.
@@ -109,7 +109,10 @@ fn listen(address: SocketAddr, alone: bool, limits: &Limits) -> io::Result<TcpLi
     Ok(socket.into())
 }
 
+/// What accepted sockets inherit, which saves them the system calls.
 fn set_options(socket: &Socket, limits: &Limits) -> io::Result<()> {
+    socket.set_read_timeout(limits.idle_timeout.map(|timeout| timeout.max(SHORTEST)))?;
+    socket.set_write_timeout(Some(limits.write_timeout.max(SHORTEST)))?;
     // Replies leave in whole batches, so there is nothing to gain from waiting for more (Nagle).
     socket.set_tcp_nodelay(true)?;
     // A vanished peer: quiet for half of the time, then probed in the other half. Probes are sent only when nothing
@@ -175,5 +178,7 @@ mod tests {
         assert_eq!(socket.tcp_keepalive_retries().unwrap(), PROBES);
         assert_eq!(socket.tcp_user_timeout().unwrap(), Some(Duration::from_secs(120)));
         assert!(!socket.nonblocking().unwrap());
+        assert_eq!(socket.read_timeout().unwrap(), Limits::default().idle_timeout);
+        assert_eq!(socket.write_timeout().unwrap(), Some(Limits::default().write_timeout));
     }
 }
