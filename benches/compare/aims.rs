@@ -46,8 +46,13 @@ fn aims(crowd: usize, stream: usize) -> Vec<(Work, &'static [Peer], Figure, Bar)
 pub fn reached(report: &Report, crowd: usize, stream: usize) -> String {
     let mut lines = "| aim | bar | reached | |\n|---|---|---|---|\n".to_owned();
     for (work, peers, figure, bar) in aims(crowd, stream) {
-        let ratios = peers.iter().filter(|peer| **peer != Peer::Acceptd);
-        let ratios = ratios.filter_map(|peer| report.ratio(work, *peer, figure).map(|ratio| ratio.of_medians));
+        let others = peers.iter().filter(|peer| **peer != Peer::Acceptd);
+        let ratios: Vec<f64> =
+            others.filter_map(|peer| report.ratio(work, *peer, figure).map(|ratio| ratio.of_medians)).collect();
+        if ratios.is_empty() {
+            continue;
+        }
+        let ratios = ratios.into_iter();
         let (worst, wanted, met) = match bar {
             Bar::AtLeast(bar) => {
                 let worst = ratios.fold(f64::INFINITY, f64::min);
@@ -64,8 +69,9 @@ pub fn reached(report: &Report, crowd: usize, stream: usize) -> String {
         let _ =
             writeln!(lines, "| {}, {}, {of_whom} | {wanted} | {worst:.2} | {verdict} |", work.name(), figure.name());
     }
-    let time = report.median(Work::Idle { clients: crowd }, Peer::Acceptd, Figure::TimeToEnd).unwrap_or(f64::NAN);
-    let verdict = if time <= 1.0 { "met" } else { "missed" };
-    let _ = writeln!(lines, "| SIGTERM with {crowd} idle, seconds | ≤ 1 | {time:.2} | {verdict} |");
+    if let Some(time) = report.median(Work::Idle { clients: crowd }, Peer::Acceptd, Figure::TimeToEnd) {
+        let verdict = if time <= 1.0 { "met" } else { "missed" };
+        let _ = writeln!(lines, "| SIGTERM with {crowd} idle, seconds | ≤ 1 | {time:.2} | {verdict} |");
+    }
     lines
 }

@@ -35,10 +35,10 @@ fn main() -> io::Result<()> {
                     clients.insert(Token(next), Client { stream, unsent: Vec::new() });
                     next += 1;
                 }
-            } else if let Some(client) = clients.get_mut(&event.token()) {
-                if !client.echo(&mut buffer, burning) {
-                    clients.remove(&event.token());
-                }
+            } else if let Some(client) = clients.get_mut(&event.token())
+                && !client.echo(&mut buffer, burning)
+            {
+                clients.remove(&event.token());
             }
         }
     }
