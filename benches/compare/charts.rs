@@ -28,7 +28,7 @@ pub fn draw(report: &Report, scale: Scale, folder: &Path) -> Result<(), Box<dyn 
         ("memory.svg", "resident MiB, by idle clients", &idle, Figure::Resident, 1.0 / (1 << 20) as f64),
     ];
     for (file, title, works, figure, unit) in charts {
-        let lines: Vec<(Peer, RGBColor, Vec<(f64, f64)>)> = SHOWN
+        let lines: Vec<Line> = SHOWN
             .into_iter()
             .map(|(peer, color)| {
                 let point = |work: &Work| {
@@ -53,9 +53,10 @@ fn clients_of(work: Work) -> usize {
     }
 }
 
-type Lines = [(Peer, RGBColor, Vec<(f64, f64)>)];
+/// A peer, its colour, and its points.
+type Line = (Peer, RGBColor, Vec<(f64, f64)>);
 
-fn draw_lines(path: &Path, title: &str, lines: &Lines) -> Result<(), Box<dyn Error + Send + Sync>> {
+fn draw_lines(path: &Path, title: &str, lines: &[Line]) -> Result<(), Box<dyn Error + Send + Sync>> {
     let points = || lines.iter().flat_map(|(_, _, points)| points.iter().copied());
     let lowest_x = points().map(|(x, _)| x).fold(f64::INFINITY, f64::min);
     let highest_x = points().map(|(x, _)| x).fold(1.0, f64::max);
