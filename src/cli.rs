@@ -1,8 +1,11 @@
 //! The command line: what can be set, how it is written, and what is said when it is wrong.
 
+use std::fs;
 use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use acceptd::handler::kv::{self, Kv};
 use acceptd::{Echo, Handler, Limits, Line};
 use clap::{ArgAction, Parser, ValueEnum};
 use log::LevelFilter;
@@ -34,9 +37,9 @@ pub(crate) struct Cli {
     #[arg(short, long, env = "ACCEPTD_MAX_CONNECTIONS", value_name = "N", default_value = "1024", value_parser = at_least_one)]
     max_connections: usize,
 
-    /// Close a client that is silent this long between requests; 0 = never
-    #[arg(long, env = "ACCEPTD_IDLE_TIMEOUT", value_name = "TIME", default_value = "5m", value_parser = time)]
-    idle_timeout: Duration,
+    /// Close a client that is silent this long between requests; 0 = never [default: 5m; kv: 0]
+    #[arg(long, env = "ACCEPTD_IDLE_TIMEOUT", value_name = "TIME", value_parser = time)]
+    idle_timeout: Option<Duration>,
 
     /// Close a client whose request takes longer than this, from its first byte to its last (line)
     #[arg(long, env = "ACCEPTD_REQUEST_TIMEOUT", value_name = "TIME", default_value = "30s", value_parser = some_time)]
@@ -53,6 +56,22 @@ pub(crate) struct Cli {
     /// Take lines up to this long, line end included (line)
     #[arg(long, env = "ACCEPTD_MAX_LINE", value_name = "SIZE", default_value = "64KiB", value_parser = size)]
     max_line: usize,
+
+    /// Speak to clients in lines of text, or as Redis does (kv)
+    #[arg(long, env = "ACCEPTD_KV_PROTOCOL", value_name = "NAME", default_value = "auto")]
+    kv_protocol: KvProtocol,
+
+    /// Ask clients for the password that is the first line of this file (kv)
+    #[arg(long, env = "ACCEPTD_PASSWORD_FILE", value_name = "FILE")]
+    password_file: Option<PathBuf>,
+
+    /// Take values up to this long (kv)
+    #[arg(long, env = "ACCEPTD_MAX_VALUE", value_name = "SIZE", default_value = "8MiB", value_parser = size)]
+    max_value: usize,
+
+    /// Refuse to store more when keys and values take this much memory; 0 = no limit (kv)
+    #[arg(long, env = "ACCEPTD_MAX_MEMORY", value_name = "SIZE", default_value = "0", value_parser = memory)]
+    max_memory: usize,
 
     /// Let the kernel queue this many connections until they are accepted
     #[arg(long, env = "ACCEPTD_BACKLOG", value_name = "N", default_value = "4096", value_parser = clap::value_parser!(u16).range(1..))]
@@ -74,29 +93,73 @@ pub(crate) enum HandlerName {
     Echo,
     /// Answers commands, a line each; begin with HELP
     Line,
+    /// Keeps keys and values, for people and for Redis's clients
+    Kv,
 }
 
 impl HandlerName {
-    pub(crate) fn handler(self) -> Box<dyn Handler> {
-        match self {
-            HandlerName::Echo => Box::new(Echo),
-            HandlerName::Line => Box::new(Line::default()),
-        }
-    }
-
     /// Whether clients can change what other clients get.
     fn keeps_state(self) -> bool {
         match self {
             HandlerName::Echo | HandlerName::Line => false,
+            HandlerName::Kv => true,
+        }
+    }
+
+    /// How long its clients may be silent: those of a store wait for their own users.
+    fn idle_timeout(self) -> Option<Duration> {
+        match self {
+            HandlerName::Echo | HandlerName::Line => Some(Duration::from_secs(5 * 60)),
+            HandlerName::Kv => None,
         }
     }
 }
 
+/// How a key-value store is spoken to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum KvProtocol {
+    /// The first byte of a connection decides
+    Auto,
+    /// Lines, as people type them
+    Text,
+    /// RESP, as Redis's clients speak it; lines are answered in it too
+    Resp,
+}
+
 impl Cli {
+    /// What is served.
+    ///
+    /// # Errors
+    ///
+    /// It can't be started: what a person should know and do.
+    pub(crate) fn handler(&self) -> Result<Box<dyn Handler>, String> {
+        Ok(match self.handler {
+            HandlerName::Echo => Box::new(Echo),
+            HandlerName::Line => Box::new(Line::default()),
+            HandlerName::Kv => {
+                let store = Kv::in_memory(self.kv_options()?);
+                Box::new(store.map_err(|error| format!("can't start the store: {error}"))?)
+            }
+        })
+    }
+
+    fn kv_options(&self) -> Result<kv::Options, String> {
+        let protocol = match self.kv_protocol {
+            KvProtocol::Auto => kv::Protocol::Auto,
+            KvProtocol::Text => kv::Protocol::Text,
+            KvProtocol::Resp => kv::Protocol::Resp,
+        };
+        let password = self.password_file.as_deref().map(password).transpose()?;
+        Ok(kv::Options { protocol, password, max_value: self.max_value, max_memory: self.max_memory })
+    }
+
     pub(crate) fn limits(&self) -> Limits {
         Limits {
             max_connections: self.max_connections,
-            idle_timeout: Some(self.idle_timeout).filter(|timeout| !timeout.is_zero()),
+            idle_timeout: match self.idle_timeout {
+                Some(timeout) => Some(timeout).filter(|timeout| !timeout.is_zero()),
+                None => self.handler.idle_timeout(),
+            },
             request_timeout: self.request_timeout,
             write_timeout: self.write_timeout,
             drain_timeout: self.drain_timeout,
@@ -120,6 +183,17 @@ impl Cli {
     /// What to warn of, if strangers can reach a handler that they can change.
     pub(crate) fn exposure(&self, bound: &[SocketAddr]) -> Option<String> {
         if self.handler.keeps_state() { exposed(bound) } else { None }
+    }
+}
+
+/// The first line of a file.
+fn password(file: &Path) -> Result<Vec<u8>, String> {
+    let show = file.display();
+    let text = fs::read(file).map_err(|error| format!("can't read the password file {show}: {error}"))?;
+    let line = text.split(|&byte| byte == b'\n').next().unwrap_or_default();
+    match line.strip_suffix(b"\r").unwrap_or(line) {
+        [] => Err(format!("the first line of the password file {show} is empty: write the password there")),
+        password => Ok(password.to_vec()),
     }
 }
 
@@ -187,7 +261,19 @@ fn some_time(text: &str) -> Result<Duration, String> {
     }
 }
 
+fn memory(text: &str) -> Result<usize, String> {
+    bytes(text)
+}
+
 fn size(text: &str) -> Result<usize, String> {
+    match bytes(text)? {
+        0 => Err("write at least 1".to_owned()),
+        bytes if bytes <= 1 << 30 => Ok(bytes),
+        _ => Err("that is more than 1GiB".to_owned()),
+    }
+}
+
+fn bytes(text: &str) -> Result<usize, String> {
     let (number, unit) = number_and_unit(text).ok_or("write 64KiB or 1MiB; a bare number is bytes")?;
     let factor = match unit {
         "" | "B" => 1,
@@ -196,11 +282,8 @@ fn size(text: &str) -> Result<usize, String> {
         "GiB" => 1 << 30,
         _ => return Err(format!("there is no unit {unit:?}; use KiB, MiB or GiB")),
     };
-    match number.checked_mul(factor).and_then(|bytes| usize::try_from(bytes).ok()) {
-        Some(0) => Err("write at least 1".to_owned()),
-        Some(bytes) if bytes <= 1 << 30 => Ok(bytes),
-        _ => Err("that is more than 1GiB".to_owned()),
-    }
+    let bytes = number.checked_mul(factor).and_then(|bytes| usize::try_from(bytes).ok());
+    bytes.ok_or_else(|| "that is more than there can be".to_owned())
 }
 
 /// `64KiB` is 64 and `KiB`. `None` if there is no number that fits.

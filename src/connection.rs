@@ -110,6 +110,11 @@ impl Connection {
         self.transport.socket().local_addr().map(canonical)
     }
 
+    /// The socket, for somebody who may want to end this connection from another thread.
+    pub(crate) fn socket(&self) -> Arc<Socket> {
+        Arc::clone(self.transport.socket())
+    }
+
     /// Whether the server is shutting down. Reading tells in time, by the end of the input; this is for a handler that
     /// computes for long, or writes without reading.
     pub fn is_draining(&self) -> bool {

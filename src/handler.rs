@@ -10,9 +10,11 @@ use crate::{Connection, panics};
 
 mod echo;
 mod http;
+pub mod kv;
 pub mod line;
 
 pub use echo::Echo;
+pub use kv::Kv;
 pub use line::Line;
 
 /// A protocol: converses with one client at a time, on a thread that this client has for itself.

@@ -50,7 +50,7 @@ mod shutdown;
 mod totals;
 
 pub use connection::Connection;
-pub use handler::{Echo, Farewell, Handler, Line};
+pub use handler::{Echo, Farewell, Handler, Kv, Line};
 pub use limits::Limits;
 pub use panics::log_panic;
 pub use server::{Server, Summary};

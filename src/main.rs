@@ -35,6 +35,7 @@ fn run(cli: &Cli) -> Result<ExitCode, String> {
 
 /// Serves until it is told to end. An error is what a person should know and do.
 fn serve(cli: &Cli) -> Result<ExitCode, String> {
+    let handler = cli.handler()?;
     let server = Server::bind(&*cli.address, cli.limits()).map_err(|error| cannot_listen(&cli.address, &error))?;
     let shutdown = server.shutdown();
     let on_signal = shutdown.clone();
@@ -44,7 +45,7 @@ fn serve(cli: &Cli) -> Result<ExitCode, String> {
         log::warn!("{warning}");
     }
     announce(&server);
-    server.run(cli.handler.handler());
+    server.run(handler);
     Ok(if shutdown.is_cut() { ExitCode::from(CUT_SHORT) } else { ExitCode::SUCCESS })
 }
 

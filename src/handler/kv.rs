@@ -1,0 +1,121 @@
+//! Kv: a key-value store, for people at `nc` and for Redis's own clients, on one port.
+//!
+//! The first byte of a connection tells the dialect: `*` begins an array of RESP, all else is a line that a person types.
+//! A batch of requests is what has arrived: it is executed without a copy, and answered in one go.
+
+use std::borrow::Cow;
+use std::io::{self, ErrorKind, Write};
+use std::time::Instant;
+
+use super::{Farewell, Handler, http};
+use crate::Connection;
+
+mod clients;
+mod commands;
+mod conversation;
+mod engine;
+mod memory;
+mod reply;
+mod request;
+
+use clients::Clients;
+use conversation::{Conversation, Next};
+use engine::Engine;
+use memory::Memory;
+
+/// Replies to a batch are sent when they are this many bytes, whatever is still to be executed. So a client that sends
+/// requests and reads no replies costs no more than this, and one reply.
+const BATCH: usize = 64 * 1024;
+
+/// An idle client keeps no more than this for its replies.
+const IDLE: usize = 1024;
+
+/// A key-value store that speaks [RESP](https://redis.io/docs/latest/develop/reference/protocol-spec/) and text.
+pub struct Kv {
+    engine: Box<dyn Engine>,
+    clients: Clients,
+    options: Options,
+    started: Instant,
+}
+
+/// What can be set.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Which dialects are spoken. Default: both.
+    pub protocol: Protocol,
+    /// What clients have to give before anything else. Default: none.
+    pub password: Option<Vec<u8>>,
+    /// The longest word of a request, and so the longest value that is set in one go, in bytes. Default: 8 MiB.
+    pub max_value: usize,
+    /// Keys and values may take this much memory, in bytes; then commands that would add to it are refused, and others
+    /// are not. 0: no limit, the default.
+    pub max_memory: usize,
+}
+
+/// Which dialects a store speaks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Protocol {
+    /// The first byte of a connection decides.
+    #[default]
+    Auto,
+    /// Text alone.
+    Text,
+    /// RESP alone: a line gets its reply in RESP too, as from Redis.
+    Resp,
+}
+
+impl Default for Options {
+    fn default() -> Options {
+        Options { protocol: Protocol::Auto, password: None, max_value: 8 << 20, max_memory: 0 }
+    }
+}
+
+impl Kv {
+    /// A store in memory, which ends with the process.
+    ///
+    /// # Errors
+    ///
+    /// The thread that drops expired keys can't be started.
+    pub fn in_memory(options: Options) -> io::Result<Kv> {
+        Ok(Kv::with(Box::new(Memory::new()?), options))
+    }
+
+    fn with(engine: Box<dyn Engine>, options: Options) -> Kv {
+        Kv { engine, clients: Clients::default(), options, started: Instant::now() }
+    }
+}
+
+impl Handler for Kv {
+    fn handle(&self, client: &mut Connection) -> io::Result<()> {
+        let mut conversation = Conversation::new(self, client);
+        loop {
+            let limit = conversation.bounds().request();
+            let Some(next) = client.read_request(limit, |input| conversation.converse(input, limit))? else {
+                return Ok(());
+            };
+            client.write_all(conversation.replies.bytes())?;
+            conversation.replies.clear();
+            conversation.replies.shrink_to(IDLE);
+            match next {
+                Next::Continue => {}
+                Next::Close => return Ok(()),
+                Next::Misspoke(why) => return Err(io::Error::new(ErrorKind::InvalidData, why)),
+            }
+        }
+    }
+
+    /// In Redis's words where it has some: nobody knows yet which dialect a client speaks that is turned away.
+    fn farewell(&self, reason: Farewell) -> Cow<'static, [u8]> {
+        let words = match reason {
+            Farewell::Full { .. } => "ERR max number of clients reached".to_owned(),
+            other => format!("ERR {other}"),
+        };
+        format!("-{words}\r\n").into_bytes().into()
+    }
+}
+
+impl std::fmt::Debug for Kv {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Kv").field("options", &self.options).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,400 @@
+//! Commands about keys, whatever their values are.
+
+use super::number::integer;
+use super::strings::Unit;
+use super::{is, word};
+use crate::handler::kv::engine::{Failure, Keyspace};
+use crate::handler::kv::reply::Replies;
+
+type Outcome = Result<(), Failure>;
+
+pub(super) fn del(keyspace: &mut dyn Keyspace, words: &[&[u8]], replies: &mut Replies) -> Outcome {
+    let mut count = 0;
+    for key in words.iter().skip(1) {
+        count += i64::from(keyspace.remove(key)?);
+    }
+    replies.integer(count);
+    Ok(())
+}
+
+pub(super) fn exists(keyspace: &mut dyn Keyspace, words: &[&[u8]], replies: &mut Replies) -> Outcome {
+    let mut count = 0;
+    for key in words.iter().skip(1) {
+        count += i64::from(keyspace.entry(key)?.is_some());
+    }
+    replies.integer(count);
+    Ok(())
+}
+
+pub(super) fn type_of(keyspace: &mut dyn Keyspace, words: &[&[u8]], replies: &mut Replies) -> Outcome {
+    let exists = keyspace.entry(word(words, 1))?.is_some();
+    replies.simple(if exists { "string" } else { "none" });
+    Ok(())
+}
+
+pub(super) fn dbsize(keyspace: &mut dyn Keyspace, _: &[&[u8]], replies: &mut Replies) -> Outcome {
+    replies.integer(keyspace.len()? as i64);
+    Ok(())
+}
+
+pub(super) fn flush(keyspace: &mut dyn Keyspace, words: &[&[u8]], replies: &mut Replies) -> Outcome {
+    match words {
+        [_] => {}
+        [_, option] if is(option, "SYNC") || is(option, "ASYNC") => {}
+        _ => return Err(Failure::SYNTAX),
+    }
+    keyspace.clear()?;
+    replies.ok();
+    Ok(())
+}
+
+pub(super) fn keys(keyspace: &mut dyn Keyspace, words: &[&[u8]], replies: &mut Replies) -> Outcome {
+    let pattern = word(words, 1);
+    let mut found = Vec::new();
+    keyspace.walk(0, usize::MAX, &mut |key| {
+        if matches(pattern, key) {
+            found.push(key.to_vec());
+        }
+    })?;
+    replies.array(found.len());
+    found.iter().for_each(|key| replies.bulk(key));
+    Ok(())
+}
+
+pub(super) fn scan(keyspace: &mut dyn Keyspace, words: &[&[u8]], replies: &mut Replies) -> Outcome {
+    let cursor = std::str::from_utf8(word(words, 1)).ok().and_then(|cursor| cursor.parse().ok());
+    let cursor = cursor.ok_or(Failure::new("ERR invalid cursor"))?;
+    let (mut pattern, mut count, mut wants_strings) = (None, 10, true);
+    for option in words.get(2..).unwrap_or_default().chunks(2) {
+        match option {
+            [name, value] if is(name, "MATCH") => pattern = Some(*value),
+            [name, value] if is(name, "COUNT") => {
+                count = integer(value)?;
+                if count < 1 {
+                    return Err(Failure::SYNTAX);
+                }
+            }
+            [name, value] if is(name, "TYPE") => wants_strings = is(value, "string"),
+            _ => return Err(Failure::SYNTAX),
+        }
+    }
+    let mut found = Vec::new();
+    let next = keyspace.walk(cursor, usize::try_from(count).unwrap_or(usize::MAX), &mut |key| {
+        if wants_strings && pattern.is_none_or(|pattern| matches(pattern, key)) {
+            found.push(key.to_vec());
+        }
+    })?;
+    replies.array(2);
+    replies.bulk(next.to_string().as_bytes());
+    replies.array(found.len());
+    found.iter().for_each(|key| replies.bulk(key));
+    Ok(())
+}
+
+pub(super) fn randomkey(keyspace: &mut dyn Keyspace, _: &[&[u8]], replies: &mut Replies) -> Outcome {
+    use std::hash::{BuildHasher, RandomState};
+    // From a random place on, and from the beginning if nothing is there.
+    for from in [RandomState::new().hash_one(0), 0] {
+        let mut found = None;
+        keyspace.walk(from, 1, &mut |key| found = Some(key.to_vec()))?;
+        if let Some(key) = found {
+            replies.bulk(&key);
+            return Ok(());
+        }
+    }
+    replies.nil();
+    Ok(())
+}
+
+pub(super) fn rename(keyspace: &mut dyn Keyspace, words: &[&[u8]], replies: &mut Replies) -> Outcome {
+    move_to(keyspace, word(words, 1), word(words, 2))?;
+    replies.ok();
+    Ok(())
+}
+
+pub(super) fn renamenx(keyspace: &mut dyn Keyspace, words: &[&[u8]], replies: &mut Replies) -> Outcome {
+    let (from, to) = (word(words, 1), word(words, 2));
+    if keyspace.entry(from)?.is_none() {
+        return Err(Failure::NO_SUCH_KEY);
+    }
+    let is_free = keyspace.entry(to)?.is_none();
+    if is_free {
+        move_to(keyspace, from, to)?;
+    }
+    replies.integer(i64::from(is_free));
+    Ok(())
+}
+
+fn move_to(keyspace: &mut dyn Keyspace, from: &[u8], to: &[u8]) -> Outcome {
+    let entry = keyspace.entry(from)?.ok_or(Failure::NO_SUCH_KEY)?;
+    if from == to {
+        return Ok(());
+    }
+    let (value, expires) = (entry.value.into_owned(), entry.expires);
+    keyspace.remove(from)?;
+    keyspace.put(to, &value, expires)
+}
+
+pub(super) fn copy(keyspace: &mut dyn Keyspace, words: &[&[u8]], replies: &mut Replies) -> Outcome {
+    let (from, to) = (word(words, 1), word(words, 2));
+    let mut replaces = false;
+    let mut options = words.get(3..).unwrap_or_default().iter();
+    while let Some(option) = options.next() {
+        if is(option, "REPLACE") {
+            replaces = true;
+        } else if is(option, "DB") {
+            let database = integer(options.next().ok_or(Failure::SYNTAX)?)?;
+            if database != 0 {
+                return Err(Failure::new("ERR DB index is out of range"));
+            }
+        } else {
+            return Err(Failure::SYNTAX);
+        }
+    }
+    if from == to {
+        return Err(Failure::new("ERR source and destination objects are the same"));
+    }
+    let Some(entry) = keyspace.entry(from)? else {
+        replies.integer(0);
+        return Ok(());
+    };
+    let (value, expires) = (entry.value.into_owned(), entry.expires);
+    if keyspace.entry(to)?.is_some() && !replaces {
+        replies.integer(0);
+        return Ok(());
+    }
+    keyspace.put(to, &value, expires)?;
+    replies.integer(1);
+    Ok(())
+}
+
+pub(super) fn expire(keyspace: &mut dyn Keyspace, words: &[&[u8]], replies: &mut Replies) -> Outcome {
+    set_deadline(keyspace, words, Unit::SECONDS, "expire", replies)
+}
+
+pub(super) fn pexpire(keyspace: &mut dyn Keyspace, words: &[&[u8]], replies: &mut Replies) -> Outcome {
+    set_deadline(keyspace, words, Unit::MILLIS, "pexpire", replies)
+}
+
+pub(super) fn expireat(keyspace: &mut dyn Keyspace, words: &[&[u8]], replies: &mut Replies) -> Outcome {
+    set_deadline(keyspace, words, Unit::SECONDS_AT, "expireat", replies)
+}
+
+pub(super) fn pexpireat(keyspace: &mut dyn Keyspace, words: &[&[u8]], replies: &mut Replies) -> Outcome {
+    set_deadline(keyspace, words, Unit::MILLIS_AT, "pexpireat", replies)
+}
+
+/// NX, XX, GT and LT: when a deadline may replace the one that is there.
+#[derive(Default)]
+struct Conditions {
+    nx: bool,
+    xx: bool,
+    gt: bool,
+    lt: bool,
+}
+
+impl Conditions {
+    fn parse(words: &[&[u8]]) -> Result<Conditions, Failure> {
+        let mut conditions = Conditions::default();
+        for option in words {
+            let Conditions { nx, xx, gt, lt } = &mut conditions;
+            let all = [("NX", nx), ("XX", xx), ("GT", gt), ("LT", lt)];
+            let Some((_, wanted)) = all.into_iter().find(|(name, _)| is(option, name)) else {
+                let option = String::from_utf8_lossy(option);
+                return Err(Failure(format!("ERR Unsupported option {option}").into()));
+            };
+            *wanted = true;
+        }
+        let Conditions { nx, xx, gt, lt } = conditions;
+        if nx && (xx || gt || lt) {
+            return Err(Failure::new("ERR NX and XX, GT or LT options at the same time are not compatible"));
+        }
+        if gt && lt {
+            return Err(Failure::new("ERR GT and LT options at the same time are not compatible"));
+        }
+        Ok(conditions)
+    }
+
+    fn allow(&self, old: Option<u64>, new: i64) -> bool {
+        // No deadline is later than any other.
+        let old = old.map_or(i64::MAX, |old| old as i64);
+        let has_one = old != i64::MAX;
+        !(self.nx && has_one || self.xx && !has_one || self.gt && new <= old || self.lt && new >= old)
+    }
+}
+
+fn set_deadline(
+    keyspace: &mut dyn Keyspace,
+    words: &[&[u8]],
+    unit: Unit,
+    command: &str,
+    replies: &mut Replies,
+) -> Outcome {
+    let key = word(words, 1);
+    let conditions = Conditions::parse(words.get(3..).unwrap_or_default())?;
+    let instant = unit.instant(command, integer(word(words, 2))?, keyspace.now())?;
+    let Some(entry) = keyspace.entry(key)?.filter(|entry| conditions.allow(entry.expires, instant)) else {
+        replies.integer(0);
+        return Ok(());
+    };
+    if instant <= keyspace.now() as i64 {
+        drop(entry);
+        keyspace.remove(key)?;
+    } else {
+        let value = entry.value.into_owned();
+        keyspace.put(key, &value, Some(instant as u64))?;
+    }
+    replies.integer(1);
+    Ok(())
+}
+
+pub(super) fn persist(keyspace: &mut dyn Keyspace, words: &[&[u8]], replies: &mut Replies) -> Outcome {
+    let entry = keyspace.entry(word(words, 1))?.filter(|entry| entry.expires.is_some());
+    let value = entry.map(|entry| entry.value.into_owned());
+    if let Some(value) = &value {
+        keyspace.put(word(words, 1), value, None)?;
+    }
+    replies.integer(i64::from(value.is_some()));
+    Ok(())
+}
+
+pub(super) fn ttl(keyspace: &mut dyn Keyspace, words: &[&[u8]], replies: &mut Replies) -> Outcome {
+    let now = keyspace.now();
+    // To the nearest second, as Redis does.
+    reply_deadline(keyspace, words, replies, |deadline| (deadline - now + 500) / 1000)
+}
+
+pub(super) fn pttl(keyspace: &mut dyn Keyspace, words: &[&[u8]], replies: &mut Replies) -> Outcome {
+    let now = keyspace.now();
+    reply_deadline(keyspace, words, replies, |deadline| deadline - now)
+}
+
+pub(super) fn expiretime(keyspace: &mut dyn Keyspace, words: &[&[u8]], replies: &mut Replies) -> Outcome {
+    reply_deadline(keyspace, words, replies, |deadline| (deadline + 500) / 1000)
+}
+
+pub(super) fn pexpiretime(keyspace: &mut dyn Keyspace, words: &[&[u8]], replies: &mut Replies) -> Outcome {
+    reply_deadline(keyspace, words, replies, |deadline| deadline)
+}
+
+/// -2: there is no such key. -1: it does not expire.
+fn reply_deadline(
+    keyspace: &dyn Keyspace,
+    words: &[&[u8]],
+    replies: &mut Replies,
+    show: impl Fn(u64) -> u64,
+) -> Outcome {
+    let number = match keyspace.entry(word(words, 1))? {
+        None => -2,
+        Some(entry) => entry.expires.map_or(-1, |deadline| show(deadline) as i64),
+    };
+    replies.integer(number);
+    Ok(())
+}
+
+/// Whether a text matches a pattern of Redis: `*`, `?`, `[abc]`, `[^a-c]`, and `\` before what stands for itself.
+///
+/// In time proportional to the product of their lengths at the worst, whatever the pattern.
+pub(in crate::handler::kv) fn matches(pattern: &[u8], text: &[u8]) -> bool {
+    let (mut p, mut t) = (0, 0);
+    // Where to go back to when what follows a star does not match: the star may stand for one byte more.
+    let mut star: Option<(usize, usize)> = None;
+    loop {
+        let step = match (pattern.get(p), text.get(t)) {
+            (None, None) => return true,
+            (Some(b'*'), _) => {
+                star = Some((p + 1, t));
+                p += 1;
+                continue;
+            }
+            (Some(_), Some(&byte)) => one(pattern.get(p..).unwrap_or_default(), byte),
+            _ => None,
+        };
+        match (step, star) {
+            (Some(length), _) => (p, t) = (p + length, t + 1),
+            (None, Some((after, at))) if at < text.len() => {
+                (p, t) = (after, at + 1);
+                star = Some((after, at + 1));
+            }
+            _ => return false,
+        }
+    }
+}
+
+/// Whether the first element of a pattern takes a byte: how long the element is then.
+fn one(pattern: &[u8], byte: u8) -> Option<usize> {
+    match pattern {
+        [b'?', ..] => Some(1),
+        [b'\\', literal, ..] => (*literal == byte).then_some(2),
+        [b'[', rest @ ..] => {
+            let (negated, mut rest) = match rest {
+                [b'^', rest @ ..] => (true, rest),
+                _ => (false, rest),
+            };
+            let mut found = false;
+            loop {
+                rest = match rest {
+                    // The end of a set that is not closed closes it, as in Redis.
+                    [] => break,
+                    [b']', rest @ ..] => {
+                        return (found != negated).then_some(pattern.len() - rest.len());
+                    }
+                    [b'\\', literal, rest @ ..] => {
+                        found |= *literal == byte;
+                        rest
+                    }
+                    [from, b'-', to, rest @ ..] => {
+                        found |= (*from.min(to)..=*from.max(to)).contains(&byte);
+                        rest
+                    }
+                    [literal, rest @ ..] => {
+                        found |= *literal == byte;
+                        rest
+                    }
+                };
+            }
+            (found != negated).then_some(pattern.len())
+        }
+        [literal, ..] => (*literal == byte).then_some(1),
+        [] => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::matches;
+
+    #[test]
+    fn patterns_are_redis_own() {
+        let yes = [
+            ("h?llo", "hello"),
+            ("h*llo", "hllo"),
+            ("h*llo", "heeeello"),
+            ("h[ae]llo", "hallo"),
+            ("h[^e]llo", "hallo"),
+            ("h[a-b]llo", "hbllo"),
+            ("h[b-a]llo", "hallo"),
+            ("*", ""),
+            ("**", "abc"),
+            (r"\*", "*"),
+            (r"[\]]", "]"),
+            ("a*b*c", "a-b-b-c"),
+            ("[ab", "a"),
+            ("", ""),
+        ];
+        let no =
+            [("h?llo", "hllo"), ("h[^e]llo", "hello"), ("", "a"), ("a", ""), ("?", ""), (r"\*", "a"), ("a*b", "abc")];
+        for (pattern, text) in yes {
+            assert!(matches(pattern.as_bytes(), text.as_bytes()), "{pattern} should match {text}");
+        }
+        for (pattern, text) in no {
+            assert!(!matches(pattern.as_bytes(), text.as_bytes()), "{pattern} should not match {text}");
+        }
+    }
+
+    #[test]
+    fn a_pattern_of_many_stars_takes_no_time() {
+        let pattern = "a*".repeat(40) + "b";
+        assert!(!matches(pattern.as_bytes(), "a".repeat(2000).as_bytes()));
+    }
+}

@@ -1,0 +1,343 @@
+//! Commands about values.
+
+use super::number::{add_floats, integer, range};
+use super::{is, word};
+use crate::handler::kv::engine::{Failure, Keyspace};
+use crate::handler::kv::reply::Replies;
+
+/// The longest value that APPEND and SETRANGE make, in bytes; as in Redis.
+const LONGEST: usize = 512 * 1024 * 1024;
+
+const TOO_LONG: Failure = Failure::new("ERR string exceeds maximum allowed size (proto-max-bulk-len)");
+
+type Outcome = Result<(), Failure>;
+
+pub(super) fn get(keyspace: &mut dyn Keyspace, words: &[&[u8]], replies: &mut Replies) -> Outcome {
+    reply_value(keyspace, word(words, 1), replies)
+}
+
+fn reply_value(keyspace: &mut dyn Keyspace, key: &[u8], replies: &mut Replies) -> Outcome {
+    match keyspace.value(key)? {
+        Some(value) => replies.bulk(&value),
+        None => replies.nil(),
+    }
+    Ok(())
+}
+
+/// What SET does with the time when a key expires.
+enum Expiry {
+    Never,
+    Keep,
+    At(u64),
+}
+
+/// SET's options.
+struct SetOptions {
+    expiry: Expiry,
+    /// NX: only if it does not exist. XX: only if it does.
+    only_if_exists: Option<bool>,
+    get: bool,
+}
+
+impl SetOptions {
+    fn parse(command: &str, words: &[&[u8]], now: u64) -> Result<SetOptions, Failure> {
+        let mut options = SetOptions { expiry: Expiry::Never, only_if_exists: None, get: false };
+        let mut rest = words.iter();
+        // An error in the syntax comes before one in a number.
+        let mut time: Option<(Unit, &[u8])> = None;
+        let mut keeps = false;
+        while let Some(&option) = rest.next() {
+            if is(option, "NX") && options.only_if_exists != Some(true) {
+                options.only_if_exists = Some(false);
+            } else if is(option, "XX") && options.only_if_exists != Some(false) {
+                options.only_if_exists = Some(true);
+            } else if is(option, "GET") {
+                options.get = true;
+            } else if is(option, "KEEPTTL") && time.is_none() {
+                keeps = true;
+            } else if let (Some(unit), false, None) = (Unit::of(option), keeps, &time) {
+                time = Some((unit, rest.next().ok_or(Failure::SYNTAX)?));
+            } else {
+                return Err(Failure::SYNTAX);
+            }
+        }
+        if keeps {
+            options.expiry = Expiry::Keep;
+        }
+        if let Some((unit, number)) = time {
+            options.expiry = Expiry::At(unit.deadline(command, integer(number)?, now)?);
+        }
+        Ok(options)
+    }
+}
+
+/// How a time is given.
+#[derive(Clone, Copy)]
+pub(super) struct Unit {
+    millis: i64,
+    is_absolute: bool,
+}
+
+impl Unit {
+    pub(super) const SECONDS: Unit = Unit { millis: 1000, is_absolute: false };
+    pub(super) const MILLIS: Unit = Unit { millis: 1, is_absolute: false };
+    pub(super) const SECONDS_AT: Unit = Unit { millis: 1000, is_absolute: true };
+    pub(super) const MILLIS_AT: Unit = Unit { millis: 1, is_absolute: true };
+
+    fn of(option: &[u8]) -> Option<Unit> {
+        let units =
+            [("EX", Unit::SECONDS), ("PX", Unit::MILLIS), ("EXAT", Unit::SECONDS_AT), ("PXAT", Unit::MILLIS_AT)];
+        units.into_iter().find(|(name, _)| is(option, name)).map(|(_, unit)| unit)
+    }
+
+    /// When that is, in milliseconds since 1970; it may have been.
+    pub(super) fn instant(self, command: &str, number: i64, now: u64) -> Result<i64, Failure> {
+        let since = if self.is_absolute { 0 } else { now as i64 };
+        let instant = number.checked_mul(self.millis).and_then(|millis| millis.checked_add(since));
+        instant.ok_or_else(|| invalid_expire(command))
+    }
+
+    /// As [`instant`](Unit::instant), for commands that refuse what is not positive.
+    fn deadline(self, command: &str, number: i64, now: u64) -> Result<u64, Failure> {
+        if number <= 0 {
+            return Err(invalid_expire(command));
+        }
+        Ok(self.instant(command, number, now)? as u64)
+    }
+}
+
+fn invalid_expire(command: &str) -> Failure {
+    Failure(format!("ERR invalid expire time in '{command}' command").into())
+}
+
+pub(super) fn set(keyspace: &mut dyn Keyspace, words: &[&[u8]], replies: &mut Replies) -> Outcome {
+    let (key, value) = (word(words, 1), word(words, 2));
+    if words.len() == 3 {
+        keyspace.put(key, value, None)?;
+        replies.ok();
+        return Ok(());
+    }
+    let options = SetOptions::parse("set", words.get(3..).unwrap_or_default(), keyspace.now())?;
+    let old = keyspace.entry(key)?;
+    if options.get {
+        match &old {
+            Some(old) => replies.bulk(&old.value),
+            None => replies.nil(),
+        }
+    }
+    let expires = match options.expiry {
+        Expiry::Never => None,
+        Expiry::Keep => old.as_ref().and_then(|old| old.expires),
+        Expiry::At(deadline) => Some(deadline),
+    };
+    let is_allowed = options.only_if_exists.is_none_or(|exists| exists == old.is_some());
+    drop(old);
+    if is_allowed {
+        put_until(keyspace, key, value, expires)?;
+    }
+    match (options.get, is_allowed) {
+        (true, _) => {}
+        (false, true) => replies.ok(),
+        (false, false) => replies.nil(),
+    }
+    Ok(())
+}
+
+/// Puts a value that may have expired already, and is not there then.
+fn put_until(keyspace: &mut dyn Keyspace, key: &[u8], value: &[u8], expires: Option<u64>) -> Outcome {
+    if expires.is_some_and(|expires| expires <= keyspace.now()) {
+        keyspace.remove(key)?;
+        Ok(())
+    } else {
+        keyspace.put(key, value, expires)
+    }
+}
+
+pub(super) fn setnx(keyspace: &mut dyn Keyspace, words: &[&[u8]], replies: &mut Replies) -> Outcome {
+    let exists = keyspace.entry(word(words, 1))?.is_some();
+    if !exists {
+        keyspace.put(word(words, 1), word(words, 2), None)?;
+    }
+    replies.integer(i64::from(!exists));
+    Ok(())
+}
+
+pub(super) fn setex(keyspace: &mut dyn Keyspace, words: &[&[u8]], replies: &mut Replies) -> Outcome {
+    set_for(keyspace, words, Unit::SECONDS, "setex", replies)
+}
+
+pub(super) fn psetex(keyspace: &mut dyn Keyspace, words: &[&[u8]], replies: &mut Replies) -> Outcome {
+    set_for(keyspace, words, Unit::MILLIS, "psetex", replies)
+}
+
+fn set_for(keyspace: &mut dyn Keyspace, words: &[&[u8]], unit: Unit, command: &str, replies: &mut Replies) -> Outcome {
+    let deadline = unit.deadline(command, integer(word(words, 2))?, keyspace.now())?;
+    keyspace.put(word(words, 1), word(words, 3), Some(deadline))?;
+    replies.ok();
+    Ok(())
+}
+
+pub(super) fn getset(keyspace: &mut dyn Keyspace, words: &[&[u8]], replies: &mut Replies) -> Outcome {
+    reply_value(keyspace, word(words, 1), replies)?;
+    keyspace.put(word(words, 1), word(words, 2), None)
+}
+
+pub(super) fn getdel(keyspace: &mut dyn Keyspace, words: &[&[u8]], replies: &mut Replies) -> Outcome {
+    reply_value(keyspace, word(words, 1), replies)?;
+    keyspace.remove(word(words, 1))?;
+    Ok(())
+}
+
+pub(super) fn getex(keyspace: &mut dyn Keyspace, words: &[&[u8]], replies: &mut Replies) -> Outcome {
+    let key = word(words, 1);
+    let now = keyspace.now();
+    let time = match words.get(2..).unwrap_or_default() {
+        [] => None,
+        [option] if is(option, "PERSIST") => Some(None),
+        [option, number] => match Unit::of(option) {
+            Some(unit) => Some(Some((unit, *number))),
+            None => return Err(Failure::SYNTAX),
+        },
+        _ => return Err(Failure::SYNTAX),
+    };
+    let Some(entry) = keyspace.entry(key)? else {
+        replies.nil();
+        return Ok(());
+    };
+    replies.bulk(&entry.value);
+    let expires = match time {
+        None => return Ok(()),
+        Some(None) if entry.expires.is_none() => return Ok(()),
+        Some(None) => None,
+        Some(Some((unit, number))) => Some(unit.deadline("getex", integer(number)?, now)?),
+    };
+    let value = entry.value.into_owned();
+    put_until(keyspace, key, &value, expires)
+}
+
+pub(super) fn mget(keyspace: &mut dyn Keyspace, words: &[&[u8]], replies: &mut Replies) -> Outcome {
+    let keys = words.get(1..).unwrap_or_default();
+    replies.array(keys.len());
+    keys.iter().try_for_each(|key| reply_value(keyspace, key, replies))
+}
+
+/// Keys and values, one after the other.
+fn pairs<'a>(
+    words: &'a [&'a [u8]],
+    command: &str,
+) -> Result<impl Iterator<Item = (&'a [u8], &'a [u8])> + Clone, Failure> {
+    if words.len() % 2 == 0 {
+        return Err(Failure(format!("ERR wrong number of arguments for '{command}' command").into()));
+    }
+    Ok(words.get(1..).unwrap_or_default().chunks_exact(2).map(|pair| (word(pair, 0), word(pair, 1))))
+}
+
+pub(super) fn mset(keyspace: &mut dyn Keyspace, words: &[&[u8]], replies: &mut Replies) -> Outcome {
+    for (key, value) in pairs(words, "mset")? {
+        keyspace.put(key, value, None)?;
+    }
+    replies.ok();
+    Ok(())
+}
+
+pub(super) fn msetnx(keyspace: &mut dyn Keyspace, words: &[&[u8]], replies: &mut Replies) -> Outcome {
+    let pairs = pairs(words, "msetnx")?;
+    for (key, _) in pairs.clone() {
+        if keyspace.entry(key)?.is_some() {
+            replies.integer(0);
+            return Ok(());
+        }
+    }
+    for (key, value) in pairs {
+        keyspace.put(key, value, None)?;
+    }
+    replies.integer(1);
+    Ok(())
+}
+
+/// The value as it is, to be changed, and when it expires.
+fn taken(keyspace: &dyn Keyspace, key: &[u8]) -> Result<(Vec<u8>, Option<u64>), Failure> {
+    let entry = keyspace.entry(key)?;
+    Ok(entry.map_or((Vec::new(), None), |entry| (entry.value.into_owned(), entry.expires)))
+}
+
+pub(super) fn append(keyspace: &mut dyn Keyspace, words: &[&[u8]], replies: &mut Replies) -> Outcome {
+    let key = word(words, 1);
+    let (mut value, expires) = taken(keyspace, key)?;
+    value.extend_from_slice(word(words, 2));
+    if value.len() > LONGEST {
+        return Err(TOO_LONG);
+    }
+    keyspace.put(key, &value, expires)?;
+    replies.integer(value.len() as i64);
+    Ok(())
+}
+
+pub(super) fn strlen(keyspace: &mut dyn Keyspace, words: &[&[u8]], replies: &mut Replies) -> Outcome {
+    let length = keyspace.value(word(words, 1))?.map_or(0, |value| value.len());
+    replies.integer(length as i64);
+    Ok(())
+}
+
+pub(super) fn getrange(keyspace: &mut dyn Keyspace, words: &[&[u8]], replies: &mut Replies) -> Outcome {
+    let (start, end) = (integer(word(words, 2))?, integer(word(words, 3))?);
+    let value = keyspace.value(word(words, 1))?.unwrap_or_default();
+    replies.bulk(value.get(range(start, end, value.len())).unwrap_or_default());
+    Ok(())
+}
+
+pub(super) fn setrange(keyspace: &mut dyn Keyspace, words: &[&[u8]], replies: &mut Replies) -> Outcome {
+    let (key, piece) = (word(words, 1), word(words, 3));
+    let offset = integer(word(words, 2))?;
+    let offset = usize::try_from(offset).map_err(|_| Failure::new("ERR offset is out of range"))?;
+    let (mut value, expires) = taken(keyspace, key)?;
+    if !piece.is_empty() {
+        let end = offset.checked_add(piece.len()).filter(|end| *end <= LONGEST).ok_or(TOO_LONG)?;
+        value.resize(value.len().max(end), 0);
+        if let Some(place) = value.get_mut(offset..end) {
+            place.copy_from_slice(piece);
+        }
+        keyspace.put(key, &value, expires)?;
+    }
+    replies.integer(value.len() as i64);
+    Ok(())
+}
+
+pub(super) fn incr(keyspace: &mut dyn Keyspace, words: &[&[u8]], replies: &mut Replies) -> Outcome {
+    add(keyspace, word(words, 1), 1, replies)
+}
+
+pub(super) fn decr(keyspace: &mut dyn Keyspace, words: &[&[u8]], replies: &mut Replies) -> Outcome {
+    add(keyspace, word(words, 1), -1, replies)
+}
+
+pub(super) fn incrby(keyspace: &mut dyn Keyspace, words: &[&[u8]], replies: &mut Replies) -> Outcome {
+    add(keyspace, word(words, 1), integer(word(words, 2))?, replies)
+}
+
+pub(super) fn decrby(keyspace: &mut dyn Keyspace, words: &[&[u8]], replies: &mut Replies) -> Outcome {
+    let number = integer(word(words, 2))?.checked_neg();
+    add(keyspace, word(words, 1), number.ok_or(Failure::new("ERR decrement would overflow"))?, replies)
+}
+
+fn add(keyspace: &mut dyn Keyspace, key: &[u8], number: i64, replies: &mut Replies) -> Outcome {
+    let (old, expires) = match keyspace.entry(key)? {
+        Some(entry) => (integer(&entry.value)?, entry.expires),
+        None => (0, None),
+    };
+    let sum = old.checked_add(number).ok_or(Failure::new("ERR increment or decrement would overflow"))?;
+    keyspace.put(key, sum.to_string().as_bytes(), expires)?;
+    replies.integer(sum);
+    Ok(())
+}
+
+pub(super) fn incrbyfloat(keyspace: &mut dyn Keyspace, words: &[&[u8]], replies: &mut Replies) -> Outcome {
+    let key = word(words, 1);
+    let entry = keyspace.entry(key)?;
+    let expires = entry.as_ref().and_then(|entry| entry.expires);
+    let sum = add_floats(entry.as_ref().map_or(b"0", |entry| &entry.value), word(words, 2))?;
+    drop(entry);
+    keyspace.put(key, sum.as_bytes(), expires)?;
+    replies.bulk(sum.as_bytes());
+    Ok(())
+}

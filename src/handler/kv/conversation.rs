@@ -1,0 +1,524 @@
+//! One client's conversation: what it has been told of itself, its transaction, and the commands that are about these.
+
+use std::sync::Arc;
+
+use subtle::ConstantTimeEq;
+
+use super::clients::Client;
+use super::commands::{self, Access, COMMANDS, Command};
+use super::engine::{Call, Watched};
+use super::reply::{Dialect, Replies};
+use super::request::{Bounds, Parsed, Parser, integer, split};
+use super::{BATCH, Kv, Protocol, http};
+use crate::Connection;
+
+mod about;
+
+/// Calls that are executed in one go at the most, if the engine gathers them.
+const GATHERED: usize = 1024;
+
+pub(super) struct Conversation<'k> {
+    kv: &'k Kv,
+    me: Arc<Client>,
+    /// What is to be sent.
+    pub(super) replies: Replies,
+    parser: Parser,
+    /// Whether the first byte has been seen.
+    is_decided: bool,
+    is_trusted: bool,
+    transaction: Option<Transaction>,
+    watched: Vec<Watched>,
+    silence: Silence,
+    stats: crate::Stats,
+    uptime: std::time::Duration,
+    max_clients: usize,
+}
+
+/// Commands between MULTI and EXEC.
+#[derive(Default)]
+struct Transaction {
+    queue: Vec<Queued>,
+    /// Bytes of all of them.
+    size: usize,
+    /// One of them was wrong, so none will be executed.
+    is_broken: bool,
+}
+
+struct Queued {
+    command: &'static Command,
+    words: Vec<Vec<u8>>,
+}
+
+/// What CLIENT REPLY has set.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Silence {
+    None,
+    /// The reply to the next command is not sent.
+    Next,
+    /// No reply is sent.
+    All,
+}
+
+/// What comes after the replies to a batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Next {
+    Continue,
+    Close,
+    /// The client does not keep to the protocol; the connection ends.
+    Misspoke(&'static str),
+}
+
+impl Drop for Conversation<'_> {
+    fn drop(&mut self) {
+        self.unwatch();
+        self.kv.clients.leave(self.me.id);
+    }
+}
+
+impl<'k> Conversation<'k> {
+    pub(super) fn new(kv: &'k Kv, client: &Connection) -> Conversation<'k> {
+        let me = Client::new(client.id(), client.peer_addr(), client.local_addr().ok(), client.socket());
+        let me = Arc::new(me);
+        kv.clients.enter(&me);
+        Conversation {
+            kv,
+            me,
+            replies: Replies::new(Dialect::Resp2),
+            parser: Parser::default(),
+            is_decided: false,
+            is_trusted: kv.options.password.is_none(),
+            transaction: None,
+            watched: Vec::new(),
+            silence: Silence::None,
+            stats: client.stats(),
+            uptime: client.uptime(),
+            max_clients: client.limits().max_connections,
+        }
+    }
+
+    pub(super) fn bounds(&self) -> Bounds {
+        if self.is_trusted { Bounds::new(self.kv.options.max_value) } else { Bounds::of_a_stranger() }
+    }
+
+    /// Executes the requests that are complete, as far as there is room for their replies. What comes then, and how many
+    /// bytes they were, at most `limit`; `None` if none is complete.
+    pub(super) fn converse(&mut self, input: &[u8], limit: usize) -> Option<(Next, usize)> {
+        self.decide(input);
+        let (mut consumed, mut next) = (0, Next::Continue);
+        let mut gathered = Gathered::default();
+        while next == Next::Continue && self.replies.len() < BATCH {
+            let rest = input.get(consumed..).unwrap_or_default();
+            let parsed = match self.parser.next(rest, self.bounds(), self.replies.dialect() != Dialect::Text) {
+                Ok(Some(parsed)) => parsed,
+                Ok(None) => break,
+                Err(malformed) => {
+                    self.execute(&mut gathered);
+                    self.replies.error(&malformed.0);
+                    consumed = input.len().min(limit);
+                    next = Next::Misspoke("what was sent is no request");
+                    break;
+                }
+            };
+            let end = consumed + parsed.length();
+            if end > limit && consumed > 0 {
+                break;
+            }
+            consumed = end;
+            next = match parsed {
+                Parsed::Array { words, .. } => {
+                    let words = words.into_iter().map(|word| rest.get(word).unwrap_or_default()).collect();
+                    self.request(words, &mut gathered)
+                }
+                Parsed::Line { line, length } => {
+                    self.execute(&mut gathered);
+                    self.line(rest.get(line.clone()).unwrap_or_default(), length - line.len())
+                }
+            };
+        }
+        self.execute(&mut gathered);
+        (consumed > 0).then_some((next, consumed))
+    }
+
+    /// The first byte tells how the client speaks.
+    fn decide(&mut self, input: &[u8]) {
+        if !self.is_decided {
+            self.is_decided = true;
+            let is_text = match self.kv.options.protocol {
+                Protocol::Auto => input.first() != Some(&b'*'),
+                Protocol::Text => true,
+                Protocol::Resp => false,
+            };
+            self.replies.set_dialect(if is_text { Dialect::Text } else { Dialect::Resp2 });
+        }
+    }
+
+    /// A line as a person types it.
+    fn line(&mut self, line: &[u8], end_length: usize) -> Next {
+        self.replies.set_line_end(if end_length == 1 { b"\n" } else { b"\r\n" });
+        if http::is_http(line) {
+            self.replies.error("ERR this port does not speak HTTP, closing");
+            return Next::Misspoke("HTTP spoken to a key-value store");
+        }
+        let Some(words) = split(line) else {
+            if self.replies.dialect() == Dialect::Text {
+                self.replies.error("ERR unbalanced quotes: close each with \" or ', and a space after it");
+                return Next::Continue;
+            }
+            self.replies.error("ERR Protocol error: unbalanced quotes in request");
+            return Next::Misspoke("unbalanced quotes");
+        };
+        let mut gathered = Gathered::default();
+        let next = self.request(words.iter().map(Vec::as_slice).collect(), &mut gathered);
+        self.execute(&mut gathered);
+        next
+    }
+
+    /// A request of any dialect.
+    fn request<'i>(&mut self, words: Vec<&'i [u8]>, gathered: &mut Gathered<'i>) -> Next {
+        let Some(name) = words.first() else { return Next::Continue };
+        let found = commands::find(name);
+        let checked = self.check(found, &words);
+        if let (Ok(command), None, Silence::None) = (&checked, &self.transaction, self.silence)
+            && !command.talks()
+        {
+            gathered.push(command, words);
+            let is_full = gathered.calls.len() >= GATHERED;
+            if is_full || !self.kv.engine.gathers() || !gathered.replies_are_short() {
+                self.execute(gathered);
+            }
+            return Next::Continue;
+        }
+        self.execute(gathered);
+        let before = self.replies.len();
+        let silence = self.silence;
+        let next = match checked {
+            Err(why) => {
+                if let Some(transaction) = &mut self.transaction {
+                    transaction.is_broken = true;
+                }
+                self.replies.error(&why);
+                Next::Continue
+            }
+            Ok(command) if self.transaction.is_some() && !ends_transaction(command.name) => {
+                self.queue(command, &words);
+                Next::Continue
+            }
+            Ok(command) if command.talks() => self.talk(command, &words),
+            Ok(command) => {
+                self.kv.engine.run(&[Call { command, words: &words }], &mut self.replies);
+                Next::Continue
+            }
+        };
+        if silence != Silence::None && self.silence != Silence::None {
+            self.replies.truncate(before);
+        }
+        if silence == Silence::Next && self.silence == Silence::Next {
+            self.silence = Silence::None;
+        }
+        next
+    }
+
+    /// Whether a request may be executed, or why not.
+    fn check(&self, found: Option<&'static Command>, words: &[&[u8]]) -> Result<&'static Command, String> {
+        let is_text = self.replies.dialect() == Dialect::Text;
+        let known = found.filter(|command| is_text || command.name != "help");
+        if !self.is_trusted && known.is_none_or(|command| !["auth", "hello", "quit", "reset"].contains(&command.name)) {
+            return Err("NOAUTH Authentication required.".into());
+        }
+        let Some(command) = known else { return Err(unknown(words, is_text)) };
+        if !command.takes(words.len()) {
+            let hint = if is_text {
+                format!("; write {} {}", command.name.to_uppercase(), command.arguments)
+            } else {
+                String::new()
+            };
+            return Err(format!("ERR wrong number of arguments for '{}' command{hint}", command.name));
+        }
+        let max = self.kv.options.max_memory;
+        if max > 0 && command.access == Access::Writes && self.kv.engine.used_memory() > max {
+            return Err("OOM command not allowed when used memory > 'maxmemory'.".into());
+        }
+        Ok(command)
+    }
+
+    /// Executes what was gathered.
+    fn execute(&mut self, gathered: &mut Gathered<'_>) {
+        if gathered.calls.is_empty() {
+            return;
+        }
+        let calls: Vec<Call<'_>> = gathered.calls.iter().map(|(command, words)| Call { command, words }).collect();
+        self.kv.engine.run(&calls, &mut self.replies);
+        gathered.calls.clear();
+    }
+
+    /// Keeps a command for EXEC.
+    fn queue(&mut self, command: &'static Command, words: &[&[u8]]) {
+        let limit = self.bounds().request();
+        let Some(transaction) = &mut self.transaction else { return };
+        if command.name == "watch" {
+            self.replies.error("ERR WATCH inside MULTI is not allowed");
+            return;
+        }
+        transaction.size += words.iter().map(|word| word.len() + 64).sum::<usize>();
+        if transaction.size > limit {
+            transaction.is_broken = true;
+            transaction.queue.clear();
+            self.replies.error("ERR too many bytes in a transaction");
+            return;
+        }
+        let words = words.iter().map(|word| word.to_vec()).collect();
+        transaction.queue.push(Queued { command, words });
+        self.replies.simple("QUEUED");
+    }
+
+    fn exec(&mut self) {
+        let Some(Transaction { queue, is_broken, .. }) = self.transaction.take() else {
+            self.replies.error("ERR EXEC without MULTI");
+            return;
+        };
+        let watched = std::mem::take(&mut self.watched);
+        if is_broken {
+            self.kv.engine.unwatch(watched);
+            self.replies.error("EXECABORT Transaction discarded because of previous errors.");
+            return;
+        }
+        let words: Vec<Vec<&[u8]>> =
+            queue.iter().map(|queued| queued.words.iter().map(Vec::as_slice).collect()).collect();
+        let all = queue.iter().zip(&words);
+        let calls: Vec<Call<'_>> = all
+            .clone()
+            .filter(|(queued, _)| !queued.command.talks())
+            .map(|(queued, words)| Call { command: queued.command, words })
+            .collect();
+        let mut from_store = self.replies.empty_copy();
+        let ends = self.kv.engine.run_together(&calls, &watched, &mut from_store);
+        self.kv.engine.unwatch(watched);
+        let Some(ends) = ends else {
+            self.replies.nil_array();
+            return;
+        };
+        self.replies.array(queue.len());
+        if queue.is_empty() && self.replies.dialect() == Dialect::Text {
+            self.replies.simple("NOTHING");
+        }
+        let (mut begin, mut ends) = (0, ends.into_iter());
+        for (queued, words) in all {
+            if queued.command.talks() {
+                self.talk(queued.command, words);
+            } else {
+                let end = ends.next().unwrap_or(begin);
+                self.replies.append(from_store.bytes().get(begin..end).unwrap_or_default());
+                begin = end;
+            }
+        }
+    }
+
+    fn unwatch(&mut self) {
+        let watched = std::mem::take(&mut self.watched);
+        if !watched.is_empty() {
+            self.kv.engine.unwatch(watched);
+        }
+    }
+
+    /// A command about the conversation.
+    fn talk(&mut self, command: &'static Command, words: &[&[u8]]) -> Next {
+        self.me.say(|said| said.command = command.name);
+        let arguments = words.get(1..).unwrap_or_default();
+        match (command.name, arguments) {
+            ("ping", []) => self.pong(),
+            ("ping", [text]) | ("echo", [text]) => self.replies.bulk(text),
+            ("ping", _) => self.replies.error("ERR wrong number of arguments for 'ping' command"),
+            ("quit", _) => {
+                self.replies.ok();
+                return Next::Close;
+            }
+            ("reset", _) => self.reset(),
+            ("select", [number]) => match integer(number) {
+                Some(0) => self.replies.ok(),
+                Some(_) => self.replies.error("ERR DB index is out of range"),
+                None => self.replies.error("ERR value is not an integer or out of range"),
+            },
+            ("auth", [password]) => self.auth(b"default", password),
+            ("auth", [user, password]) => self.auth(user, password),
+            ("auth", _) => self.replies.error("ERR syntax error"),
+            ("hello", _) => self.hello(arguments),
+            ("multi", _) if self.transaction.is_some() => self.replies.error("ERR MULTI calls can not be nested"),
+            ("multi", _) => {
+                self.transaction = Some(Transaction::default());
+                self.replies.ok();
+            }
+            ("exec", _) => self.exec(),
+            ("discard", _) if self.transaction.is_none() => self.replies.error("ERR DISCARD without MULTI"),
+            ("discard", _) => {
+                self.transaction = None;
+                self.unwatch();
+                self.replies.ok();
+            }
+            ("watch", keys) => {
+                for key in keys {
+                    if !self.watched.iter().any(|watched| watched.key == *key) {
+                        self.watched.push(self.kv.engine.watch(key));
+                    }
+                }
+                self.replies.ok();
+            }
+            ("unwatch", _) => {
+                self.unwatch();
+                self.replies.ok();
+            }
+            ("client", _) => return self.client(arguments),
+            _ => self.about(command.name, arguments),
+        }
+        Next::Continue
+    }
+
+    /// In text too as Redis says it, since programs that ask whether it is well type a line and look for `+PONG`.
+    fn pong(&mut self) {
+        self.replies.simple(if self.replies.dialect() == Dialect::Text { "+PONG" } else { "PONG" });
+    }
+
+    fn reset(&mut self) {
+        self.transaction = None;
+        self.unwatch();
+        self.silence = Silence::None;
+        self.is_trusted = self.kv.options.password.is_none();
+        self.me.say(|said| {
+            said.name.clear();
+            said.resp = 2;
+        });
+        if self.replies.dialect() == Dialect::Resp3 {
+            self.replies.set_dialect(Dialect::Resp2);
+        }
+        self.replies.simple("RESET");
+    }
+
+    /// Whether the password is right; says so if it is not.
+    fn trust(&mut self, user: &[u8], password: &[u8]) -> bool {
+        let Some(right) = &self.kv.options.password else {
+            self.replies.error(
+                "ERR AUTH <password> called without any password configured for the default user. \
+                 Are you sure your configuration is correct?",
+            );
+            return false;
+        };
+        let is_right = user == b"default" && bool::from(right.ct_eq(password));
+        if is_right {
+            self.is_trusted = true;
+        } else {
+            self.replies.error("WRONGPASS invalid username-password pair or user is disabled.");
+        }
+        is_right
+    }
+
+    fn auth(&mut self, user: &[u8], password: &[u8]) {
+        if self.trust(user, password) {
+            self.replies.ok();
+        }
+    }
+
+    fn hello(&mut self, arguments: &[&[u8]]) {
+        let mut rest = arguments.iter().copied();
+        let mut dialect = self.replies.dialect();
+        if let Some(version) = rest.next() {
+            dialect = match integer(version) {
+                Some(2) => Dialect::Resp2,
+                Some(3) => Dialect::Resp3,
+                Some(_) => return self.replies.error("NOPROTO unsupported protocol version"),
+                None => return self.replies.error("ERR Protocol version is not an integer or out of range"),
+            };
+        }
+        let mut name = None;
+        while let Some(option) = rest.next() {
+            if option.eq_ignore_ascii_case(b"AUTH")
+                && let (Some(user), Some(password)) = (rest.next(), rest.next())
+            {
+                if !self.trust(user, password) {
+                    return;
+                }
+            } else if option.eq_ignore_ascii_case(b"SETNAME")
+                && let Some(wanted) = rest.next()
+            {
+                name = Some(wanted);
+            } else {
+                let option = String::from_utf8_lossy(option);
+                return self.replies.error(&format!("ERR Syntax error in HELLO option '{option}'"));
+            }
+        }
+        if !self.is_trusted {
+            return self.replies.error(
+                "NOAUTH HELLO must be called with the client already authenticated, otherwise the HELLO <proto> AUTH \
+                 <user> <pass> option can be used to authenticate the client and select the RESP protocol version at \
+                 the same time",
+            );
+        }
+        if let Some(name) = name {
+            if !is_name(name) {
+                return self.replies.error(NO_NAME);
+            }
+            self.me.say(|said| said.name = name.to_vec());
+        }
+        self.replies.set_dialect(dialect);
+        self.me.say(|said| said.resp = if dialect == Dialect::Resp3 { 3 } else { 2 });
+        self.introduce();
+    }
+}
+
+/// Calls that are executed in one go.
+#[derive(Default)]
+struct Gathered<'i> {
+    calls: Vec<(&'static Command, Vec<&'i [u8]>)>,
+}
+
+impl<'i> Gathered<'i> {
+    fn push(&mut self, command: &'static Command, words: Vec<&'i [u8]>) {
+        self.calls.push((command, words));
+    }
+
+    /// Whether the last call answers in a word or two. Replies that are values may be large, so they are sent before
+    /// there are more of them.
+    fn replies_are_short(&self) -> bool {
+        self.calls.last().is_some_and(|(command, words)| match command.name {
+            "set" => words.len() == 3,
+            "getset" | "getdel" | "getex" => false,
+            _ => command.writes(),
+        })
+    }
+}
+
+/// Names go into lists, a line for each client.
+fn is_name(name: &[u8]) -> bool {
+    name.iter().all(|byte| (b'!'..=b'~').contains(byte))
+}
+
+const NO_NAME: &str = "ERR Client names cannot contain spaces, newlines or special characters.";
+
+/// Commands that are executed at once, also in a transaction.
+fn ends_transaction(name: &str) -> bool {
+    ["exec", "discard", "multi", "reset", "quit"].contains(&name)
+}
+
+fn unknown(words: &[&[u8]], is_text: bool) -> String {
+    let name = String::from_utf8_lossy(words.first().copied().unwrap_or_default()).into_owned();
+    let name: String = name.chars().take(128).collect();
+    if is_text {
+        return format!("ERR unknown command '{name}', try HELP");
+    }
+    let mut message = format!("ERR unknown command '{name}', with args beginning with: ");
+    for word in words.iter().skip(1) {
+        if message.len() > 128 {
+            break;
+        }
+        let word: String = String::from_utf8_lossy(word).chars().take(128).collect();
+        message.push_str(&format!("'{word}' "));
+    }
+    message
+}
+
+/// What HELP says: a line for each command.
+fn help(replies: &mut Replies) {
+    let usage = |command: &Command| format!("{} {}", command.name.to_uppercase(), command.arguments);
+    let width = COMMANDS.iter().map(|command| usage(command).len()).filter(|length| *length < 40).max().unwrap_or(0);
+    let lines: Vec<String> =
+        COMMANDS.iter().map(|command| format!("{:width$}  {}", usage(command), command.summary)).collect();
+    replies.verbatim(&lines.join("\n"));
+}

@@ -1,0 +1,238 @@
+//! Replies, in whichever dialect the client speaks: [RESP2 and RESP3](https://redis.io/docs/latest/develop/reference/protocol-spec/)
+//! for programs, text for people.
+
+use std::io::Write;
+
+/// How a client is answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Dialect {
+    Text,
+    Resp2,
+    Resp3,
+}
+
+/// Replies that are to be sent, one after the other.
+///
+/// An array or a map is announced with its length, and as many replies follow. What a command has written before it
+/// fails is taken back.
+#[derive(Debug)]
+pub(super) struct Replies {
+    bytes: Vec<u8>,
+    dialect: Dialect,
+    /// Lines end as those of the client do; people's `nc` sends LF alone.
+    line_end: &'static [u8],
+}
+
+impl Replies {
+    pub(super) fn new(dialect: Dialect) -> Replies {
+        Replies { bytes: Vec::new(), dialect, line_end: b"\r\n" }
+    }
+
+    /// The same dialect and line end, and nothing to be sent yet.
+    pub(super) fn empty_copy(&self) -> Replies {
+        Replies { bytes: Vec::new(), dialect: self.dialect, line_end: self.line_end }
+    }
+
+    pub(super) fn dialect(&self) -> Dialect {
+        self.dialect
+    }
+
+    pub(super) fn set_dialect(&mut self, dialect: Dialect) {
+        self.dialect = dialect;
+    }
+
+    pub(super) fn set_line_end(&mut self, line_end: &'static [u8]) {
+        self.line_end = line_end;
+    }
+
+    pub(super) fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.bytes.len()
+    }
+
+    pub(super) fn clear(&mut self) {
+        self.bytes.clear();
+    }
+
+    /// Takes back what was written after the first `length` bytes.
+    pub(super) fn truncate(&mut self, length: usize) {
+        self.bytes.truncate(length);
+    }
+
+    /// Gives memory back that only a large reply needs.
+    pub(super) fn shrink_to(&mut self, capacity: usize) {
+        self.bytes.shrink_to(capacity);
+    }
+
+    /// Adds replies that were written elsewhere, in the same dialect.
+    pub(super) fn append(&mut self, bytes: &[u8]) {
+        self.bytes.extend_from_slice(bytes);
+    }
+
+    fn is_text(&self) -> bool {
+        self.dialect == Dialect::Text
+    }
+
+    fn line(&mut self, prefix: &[u8], text: &[u8]) {
+        self.bytes.extend_from_slice(prefix);
+        self.bytes.extend_from_slice(text);
+        self.end_line();
+    }
+
+    fn end_line(&mut self) {
+        let line_end = if self.is_text() { self.line_end } else { b"\r\n" };
+        self.bytes.extend_from_slice(line_end);
+    }
+
+    fn length(&mut self, prefix: u8, length: usize) {
+        // To a vector, which takes everything.
+        let _ = write!(self.bytes, "{}{length}\r\n", prefix as char);
+    }
+
+    pub(super) fn ok(&mut self) {
+        self.simple("OK");
+    }
+
+    /// A word of the protocol, of no more than printable ASCII.
+    pub(super) fn simple(&mut self, word: &str) {
+        let prefix: &[u8] = if self.is_text() { b"" } else { b"+" };
+        self.line(prefix, word.as_bytes());
+    }
+
+    /// What went wrong, with Redis's word for its kind first. Line ends in it become spaces, since they would end it.
+    pub(super) fn error(&mut self, message: &str) {
+        let message: String = message.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+        if self.is_text() {
+            let message = message.strip_prefix("ERR ").unwrap_or(&message);
+            self.line(b"ERROR ", message.as_bytes());
+        } else {
+            self.line(b"-", message.as_bytes());
+        }
+    }
+
+    pub(super) fn integer(&mut self, number: i64) {
+        if !self.is_text() {
+            self.bytes.push(b':');
+        }
+        let _ = write!(self.bytes, "{number}");
+        self.end_line();
+    }
+
+    /// A number with a fraction: a string of digits before RESP3.
+    pub(super) fn bulk(&mut self, value: &[u8]) {
+        if self.is_text() {
+            self.shown(value);
+        } else {
+            self.length(b'$', value.len());
+            self.line(b"", value);
+        }
+    }
+
+    /// Text of several lines, for people.
+    pub(super) fn verbatim(&mut self, text: &str) {
+        match self.dialect {
+            Dialect::Text => {
+                for line in text.lines() {
+                    self.line(b"", line.as_bytes());
+                }
+            }
+            Dialect::Resp2 => self.bulk(text.as_bytes()),
+            Dialect::Resp3 => {
+                self.length(b'=', text.len() + 4);
+                self.line(b"txt:", text.as_bytes());
+            }
+        }
+    }
+
+    pub(super) fn nil(&mut self) {
+        let nil: &[u8] = match self.dialect {
+            Dialect::Text => b"NOT_FOUND",
+            Dialect::Resp2 => b"$-1",
+            Dialect::Resp3 => b"_",
+        };
+        self.line(nil, b"");
+    }
+
+    /// Nothing, where there would be an array.
+    pub(super) fn nil_array(&mut self) {
+        if self.dialect == Dialect::Resp2 {
+            self.line(b"*-1", b"");
+        } else {
+            self.nil();
+        }
+    }
+
+    /// `count` replies follow, which are the array.
+    pub(super) fn array(&mut self, count: usize) {
+        if !self.is_text() {
+            self.length(b'*', count);
+        }
+    }
+
+    /// As an array, in no order; RESP3 says so.
+    pub(super) fn set(&mut self, count: usize) {
+        match self.dialect {
+            Dialect::Text => {}
+            Dialect::Resp2 => self.length(b'*', count),
+            Dialect::Resp3 => self.length(b'~', count),
+        }
+    }
+
+    /// `count` pairs of replies follow.
+    pub(super) fn map(&mut self, count: usize) {
+        match self.dialect {
+            Dialect::Text => {}
+            Dialect::Resp2 => self.length(b'*', count * 2),
+            Dialect::Resp3 => self.length(b'%', count),
+        }
+    }
+
+    /// A value for people: as it is if it is plain text that can't be taken for anything else, else quoted as Redis's
+    /// own client quotes it. So one reply is never taken for two, nor for `NOT_FOUND`.
+    fn shown(&mut self, value: &[u8]) {
+        let text = std::str::from_utf8(value).ok().filter(|text| is_plain(text));
+        match text {
+            Some(text) => self.bytes.extend_from_slice(text.as_bytes()),
+            None => quote(value, &mut self.bytes),
+        }
+        self.end_line();
+    }
+}
+
+/// Whether text can stand for itself on a line.
+fn is_plain(text: &str) -> bool {
+    let is_taken = text.is_empty()
+        || text.starts_with('"')
+        || text.starts_with(' ')
+        || text.ends_with(' ')
+        || ["NOT_FOUND", "OK", "ERROR"].contains(&text)
+        || text.starts_with("ERROR ");
+    !is_taken && !text.chars().any(is_hidden)
+}
+
+/// Control characters, and those that change the direction of text.
+fn is_hidden(character: char) -> bool {
+    character.is_control()
+        || matches!(character, '\u{061C}' | '\u{200E}' | '\u{200F}' | '\u{2028}'..='\u{202E}' | '\u{2066}'..='\u{2069}')
+}
+
+/// `"a\r\n\x00"`: what [`split`](super::request::split) reads back.
+fn quote(value: &[u8], into: &mut Vec<u8>) {
+    into.push(b'"');
+    for &byte in value {
+        match byte {
+            b'"' | b'\\' => into.extend_from_slice(&[b'\\', byte]),
+            b'\n' => into.extend_from_slice(b"\\n"),
+            b'\r' => into.extend_from_slice(b"\\r"),
+            b'\t' => into.extend_from_slice(b"\\t"),
+            b' '..=b'~' => into.push(byte),
+            _ => {
+                let _ = write!(into, "\\x{byte:02x}");
+            }
+        }
+    }
+    into.push(b'"');
+}
