@@ -61,6 +61,14 @@ pub(crate) struct Cli {
     #[arg(long, env = "ACCEPTD_KV_PROTOCOL", value_name = "NAME", default_value = "auto")]
     kv_protocol: KvProtocol,
 
+    /// Keep keys and values in this file, where they survive (kv); without it, they are in memory
+    #[arg(long, env = "ACCEPTD_STORE", value_name = "FILE")]
+    store: Option<PathBuf>,
+
+    /// When what was written is on disk for sure: before it is acknowledged, or within a second (kv)
+    #[arg(long, env = "ACCEPTD_FSYNC", value_name = "WHEN", default_value = "always")]
+    fsync: FsyncName,
+
     /// Ask clients for the password that is the first line of this file (kv)
     #[arg(long, env = "ACCEPTD_PASSWORD_FILE", value_name = "FILE")]
     password_file: Option<PathBuf>,
@@ -126,6 +134,24 @@ enum KvProtocol {
     Resp,
 }
 
+/// When the store's file is synchronised.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum FsyncName {
+    /// Before a write is acknowledged
+    Always,
+    /// Within a second: a crash may take back that much
+    Everysec,
+}
+
+impl From<FsyncName> for kv::Fsync {
+    fn from(name: FsyncName) -> kv::Fsync {
+        match name {
+            FsyncName::Always => kv::Fsync::Always,
+            FsyncName::Everysec => kv::Fsync::EverySecond,
+        }
+    }
+}
+
 impl Cli {
     /// What is served.
     ///
@@ -137,8 +163,14 @@ impl Cli {
             HandlerName::Echo => Box::new(Echo),
             HandlerName::Line => Box::new(Line::default()),
             HandlerName::Kv => {
-                let store = Kv::in_memory(self.kv_options()?);
-                Box::new(store.map_err(|error| format!("can't start the store: {error}"))?)
+                let options = self.kv_options()?;
+                Box::new(match &self.store {
+                    None => Kv::in_memory(options).map_err(|error| format!("can't start the store: {error}"))?,
+                    Some(file) => {
+                        let store = Kv::in_file(file, self.fsync.into(), options);
+                        store.map_err(|error| format!("can't open the store {}: {error}", file.display()))?
+                    }
+                })
             }
         })
     }

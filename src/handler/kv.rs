@@ -5,6 +5,7 @@
 
 use std::borrow::Cow;
 use std::io::{self, ErrorKind, Write};
+use std::path::Path;
 use std::time::Instant;
 
 use super::{Farewell, Handler, http};
@@ -13,6 +14,7 @@ use crate::Connection;
 mod clients;
 mod commands;
 mod conversation;
+mod disk;
 mod engine;
 mod memory;
 mod reply;
@@ -20,6 +22,8 @@ mod request;
 
 use clients::Clients;
 use conversation::{Conversation, Next};
+use disk::Disk;
+pub use disk::Fsync;
 use engine::Engine;
 use memory::Memory;
 
@@ -78,6 +82,15 @@ impl Kv {
     /// The thread that drops expired keys can't be started.
     pub fn in_memory(options: Options) -> io::Result<Kv> {
         Ok(Kv::with(Box::new(Memory::new()?), options))
+    }
+
+    /// A store in a file, which is made if it is not there. What was acknowledged survives the process, and a crash.
+    ///
+    /// # Errors
+    ///
+    /// The file can't be opened, or another process has it (`ResourceBusy`): the message says which.
+    pub fn in_file(path: &Path, fsync: Fsync, options: Options) -> io::Result<Kv> {
+        Ok(Kv::with(Box::new(Disk::open(path, fsync)?), options))
     }
 
     fn with(engine: Box<dyn Engine>, options: Options) -> Kv {

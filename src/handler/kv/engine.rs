@@ -134,7 +134,7 @@ pub(super) fn now() -> u64 {
 }
 
 /// A key that somebody watches, as it was then.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Watched {
     pub(super) key: Vec<u8>,
     pub(super) version: u64,
