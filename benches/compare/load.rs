@@ -20,6 +20,9 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// This many connect before they are answered: what the shortest queue of the peers holds.
 const JOIN_AT_ONCE: usize = 100;
 
+/// Newcomers beside the busy ones.
+const NEWCOMERS: usize = 10;
+
 /// How long the quick clients beside a CPU-heavy one think: they are many, and still do not fill a processor.
 const THINKING: Duration = Duration::from_millis(10);
 
@@ -40,18 +43,60 @@ impl Sample {
     }
 }
 
+/// Counts the answers that come between two instants, and notes the latencies of all questions asked between them.
+struct Tally {
+    begin: Instant,
+    end: Instant,
+    count: u64,
+    latencies: Histogram<u64>,
+}
+
+impl Tally {
+    fn new(begin: Instant, end: Instant) -> Tally {
+        Tally { begin, end, count: 0, latencies: histogram() }
+    }
+
+    fn note(&mut self, asked: Instant, answered: Instant) {
+        if answered >= self.begin {
+            self.count += u64::from(answered < self.end);
+            self.latencies.saturating_record((answered - asked).as_nanos() as u64);
+        }
+    }
+
+    fn sample(&self, time: Duration) -> io::Result<Sample> {
+        if self.count == 0 {
+            return Err(io::Error::new(ErrorKind::TimedOut, "nobody was answered in time"));
+        }
+        Ok(Sample::new(self.count, time, &self.latencies))
+    }
+}
+
 fn histogram() -> Histogram<u64> {
     Histogram::new_with_bounds(1, 60_000_000_000, 3).expect("the bounds are in order")
 }
 
-/// The bytes that are sent: a period that is prime, so that bytes which went astray show.
+/// The bytes that are sent, with a period that is prime, so that bytes which went astray show.
 fn pattern(length: usize) -> Vec<u8> {
     (0..length as u32).map(|i| ((i % 65_521).wrapping_mul(2_654_435_761) >> 24) as u8 | 1).collect()
+}
+
+/// The place in a message where its sender and its number are, so that an answer to somebody else, or to an earlier
+/// question, shows.
+const STAMP: std::ops::Range<usize> = 8..16;
+
+/// Makes a message of a client different from all others.
+fn stamp(message: &mut [u8], client: usize, number: u32) {
+    if let Some(place) = message.get_mut(STAMP) {
+        place.copy_from_slice(&((client as u64) << 32 | u64::from(number)).to_be_bytes());
+    }
 }
 
 /// A client in a conversation of messages.
 struct Client {
     stream: TcpStream,
+    /// Its number, and that of its message.
+    number: usize,
+    count: u32,
     message: Vec<u8>,
     sent_at: Instant,
     received: usize,
@@ -111,14 +156,16 @@ impl Crowd {
                 let stream = self.connect()?;
                 stream.set_read_timeout(Some(PATIENCE))?;
                 let message = message.to_vec();
-                let mut client = Client { stream, message, sent_at: Instant::now(), received: 0, kind };
+                let (number, sent_at) = (self.clients.len(), Instant::now());
+                let mut client = Client { stream, number, count: 0, message, sent_at, received: 0, kind };
                 client.ask()?;
                 self.clients.push(client);
             }
-            for (number, client) in self.clients.iter_mut().enumerate().skip(begin) {
+            for client in self.clients.iter_mut().skip(begin) {
                 while !client.listen(&mut buffer)? {}
                 client.stream.set_nonblocking(true)?;
-                epoll::add(&self.epoll, &client.stream, EventData::new_u64(number as u64), EventFlags::IN)?;
+                let number = EventData::new_u64(client.number as u64);
+                epoll::add(&self.epoll, &client.stream, number, EventFlags::IN)?;
             }
         }
         Ok(())
@@ -135,26 +182,34 @@ impl Crowd {
         Ok(events.iter().map(|event| (event.data.u64() as usize, event.flags)).collect())
     }
 
-    /// Each asks, gets its answer and asks again, until the time is over.
+    /// Each asks, gets its answer and asks again, until the time is over. Every question that was asked is answered.
     fn converse(&mut self, time: Duration) -> io::Result<Sample> {
         let mut buffer = vec![0; 64 * 1024];
-        for client in &mut self.clients {
-            client.ask()?;
+        let start = Instant::now();
+        let count = self.clients.len() as u32;
+        for (number, client) in self.clients.iter_mut().enumerate() {
+            if client.kind == Kind::Measured && !self.thinking.is_zero() {
+                // One after the other, or they would stay together.
+                self.thinkers.push_back((start + self.thinking * number as u32 / count, number));
+            } else {
+                client.ask()?;
+            }
         }
         // What comes first is not measured: threads start, buffers grow.
-        let begin = Instant::now() + time / 5;
+        let begin = start + time / 5;
         let end = begin + time;
-        let (mut latencies, mut count) = (histogram(), 0);
         let has_newcomers = self.clients.iter().any(|client| client.kind == Kind::Newcomer);
-        let mut silent_since = Instant::now();
-        while Instant::now() < end {
+        let mut tally = Tally::new(begin, end);
+        let mut waiting = self.clients.len() - self.thinkers.len();
+        while waiting > 0 || Instant::now() < end {
             let due = self.thinkers.front().map_or(end, |(due, _)| *due);
-            let ready = self.wait(due.min(end))?;
-            self.ask_who_have_thought()?;
-            if !ready.is_empty() {
-                silent_since = Instant::now();
-            } else if silent_since.elapsed() > PATIENCE {
-                return Err(io::Error::new(ErrorKind::TimedOut, "the peer answers nobody"));
+            let is_over = Instant::now() >= end;
+            let ready = self.wait(if is_over { end + PATIENCE } else { due.min(end) })?;
+            if is_over && ready.is_empty() {
+                return Err(io::Error::new(ErrorKind::TimedOut, format!("{waiting} were not answered")));
+            }
+            if Instant::now() < end {
+                waiting += self.ask_who_have_thought()?;
             }
             for (number, _) in ready {
                 let Some(client) = self.clients.get_mut(number) else { continue };
@@ -162,31 +217,39 @@ impl Crowd {
                     continue;
                 }
                 let now = Instant::now();
-                let counts = if has_newcomers { client.kind == Kind::Newcomer } else { client.kind == Kind::Measured };
-                if now >= begin && counts {
-                    count += 1;
-                    latencies.saturating_record((now - client.sent_at).as_nanos() as u64);
+                if has_newcomers == (client.kind == Kind::Newcomer) && client.kind != Kind::Burden {
+                    tally.note(client.sent_at, now);
                 }
+                waiting -= 1;
+                if now >= end {
+                    continue;
+                }
+                if client.kind == Kind::Measured && !self.thinking.is_zero() {
+                    self.thinkers.push_back((now + self.thinking, number));
+                    continue;
+                }
+                waiting += 1;
                 if client.kind == Kind::Newcomer {
                     self.come_again(number)?;
-                } else if client.kind == Kind::Measured && !self.thinking.is_zero() {
-                    self.thinkers.push_back((now + self.thinking, number));
                 } else {
                     client.ask()?;
                 }
             }
         }
-        Ok(Sample::new(count, time, &latencies))
+        tally.sample(time)
     }
 
-    fn ask_who_have_thought(&mut self) -> io::Result<()> {
+    /// How many they are.
+    fn ask_who_have_thought(&mut self) -> io::Result<usize> {
+        let mut count = 0;
         while let Some((due, number)) = self.thinkers.front().copied()
             && due <= Instant::now()
         {
             self.thinkers.pop_front();
             self.clients[number].ask()?;
+            count += 1;
         }
-        Ok(())
+        Ok(count)
     }
 
     /// A newcomer leaves, and another one comes in its place. Its latency begins with the connect.
@@ -205,6 +268,8 @@ impl Crowd {
 
 impl Client {
     fn ask(&mut self) -> io::Result<()> {
+        self.count += 1;
+        stamp(&mut self.message, self.number, self.count);
         self.sent_at = Instant::now();
         self.received = 0;
         let sent = self.stream.write(&self.message)?;
@@ -249,79 +314,98 @@ pub fn beside_a_burning_one(addr: SocketAddr, clients: usize, time: Duration) ->
     crowd.converse(time)
 }
 
-/// Connect, echo, close: the latencies of one newcomer after the other, while `busy` others are served.
+/// Connect, echo, close: the latencies of newcomers, a few at the same time, while `busy` others are served.
 pub fn newcomers(addr: SocketAddr, busy: usize, time: Duration) -> io::Result<Sample> {
     let mut crowd = Crowd::new(addr)?;
     crowd.join(busy, &pattern(64), Kind::Burden)?;
-    crowd.join(1, &pattern(64), Kind::Newcomer)?;
+    crowd.join(NEWCOMERS, &pattern(64), Kind::Newcomer)?;
     crowd.converse(time)
 }
 
-/// Where a client is that connects without waiting.
+/// A client that connects without waiting, asks once, and leaves.
 struct Visitor {
     socket: TcpStream,
     start: Instant,
+    message: Vec<u8>,
     has_asked: bool,
+    received: usize,
 }
 
 impl Visitor {
-    fn arrive(crowd: &Crowd, number: usize) -> io::Result<Visitor> {
+    fn new(socket: TcpStream, number: usize, count: u32) -> Visitor {
+        let mut message = pattern(MESSAGE);
+        stamp(&mut message, number, count);
+        Visitor { socket, start: Instant::now(), message, has_asked: false, received: 0 }
+    }
+
+    fn arrive(crowd: &Crowd, number: usize, count: u32) -> io::Result<Visitor> {
         let socket = crowd.socket()?;
         socket.set_nonblocking(true)?;
         let start = Instant::now();
         // In progress, which is not an error.
         let _ = socket.connect(&crowd.addr.into());
-        let visitor = Visitor { socket: socket.into(), start, has_asked: false };
+        let visitor = Visitor { start, ..Visitor::new(socket.into(), number, count) };
         epoll::add(&crowd.epoll, &visitor.socket, EventData::new_u64(number as u64), EventFlags::OUT)?;
         Ok(visitor)
     }
 
     /// Whether the visit is over.
-    fn go_on(&mut self, crowd: &Crowd, number: usize, message: &[u8]) -> io::Result<bool> {
+    fn go_on(&mut self, crowd: &Crowd, number: usize) -> io::Result<bool> {
         if !self.has_asked {
-            self.socket.write_all(message)?;
+            self.socket.write_all(&self.message)?;
             self.has_asked = true;
             epoll::modify(&crowd.epoll, &self.socket, EventData::new_u64(number as u64), EventFlags::IN)?;
             return Ok(false);
         }
-        let mut answer = vec![0; message.len()];
-        match self.socket.read(&mut answer) {
-            Ok(count) if answer[..count] == *message => Ok(true),
-            Ok(_) => Err(io::Error::new(ErrorKind::InvalidData, "the peer did not send the message back")),
+        let mut answer = [0; MESSAGE];
+        let expected = &self.message[self.received..];
+        match self.socket.read(&mut answer[..expected.len()]) {
+            Ok(0) => Err(io::Error::new(ErrorKind::UnexpectedEof, "the peer has closed")),
+            Ok(count) if answer[..count] == expected[..count] => {
+                self.received += count;
+                Ok(self.received == self.message.len())
+            }
+            Ok(_) => Err(io::Error::new(ErrorKind::InvalidData, "the peer has changed a byte")),
             Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(false),
             Err(error) => Err(error),
         }
     }
 }
 
-/// Connect, echo, close, by `at_once` at the same time.
+/// Connect, echo, close, by `at_once` at the same time. Everybody who has come is answered.
 pub fn come_and_go(addr: SocketAddr, at_once: usize, time: Duration) -> io::Result<Sample> {
-    let message = pattern(64);
     let crowd = Crowd::new(addr)?;
-    let mut visitors = (0..at_once).map(|n| Visitor::arrive(&crowd, n)).collect::<io::Result<Vec<_>>>()?;
+    let mut visitors = (0..at_once).map(|n| Visitor::arrive(&crowd, n, 0)).collect::<io::Result<Vec<_>>>()?;
     let begin = Instant::now() + time / 5;
     let end = begin + time;
-    let (mut latencies, mut count) = (histogram(), 0);
-    while Instant::now() < end {
-        for (number, _) in crowd.wait(end)? {
+    let mut tally = Tally::new(begin, end);
+    let (mut waiting, mut visits) = (at_once, 0);
+    while waiting > 0 {
+        let ready = crowd.wait(end + PATIENCE)?;
+        if ready.is_empty() {
+            return Err(io::Error::new(ErrorKind::TimedOut, format!("{waiting} were not answered")));
+        }
+        for (number, _) in ready {
             let visitor = &mut visitors[number];
-            if !visitor.go_on(&crowd, number, &message)? {
+            if !visitor.go_on(&crowd, number)? {
                 continue;
             }
             let now = Instant::now();
-            if now >= begin {
-                count += 1;
-                latencies.saturating_record((now - visitor.start).as_nanos() as u64);
+            tally.note(visitor.start, now);
+            if now < end {
+                visits += 1;
+                visitors[number] = Visitor::arrive(&crowd, number, visits)?;
+            } else {
+                epoll::delete(&crowd.epoll, &visitors[number].socket)?;
+                waiting -= 1;
             }
-            visitors[number] = Visitor::arrive(&crowd, number)?;
         }
     }
-    Ok(Sample::new(count, time, &latencies))
+    tally.sample(time)
 }
 
 /// All connect in the same instant; over when the last has its answer. The latencies are each one's own.
 pub fn burst(addr: SocketAddr, clients: usize) -> io::Result<Sample> {
-    let message = pattern(64);
     let crowd = Crowd::new(addr)?;
     let sockets: Vec<Socket> = (0..clients).map(|_| crowd.socket()).collect::<io::Result<_>>()?;
     for (number, socket) in sockets.iter().enumerate() {
@@ -332,8 +416,8 @@ pub fn burst(addr: SocketAddr, clients: usize) -> io::Result<Sample> {
     for socket in &sockets {
         let _ = socket.connect(&addr.into());
     }
-    let visitor = |socket: Socket| Visitor { socket: socket.into(), start, has_asked: false };
-    let mut visitors: Vec<Visitor> = sockets.into_iter().map(visitor).collect();
+    let visitor = |(number, socket): (usize, Socket)| Visitor::new(socket.into(), number, 0);
+    let mut visitors: Vec<Visitor> = sockets.into_iter().enumerate().map(visitor).collect();
     let mut latencies = histogram();
     while latencies.len() < clients as u64 {
         let ready = crowd.wait(start + PATIENCE)?;
@@ -341,7 +425,7 @@ pub fn burst(addr: SocketAddr, clients: usize) -> io::Result<Sample> {
             return Err(io::Error::new(ErrorKind::TimedOut, format!("{} were answered", latencies.len())));
         }
         for (number, _) in ready {
-            match visitors[number].go_on(&crowd, number, &message) {
+            match visitors[number].go_on(&crowd, number) {
                 Ok(true) => {
                     latencies.saturating_record(start.elapsed().as_nanos() as u64);
                     epoll::delete(&crowd.epoll, &visitors[number].socket)?;
@@ -349,7 +433,7 @@ pub fn burst(addr: SocketAddr, clients: usize) -> io::Result<Sample> {
                 Ok(false) => {}
                 // A queue that overflows may end so. Whoever wants an answer comes again.
                 Err(error) if matches!(error.kind(), ErrorKind::ConnectionReset | ErrorKind::BrokenPipe) => {
-                    visitors[number] = Visitor::arrive(&crowd, number)?;
+                    visitors[number] = Visitor::arrive(&crowd, number, 1)?;
                 }
                 Err(error) => return Err(error),
             }
@@ -358,13 +442,16 @@ pub fn burst(addr: SocketAddr, clients: usize) -> io::Result<Sample> {
     Ok(Sample::new(1, start.elapsed(), &latencies))
 }
 
+/// What a stream repeats: whole periods of the pattern, and no multiple of anybody's buffer.
+const BLOCK: usize = 16 * 65_521;
+
 /// One client sends `bytes` and reads them back at the same time.
 pub fn stream(addr: SocketAddr, bytes: usize) -> io::Result<Sample> {
     let crowd = Crowd::new(addr)?;
     let mut socket = crowd.connect()?;
     socket.set_nonblocking(true)?;
     epoll::add(&crowd.epoll, &socket, EventData::new_u64(0), EventFlags::IN | EventFlags::OUT)?;
-    let block = pattern(1 << 20);
+    let block = pattern(BLOCK);
     let mut buffer = vec![0; 1 << 20];
     let (mut sent, mut received) = (0, 0);
     let start = Instant::now();

@@ -11,7 +11,7 @@
 
 use std::fs;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, ExitCode};
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -25,7 +25,7 @@ mod work;
 
 use peers::Peer;
 use report::Report;
-use work::Scale;
+use work::{Scale, Work};
 
 fn main() -> ExitCode {
     match compare() {
@@ -42,13 +42,15 @@ fn main() -> ExitCode {
 }
 
 fn compare() -> io::Result<Vec<String>> {
-    let arguments: Vec<String> = std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
-    let quick = arguments.iter().any(|argument| argument == "--quick");
-    let wanted: Vec<&String> = arguments.iter().filter(|argument| !argument.starts_with("--")).collect();
-    let mut scale = if quick { Scale::QUICK } else { Scale::FULL };
-    let rounds = arguments.iter().find_map(|argument| argument.strip_prefix("--rounds=")?.parse().ok());
-    scale.rounds = rounds.unwrap_or(scale.rounds);
-
+    let Some((scale, wanted)) = read_arguments()? else { return Ok(Vec::new()) };
+    let works: Vec<Work> = scale
+        .works()
+        .into_iter()
+        .filter(|work| wanted.is_empty() || wanted.iter().any(|wanted| work.name().contains(wanted)))
+        .collect();
+    if works.is_empty() {
+        return Err(io::Error::other(format!("no work has {wanted:?} in its name")));
+    }
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().ok_or_else(|| io::Error::other("there is no root"))?;
     let acceptd = build(root)?;
     raise_descriptors()?;
@@ -56,15 +58,16 @@ fn compare() -> io::Result<Vec<String>> {
     let mut report = Report::default();
     let peers: Vec<Peer> = Peer::ALL.into_iter().filter(|peer| peer.is_installed()).collect();
     for round in 0..scale.rounds {
-        for work in scale.works() {
-            if !wanted.is_empty() && !wanted.iter().any(|wanted| work.name().contains(*wanted)) {
-                continue;
-            }
+        for work in works.iter().copied() {
             eprintln!("round {} of {}: {}", round + 1, scale.rounds, work.name());
-            for peer in peers.iter().filter(|peer| work.suits(**peer)) {
-                match work.measure(*peer, &acceptd, scale) {
-                    Ok(figures) => report.add(work, *peer, figures),
-                    Err(error) => report.add_failure(work, *peer, &error.to_string()),
+            let mut peers: Vec<Peer> = peers.iter().copied().filter(|peer| work.suits(*peer)).collect();
+            // Nobody is always the first, or always after the same other one.
+            let first = round % peers.len();
+            peers.rotate_left(first);
+            for peer in peers {
+                match work.measure(peer, &acceptd, scale) {
+                    Ok(figures) => report.add(round, work, peer, figures),
+                    Err(error) => report.add_failure(work, peer, &error.to_string()),
                 }
             }
         }
@@ -74,13 +77,35 @@ fn compare() -> io::Result<Vec<String>> {
     fs::create_dir_all(&folder)?;
     let machine = machine()?;
     let aims = aims::reached(&report, scale.crowd(), scale.stream());
-    let text = format!("{machine}\n\n{}\n{aims}", report.markdown());
+    let text = format!("{machine}\n\n{}\n{}\n{aims}", report.markdown(), report.absolute());
     println!("{text}");
     fs::write(folder.join("results.md"), text)?;
     fs::write(folder.join("results.json"), format!("{:#}\n", report.json()))?;
     charts::draw(&report, scale, &folder).map_err(io::Error::other)?;
     eprintln!("written to {}", folder.display());
     Ok(report.failures().to_vec())
+}
+
+const USAGE: &str = "write [--quick] [--rounds=N] [part of a work's name]...";
+
+/// How large, and which works. `None`: nothing is to be measured, since this is not `cargo bench`.
+fn read_arguments() -> io::Result<Option<(Scale, Vec<String>)>> {
+    let (mut scale, mut wanted, mut is_bench) = (Scale::FULL, Vec::new(), false);
+    let mut rounds = None;
+    for argument in std::env::args().skip(1) {
+        match argument.as_str() {
+            "--bench" => is_bench = true,
+            "--quick" => scale = Scale::QUICK,
+            _ if argument.starts_with("--rounds=") => {
+                let number = argument.trim_start_matches("--rounds=").parse().ok().filter(|number| *number > 0);
+                rounds = Some(number.ok_or_else(|| io::Error::other(USAGE))?);
+            }
+            _ if argument.starts_with('-') => return Err(io::Error::other(USAGE)),
+            _ => wanted.push(argument),
+        }
+    }
+    scale.rounds = rounds.unwrap_or(scale.rounds);
+    Ok(is_bench.then_some((scale, wanted)))
 }
 
 /// Builds the program as its users do, and says where it is.
@@ -91,8 +116,8 @@ fn build(root: &Path) -> io::Result<String> {
     if !status.success() {
         return Err(io::Error::other("acceptd can't be built"));
     }
-    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from);
-    Ok(target.join("release/acceptd").display().to_string())
+    // Cargo puts it beside the peers.
+    Ok(Path::new(env!("CARGO_BIN_EXE_textbook")).with_file_name("acceptd").display().to_string())
 }
 
 /// The clients' ends are here, and the peers inherit what they are allowed.

@@ -3,6 +3,7 @@
 use std::fs;
 use std::io::{self, BufRead, BufReader};
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -110,14 +111,15 @@ impl Running {
         if peer.external().is_some() {
             return Running::start_external(peer);
         }
-        let mut child = peer.command(acceptd, burning).stdout(Stdio::piped()).stderr(Stdio::null()).spawn()?;
+        let child = peer.command(acceptd, burning).stdout(Stdio::piped()).stderr(Stdio::null()).spawn()?;
+        let mut running = Running { addr: SocketAddr::from(([127, 0, 0, 1], 0)), child };
         let mut said = String::new();
-        if let Some(stdout) = child.stdout.take() {
+        if let Some(stdout) = running.child.stdout.take() {
             BufReader::new(stdout).read_line(&mut said)?;
         }
         let addr = said.trim_end().strip_prefix("listening on ").and_then(|addr| addr.parse().ok());
-        let addr = addr.ok_or_else(|| io::Error::other(format!("{} said {said:?}", peer.name())))?;
-        Ok(Running { addr, child })
+        running.addr = addr.ok_or_else(|| io::Error::other(format!("{} said {said:?}", peer.name())))?;
+        Ok(running)
     }
 
     /// These do not tell their port, so they get one that was free a moment ago.
@@ -165,8 +167,12 @@ impl Running {
     pub fn terminate(mut self) -> io::Result<Duration> {
         let start = Instant::now();
         kill_process(Pid::from_child(&self.child), Signal::TERM)?;
-        self.child.wait()?;
-        Ok(start.elapsed())
+        let status = self.child.wait()?;
+        if status.success() || status.signal() == Some(Signal::TERM.as_raw()) {
+            Ok(start.elapsed())
+        } else {
+            Err(io::Error::other(format!("it ended with {status}")))
+        }
     }
 }
 

@@ -12,7 +12,8 @@ use crate::work::{Figure, Figures, Work};
 #[derive(Default)]
 pub struct Report {
     works: Vec<Work>,
-    samples: BTreeMap<(usize, Peer, Figure), Vec<f64>>,
+    /// By round, since a peer may fail in one.
+    samples: BTreeMap<(usize, Peer, Figure), BTreeMap<usize, f64>>,
     failures: Vec<String>,
 }
 
@@ -25,10 +26,10 @@ pub struct Ratio {
 }
 
 impl Report {
-    pub fn add(&mut self, work: Work, peer: Peer, figures: Figures) {
+    pub fn add(&mut self, round: usize, work: Work, peer: Peer, figures: Figures) {
         let place = self.place(work);
         for (figure, value) in figures {
-            self.samples.entry((place, peer, figure)).or_default().push(value);
+            self.samples.entry((place, peer, figure)).or_default().insert(round, value);
         }
     }
 
@@ -51,7 +52,7 @@ impl Report {
     /// A peer's median.
     pub fn median(&self, work: Work, peer: Peer, figure: Figure) -> Option<f64> {
         let place = self.works.iter().position(|known| *known == work)?;
-        self.samples.get(&(place, peer, figure)).map(|samples| median(samples))
+        self.samples.get(&(place, peer, figure)).map(median)
     }
 
     /// acceptd's figure divided by the peer's.
@@ -59,7 +60,8 @@ impl Report {
         let place = self.works.iter().position(|known| *known == work)?;
         let ours = self.samples.get(&(place, Peer::Acceptd, figure))?;
         let theirs = self.samples.get(&(place, peer, figure))?;
-        let rounds: Vec<f64> = ours.iter().zip(theirs).map(|(ours, theirs)| ours / theirs).collect();
+        let rounds: Vec<f64> =
+            ours.iter().filter_map(|(round, ours)| theirs.get(round).map(|theirs| ours / theirs)).collect();
         let of_medians = median(ours) / median(theirs);
         let lowest = rounds.iter().copied().fold(f64::INFINITY, f64::min);
         let highest = rounds.iter().copied().fold(f64::NEG_INFINITY, f64::max);
@@ -80,8 +82,7 @@ impl Report {
         for (place, work) in self.works.iter().enumerate() {
             let ours = self.samples.keys().filter(|(other, peer, _)| *other == place && *peer == Peer::Acceptd);
             for figure in ours.map(|(_, _, figure)| *figure) {
-                // What no ratio can be made of is in the JSON.
-                if matches!(figure, Figure::Threads | Figure::IdleCpu | Figure::TimeToEnd) {
+                if figure.is_absolute() {
                     continue;
                 }
                 let _ = write!(table, "| {} | {} |", work.name(), figure.name());
@@ -99,6 +100,16 @@ impl Report {
         table
     }
 
+    /// What a ratio says little about: each peer's own figures.
+    pub fn absolute(&self) -> String {
+        let mut table = "| work | figure | peer | median |\n|---|---|---|---|\n".to_owned();
+        for ((place, peer, figure), samples) in self.samples.iter().filter(|((_, _, figure), _)| figure.is_absolute()) {
+            let work = self.works.get(*place).map(|work| work.name()).unwrap_or_default();
+            let _ = writeln!(table, "| {work} | {} | {} | {:.3} |", figure.name(), peer.name(), median(samples));
+        }
+        table
+    }
+
     /// Everything, for programs: each sample of each round.
     pub fn json(&self) -> Value {
         let samples = self.samples.iter().map(|((place, peer, figure), samples)| {
@@ -106,7 +117,7 @@ impl Report {
                 "work": self.works.get(*place).map(|work| work.name()),
                 "peer": peer.name(),
                 "figure": figure.name(),
-                "samples": samples,
+                "samples": samples.values().collect::<Vec<_>>(),
                 "median": median(samples),
             })
         });
@@ -114,8 +125,8 @@ impl Report {
     }
 }
 
-fn median(samples: &[f64]) -> f64 {
-    let mut sorted = samples.to_vec();
+fn median(samples: &BTreeMap<usize, f64>) -> f64 {
+    let mut sorted: Vec<f64> = samples.values().copied().collect();
     sorted.sort_by(f64::total_cmp);
     sorted.get(sorted.len() / 2).copied().unwrap_or(f64::NAN)
 }

@@ -29,8 +29,6 @@ pub(super) struct Conversation<'k> {
     transaction: Option<Transaction>,
     watched: Vec<Watched>,
     silence: Silence,
-    stats: crate::Stats,
-    uptime: std::time::Duration,
     max_clients: usize,
 }
 
@@ -90,8 +88,6 @@ impl<'k> Conversation<'k> {
             transaction: None,
             watched: Vec::new(),
             silence: Silence::None,
-            stats: client.stats(),
-            uptime: client.uptime(),
             max_clients: client.limits().max_connections,
         }
     }
@@ -326,7 +322,7 @@ impl<'k> Conversation<'k> {
         let arguments = words.get(1..).unwrap_or_default();
         match (command.name, arguments) {
             ("ping", []) => self.pong(),
-            ("ping", [text]) | ("echo", [text]) => self.replies.bulk(text),
+            ("ping" | "echo", [text]) => self.replies.bulk(text),
             ("ping", _) => self.replies.error("ERR wrong number of arguments for 'ping' command"),
             ("quit", _) => {
                 self.replies.ok();

@@ -315,8 +315,7 @@ impl Shared {
         let mut unsafe_since: Option<Instant> = None;
         let mut next_deadline = Some(0);
         let mut last_drop = Instant::now();
-        loop {
-            let Some(jobs) = self.next_jobs(unsafe_since, next_deadline, last_drop) else { break };
+        while let Some(jobs) = self.next_jobs(unsafe_since, next_deadline, last_drop) {
             let is_due = unsafe_since.is_some_and(|since| since.elapsed() >= SECOND);
             let durability =
                 if self.fsync == Fsync::Always || is_due { Durability::Immediate } else { Durability::None };

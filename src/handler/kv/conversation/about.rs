@@ -89,9 +89,8 @@ impl Conversation<'_> {
             (
                 "Stats",
                 format!(
-                    "total_connections_received:{}\r\nrejected_connections:{}\r\nexpired_keys:{}\r\n",
+                    "total_connections_received:{}\r\nexpired_keys:{}\r\n",
                     self.kv.clients.entered(),
-                    self.stats.refused,
                     engine.expired(),
                 ),
             ),
@@ -275,7 +274,7 @@ impl Conversation<'_> {
                 return Next::Continue;
             }
         }
-        if !is_old_form && filter.len() % 2 != 0 {
+        if !is_old_form && !filter.len().is_multiple_of(2) {
             self.replies.error("ERR syntax error");
             return Next::Continue;
         }
