@@ -372,10 +372,15 @@ impl Visitor {
     }
 }
 
+/// A queue that overflows may end so. Whoever wants an answer comes again.
+fn was_reset(error: &io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::ConnectionReset | ErrorKind::BrokenPipe)
+}
+
 /// Connect, echo, close, by `at_once` at the same time. Everybody who has come is answered.
 pub fn come_and_go(addr: SocketAddr, at_once: usize, time: Duration) -> io::Result<Sample> {
     let crowd = Crowd::new(addr)?;
-    let mut visitors = (0..at_once).map(|n| Visitor::arrive(&crowd, n, 0)).collect::<io::Result<Vec<_>>>()?;
+    let mut visitors = (0..at_once).map(|n| Visitor::arrive(&crowd, n, 0).map(Some)).collect::<io::Result<Vec<_>>>()?;
     let begin = Instant::now() + time / 5;
     let end = begin + time;
     let mut tally = Tally::new(begin, end);
@@ -386,17 +391,24 @@ pub fn come_and_go(addr: SocketAddr, at_once: usize, time: Duration) -> io::Resu
             return Err(io::Error::new(ErrorKind::TimedOut, format!("{waiting} were not answered")));
         }
         for (number, _) in ready {
-            let visitor = &mut visitors[number];
-            if !visitor.go_on(&crowd, number)? {
-                continue;
+            let Some(visitor) = &mut visitors[number] else { continue };
+            match visitor.go_on(&crowd, number) {
+                Ok(true) => {}
+                Ok(false) => continue,
+                Err(error) if was_reset(&error) => {
+                    *visitor = Visitor { start: visitor.start, ..Visitor::arrive(&crowd, number, visits)? };
+                    continue;
+                }
+                Err(error) => return Err(error),
             }
             let now = Instant::now();
             tally.note(visitor.start, now);
             if now < end {
                 visits += 1;
-                visitors[number] = Visitor::arrive(&crowd, number, visits)?;
+                *visitor = Visitor::arrive(&crowd, number, visits)?;
             } else {
-                epoll::delete(&crowd.epoll, &visitors[number].socket)?;
+                // Closed, so that the next one's turn comes also where it comes one at a time.
+                visitors[number] = None;
                 waiting -= 1;
             }
         }
@@ -431,8 +443,7 @@ pub fn burst(addr: SocketAddr, clients: usize) -> io::Result<Sample> {
                     epoll::delete(&crowd.epoll, &visitors[number].socket)?;
                 }
                 Ok(false) => {}
-                // A queue that overflows may end so. Whoever wants an answer comes again.
-                Err(error) if matches!(error.kind(), ErrorKind::ConnectionReset | ErrorKind::BrokenPipe) => {
+                Err(error) if was_reset(&error) => {
                     visitors[number] = Visitor::arrive(&crowd, number, 1)?;
                 }
                 Err(error) => return Err(error),
