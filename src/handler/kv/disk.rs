@@ -11,7 +11,7 @@ use std::hash::{BuildHasher, Hasher};
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError, RwLock};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -26,6 +26,10 @@ use super::commands::{Access, Command};
 use super::engine::{Call, Engine, Entry, Failure, Keyspace, Watched, Watches, now};
 use super::reply::Replies;
 use crate::panics::lock;
+
+mod overlay;
+
+use overlay::Overlay;
 
 /// Keys and values: the key's hash (8 bytes, the highest first) and the key; when it expires (8 bytes, all ones for never)
 /// and the value. In the order of hashes, so that SCAN's cursor is a hash.
@@ -69,6 +73,8 @@ struct Shared {
     path: PathBuf,
     /// `None` only while it is opened again after a failure of the disk.
     database: RwLock<Option<Database>>,
+    /// What is open is not the file itself, but a view of it.
+    is_read_only: AtomicBool,
     seed: [u8; 16],
     fsync: Fsync,
     watches: Watches,
@@ -119,6 +125,7 @@ impl Disk {
         let shared = Arc::new(Shared {
             path: path.to_owned(),
             database: RwLock::new(Some(database)),
+            is_read_only: AtomicBool::new(false),
             seed,
             fsync,
             watches: Watches::default(),
@@ -315,12 +322,16 @@ impl Shared {
         let mut unsafe_since: Option<Instant> = None;
         let mut next_deadline = Some(0);
         let mut last_drop = Instant::now();
+        let mut is_failing = false;
         while let Some(jobs) = self.next_jobs(unsafe_since, next_deadline, last_drop) {
             let is_due = unsafe_since.is_some_and(|since| since.elapsed() >= SECOND);
             let durability =
                 if self.fsync == Fsync::Always || is_due { Durability::Immediate } else { Durability::None };
             match self.transact(&jobs, durability) {
                 Ok(executed) => {
+                    if std::mem::take(&mut is_failing) {
+                        log::warn!("{} can be written to again", self.path.display());
+                    }
                     self.touch(&executed.touched);
                     jobs.iter().zip(executed.outcomes).for_each(|(job, outcome)| job.finish(outcome));
                     next_deadline = executed.next_deadline;
@@ -330,10 +341,15 @@ impl Shared {
                     };
                 }
                 Err(error) => {
-                    log::error!("nothing was written to {}: {error}", self.path.display());
+                    // Once for each time that this happens, however many writes are refused.
+                    if !std::mem::replace(&mut is_failing, true) {
+                        log::error!("{} can't be written to, writes are refused: {error}", self.path.display());
+                    }
                     let failure = Failure::of_disk(&error);
-                    // The file as it was is opened before anybody may write again.
-                    self.reopen();
+                    // The file as it was is opened before anybody may read or write again.
+                    if !self.is_read_only.load(Ordering::Acquire) {
+                        self.reopen();
+                    }
                     jobs.iter().for_each(|job| job.fail(&failure));
                     next_deadline = None;
                 }
@@ -378,6 +394,12 @@ impl Shared {
 
     /// Executes jobs in one transaction, and commits it.
     fn transact(&self, jobs: &[Arc<Job>], durability: Durability) -> Result<Executed, redb::Error> {
+        if self.is_read_only.load(Ordering::Acquire) {
+            self.reopen();
+        }
+        if self.is_read_only.load(Ordering::Acquire) {
+            return Err(redb::Error::Io(io::Error::other("the disk still fails")));
+        }
         let database = self.database.read().unwrap_or_else(PoisonError::into_inner);
         let Some(database) = &*database else { return Err(redb::Error::DatabaseClosed) };
         let mut transaction = database.begin_write()?;
@@ -422,13 +444,21 @@ impl Shared {
     }
 
     /// After an error of the disk nothing that is in memory can be trusted: the file is opened again, as it was committed.
+    /// If that fails too, it is opened to be read only, and the next write tries again.
     fn reopen(&self) {
         let mut database = self.database.write().unwrap_or_else(PoisonError::into_inner);
         drop(database.take());
-        match open(&self.path) {
-            Ok(opened) => *database = Some(opened),
-            Err(error) => log::error!("can't open {} again, restart when it is there: {error}", self.path.display()),
-        }
+        let mut is_read_only = false;
+        *database = match open(&self.path) {
+            Ok(opened) => Some(opened),
+            Err(error) => {
+                is_read_only = true;
+                log::debug!("{} can't be opened again: {error}", self.path.display());
+                let overlay = Overlay::open(&self.path).map_err(redb::DatabaseError::from);
+                overlay.and_then(|overlay| Database::builder().create_with_backend(overlay)).ok()
+            }
+        };
+        self.is_read_only.store(is_read_only, Ordering::Release);
     }
 
     /// Reads what is committed.

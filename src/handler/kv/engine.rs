@@ -88,7 +88,10 @@ impl<'a> Call<'a> {
     /// Executes it, and writes its reply, or why there is none.
     pub(super) fn execute(&self, keyspace: &mut dyn Keyspace, replies: &mut Replies) -> Result<(), Failure> {
         let before = replies.len();
-        let outcome = (self.command.run)(keyspace, self.words, replies);
+        let mut outcome = (self.command.run)(keyspace, self.words, replies);
+        if replies.take_overflow() {
+            outcome = Err(Failure::new("ERR the reply would be longer than 256 MiB, ask for less at a time"));
+        }
         if let Err(failure) = &outcome {
             replies.truncate(before);
             replies.error(&failure.0);

@@ -11,6 +11,9 @@ pub(super) enum Dialect {
     Resp3,
 }
 
+/// No reply is longer, in bytes. Nothing that a client asks for makes the server hold more for it.
+const LONGEST: usize = 256 * 1024 * 1024;
+
 /// Replies that are to be sent, one after the other.
 ///
 /// An array or a map is announced with its length, and as many replies follow. What a command has written before it
@@ -21,16 +24,18 @@ pub(super) struct Replies {
     dialect: Dialect,
     /// Lines end as those of the client do; people's `nc` sends LF alone.
     line_end: &'static [u8],
+    /// A value was left out, since the reply would have been too long.
+    overflowed: bool,
 }
 
 impl Replies {
     pub(super) fn new(dialect: Dialect) -> Replies {
-        Replies { bytes: Vec::new(), dialect, line_end: b"\r\n" }
+        Replies { bytes: Vec::new(), dialect, line_end: b"\r\n", overflowed: false }
     }
 
     /// The same dialect and line end, and nothing to be sent yet.
     pub(super) fn empty_copy(&self) -> Replies {
-        Replies { bytes: Vec::new(), dialect: self.dialect, line_end: self.line_end }
+        Replies { bytes: Vec::new(), dialect: self.dialect, line_end: self.line_end, overflowed: false }
     }
 
     pub(super) fn dialect(&self) -> Dialect {
@@ -60,6 +65,11 @@ impl Replies {
     /// Takes back what was written after the first `length` bytes.
     pub(super) fn truncate(&mut self, length: usize) {
         self.bytes.truncate(length);
+    }
+
+    /// Whether a value was left out since this was asked the last time.
+    pub(super) fn take_overflow(&mut self) -> bool {
+        std::mem::take(&mut self.overflowed)
     }
 
     /// Gives memory back that only a large reply needs.
@@ -121,9 +131,11 @@ impl Replies {
         self.end_line();
     }
 
-    /// A number with a fraction: a string of digits before RESP3.
+    /// A string of bytes.
     pub(super) fn bulk(&mut self, value: &[u8]) {
-        if self.is_text() {
+        if self.bytes.len() + value.len() > LONGEST {
+            self.overflowed = true;
+        } else if self.is_text() {
             self.shown(value);
         } else {
             self.length(b'$', value.len());
