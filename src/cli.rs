@@ -41,7 +41,7 @@ pub(crate) struct Cli {
     #[arg(long, env = "ACCEPTD_IDLE_TIMEOUT", value_name = "TIME", value_parser = time)]
     idle_timeout: Option<Duration>,
 
-    /// Close a client whose request takes longer than this, from its first byte to its last (line)
+    /// Close a client whose request takes longer than this, from its first byte to its last (line, kv)
     #[arg(long, env = "ACCEPTD_REQUEST_TIMEOUT", value_name = "TIME", default_value = "30s", value_parser = some_time)]
     request_timeout: Duration,
 
@@ -77,7 +77,7 @@ pub(crate) struct Cli {
     #[arg(long, env = "ACCEPTD_MAX_VALUE", value_name = "SIZE", default_value = "8MiB", value_parser = size)]
     max_value: usize,
 
-    /// Refuse to store more when keys and values take this much memory; 0 = no limit (kv)
+    /// Refuse to store more when keys and values take this much memory; 0 = no limit (kv, in memory)
     #[arg(long, env = "ACCEPTD_MAX_MEMORY", value_name = "SIZE", default_value = "0", value_parser = memory)]
     max_memory: usize,
 

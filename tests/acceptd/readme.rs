@@ -19,7 +19,23 @@ use crate::support::daemon::acceptd;
 const README: &str = include_str!("../../README.md");
 
 /// What a person types.
-const TYPED: [&str; 7] = ["hello", "HELP", "upper straße", "TIME", "WHOAMI", "make tea", "QUIT"];
+const TYPED: [&str; 15] = [
+    "hello",
+    "HELP",
+    "upper straße",
+    "TIME",
+    "WHOAMI",
+    "make tea",
+    "QUIT",
+    "SET greeting \"hello world\"",
+    "GET greeting",
+    "INCR visits",
+    "MGET greeting visits nothing",
+    "SET motto \"two\\nlines\" EX 60",
+    "GET motto",
+    "TTL motto",
+    "EXPIRE motto",
+];
 
 /// A server that says nothing for this long has said all.
 const PAUSE: Duration = Duration::from_millis(300);
@@ -112,7 +128,7 @@ fn converse(host: &str, port: &str, lines: &[String]) -> TcpStream {
 #[test]
 fn every_command_in_it_does_what_it_says() {
     let mut readme = README.to_owned();
-    for port in ["17007", "17008"] {
+    for port in ["17007", "17008", "17009"] {
         let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         readme = readme.replace(port, &free.to_string());
     }

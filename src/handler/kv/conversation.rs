@@ -231,7 +231,8 @@ impl<'k> Conversation<'k> {
             return Err(format!("ERR wrong number of arguments for '{}' command{hint}", command.name));
         }
         let max = self.kv.options.max_memory;
-        if max > 0 && command.access == Access::Writes && self.kv.engine.used_memory() > max {
+        let is_full = max > 0 && !self.kv.engine.is_durable() && self.kv.engine.used_memory() > max;
+        if is_full && command.access == Access::Writes {
             return Err("OOM command not allowed when used memory > 'maxmemory'.".into());
         }
         Ok(command)
