@@ -214,7 +214,8 @@ def pipeline(r, protocol):
     equal(pipe.execute(), [x for i in range(5000) for x in (True, str(i).encode())])
     replies = r.pipeline(transaction=False).set("k", "text").incr("k").get("k").execute(raise_on_error=False)
     equal((replies[0], type(replies[1]), replies[2]), (True, ResponseError, b"text"))
-    fails(ResponseError, "Command # 2 (INCRBY k 1) of pipeline caused error: value is not an integer", lambda: r.pipeline(transaction=False).set("k", "x").incr("k").execute())
+    pipe.set("k", "text").incr("k")
+    fails(ResponseError, "Command # 2 (INCRBY k 1) of pipeline caused error: value is not an integer", pipe.execute)
 
 
 def big_pipeline(r, protocol):
@@ -501,7 +502,7 @@ def show(claim, protocol):
             claim(r, protocol)
     except Exception as error:
         place = traceback.extract_tb(error.__traceback__)
-        line = [frame.lineno for frame in place if frame.name == claim.__name__][0]
+        line = next((frame.lineno for frame in place if frame.name == claim.__name__), place[0].lineno)
         print(f"FAILED  {sentence}\n        line {line}: {type(error).__name__}: {error}", flush=True)
         return False
     print(f"ok      {sentence}", flush=True)
