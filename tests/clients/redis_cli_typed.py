@@ -18,6 +18,12 @@ PORT, OPTIONS = int(sys.argv[1]), sys.argv[2:]
 NAME = " ".join(["redis-cli", *OPTIONS, "in a terminal"])
 IS_RESP3 = "-3" in OPTIONS
 
+
+def help_of(name, arguments, summary):
+    """A pattern of what is shown of a command, whatever the colours."""
+    return rf"/\s*\x1b\S*{name}\x1b\S* \x1b\[90m{re.escape(arguments)}\x1b\S*\s+\S*summary:\S* {summary}\n.*/"
+
+
 SESSION = [
     (
         "values are shown in quotes, numbers and nothing as such",
@@ -66,8 +72,14 @@ SESSION = [
         ],
     ),
     (
-        "its help, which it has from the server, explains a command",
-        [("help getdel", r"/\s+\x1b\[1mGETDEL\x1b.*summary:\S* the value, and delete it\n.*/")],
+        "its help, which it has from the server, explains commands and their arguments",
+        [
+            ("help getdel", help_of("GETDEL", "key", "the value, and delete it")),
+            ("help del", help_of("DEL", "key [key ...]", "delete")),
+            ("help mset", help_of("MSET", "key value [key value ...]", "set several at once")),
+            ("help set", help_of("SET", "key value [NX|XX] [GET] [EX|PX|EXAT|PXAT time|KEEPTTL]", "set")),
+            ("help dbsize", help_of("DBSIZE", "", "the number of keys")),
+        ],
     ),
     (
         "another protocol can be chosen on the way",
