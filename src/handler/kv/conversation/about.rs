@@ -320,12 +320,51 @@ fn document_all(chosen: &[Option<&'static Command>], replies: &mut Replies) {
     replies.map(chosen.iter().flatten().count());
     for command in chosen.iter().flatten() {
         replies.bulk(command.name.as_bytes());
-        replies.map(2);
+        replies.map(3);
         for (name, value) in [("summary", command.summary), ("group", "generic")] {
             replies.bulk(name.as_bytes());
             replies.bulk(value.as_bytes());
         }
+        document_arguments(command.arguments, replies);
     }
+}
+
+/// Each word of the arguments as one of Redis's, from which `redis-cli` makes its hints: a word in brackets is optional,
+/// and dots at the end let all that is before them be repeated. What is inside of brackets is not explained further.
+fn document_arguments(arguments: &str, replies: &mut Replies) {
+    let (words, is_repeated) = match arguments.strip_suffix(" ...") {
+        Some(group) => (vec![group], true),
+        None => (outer_words(arguments), false),
+    };
+    replies.bulk(b"arguments");
+    replies.array(words.len());
+    for word in words {
+        let optional = word.strip_prefix('[').and_then(|word| word.strip_suffix(']'));
+        replies.map(3);
+        for (field, value) in [("name", optional.unwrap_or(word)), ("type", "string")] {
+            replies.bulk(field.as_bytes());
+            replies.bulk(value.as_bytes());
+        }
+        let flags = [("optional", optional.is_some()), ("multiple", is_repeated)];
+        let flags: Vec<_> = flags.iter().filter(|(_, is_set)| *is_set).collect();
+        replies.bulk(b"flags");
+        replies.set(flags.len());
+        flags.iter().for_each(|(flag, _)| replies.simple(flag));
+    }
+}
+
+/// The words of a text, of which those in brackets are one.
+fn outer_words(text: &str) -> Vec<&str> {
+    let mut depth = 0_usize;
+    let is_between = |character: char| {
+        match character {
+            '[' => depth += 1,
+            ']' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        character == ' ' && depth == 0
+    };
+    text.split(is_between).filter(|word| !word.is_empty()).collect()
 }
 
 /// A row of hills, another one each second.
