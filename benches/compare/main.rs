@@ -11,10 +11,9 @@
 
 use std::fs;
 use std::io;
-use std::path::{Path, PathBuf};
-use std::process::{Command, ExitCode};
+use std::process::ExitCode;
 
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use acceptd_bench::machine;
 
 mod aims;
 mod charts;
@@ -49,9 +48,9 @@ fn compare() -> io::Result<Vec<String>> {
     let rounds = arguments.iter().find_map(|argument| argument.strip_prefix("--rounds=")?.parse().ok());
     scale.rounds = rounds.unwrap_or(scale.rounds);
 
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().ok_or_else(|| io::Error::other("there is no root"))?;
-    let acceptd = build(root)?;
-    raise_descriptors()?;
+    let root = machine::root()?;
+    let acceptd = machine::build(root)?;
+    machine::raise_descriptors()?;
 
     let mut report = Report::default();
     let peers: Vec<Peer> = Peer::ALL.into_iter().filter(|peer| peer.is_installed()).collect();
@@ -72,7 +71,7 @@ fn compare() -> io::Result<Vec<String>> {
 
     let folder = root.join("target/compare");
     fs::create_dir_all(&folder)?;
-    let machine = machine()?;
+    let machine = machine::line()?;
     let aims = aims::reached(&report, scale.crowd(), scale.stream());
     let text = format!("{machine}\n\n{}\n{aims}", report.markdown());
     println!("{text}");
@@ -81,35 +80,4 @@ fn compare() -> io::Result<Vec<String>> {
     charts::draw(&report, scale, &folder).map_err(io::Error::other)?;
     eprintln!("written to {}", folder.display());
     Ok(report.failures().to_vec())
-}
-
-/// Builds the program as its users do, and says where it is.
-fn build(root: &Path) -> io::Result<String> {
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let status =
-        Command::new(cargo).args(["build", "--release", "--quiet", "--bin", "acceptd"]).current_dir(root).status()?;
-    if !status.success() {
-        return Err(io::Error::other("acceptd can't be built"));
-    }
-    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from);
-    Ok(target.join("release/acceptd").display().to_string())
-}
-
-/// The clients' ends are here, and the peers inherit what they are allowed.
-fn raise_descriptors() -> io::Result<()> {
-    let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
-    setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum })?;
-    Ok(())
-}
-
-/// Where it was measured.
-fn machine() -> io::Result<String> {
-    let cores = std::thread::available_parallelism()?;
-    let kernel = fs::read_to_string("/proc/sys/kernel/osrelease")?;
-    let date = Command::new("date").args(["-u", "+%Y-%m-%d"]).output()?;
-    let date = String::from_utf8_lossy(&date.stdout).trim().to_owned();
-    Ok(format!(
-        "{date}, {cores} cores, Linux {}; acceptd's figure divided by the peer's, median (lowest–highest round)",
-        kernel.trim()
-    ))
 }

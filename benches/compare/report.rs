@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
+use acceptd_bench::ratio::{Ratio, median};
 use serde_json::{Value, json};
 
 use crate::peers::Peer;
@@ -14,14 +15,6 @@ pub struct Report {
     works: Vec<Work>,
     samples: BTreeMap<(usize, Peer, Figure), Vec<f64>>,
     failures: Vec<String>,
-}
-
-/// A ratio of medians, and the lowest and highest ratio of a round.
-#[derive(Clone, Copy)]
-pub struct Ratio {
-    pub of_medians: f64,
-    pub lowest: f64,
-    pub highest: f64,
 }
 
 impl Report {
@@ -59,11 +52,7 @@ impl Report {
         let place = self.works.iter().position(|known| *known == work)?;
         let ours = self.samples.get(&(place, Peer::Acceptd, figure))?;
         let theirs = self.samples.get(&(place, peer, figure))?;
-        let rounds: Vec<f64> = ours.iter().zip(theirs).map(|(ours, theirs)| ours / theirs).collect();
-        let of_medians = median(ours) / median(theirs);
-        let lowest = rounds.iter().copied().fold(f64::INFINITY, f64::min);
-        let highest = rounds.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-        Some(Ratio { of_medians, lowest, highest }).filter(|ratio| ratio.of_medians.is_finite())
+        Ratio::new(ours, theirs)
     }
 
     /// The table: a row for each work and figure, a column for each peer.
@@ -87,9 +76,7 @@ impl Report {
                 let _ = write!(table, "| {} | {} |", work.name(), figure.name());
                 for peer in &peers {
                     let _ = match self.ratio(*work, *peer, figure) {
-                        Some(Ratio { of_medians, lowest, highest }) => {
-                            write!(table, " **{of_medians:.2}** ({lowest:.2}–{highest:.2}) |")
-                        }
+                        Some(ratio) => write!(table, " {ratio} |"),
                         None => write!(table, " |"),
                     };
                 }
@@ -112,10 +99,4 @@ impl Report {
         });
         json!({ "samples": samples.collect::<Vec<_>>(), "failures": self.failures })
     }
-}
-
-fn median(samples: &[f64]) -> f64 {
-    let mut sorted = samples.to_vec();
-    sorted.sort_by(f64::total_cmp);
-    sorted.get(sorted.len() / 2).copied().unwrap_or(f64::NAN)
 }
