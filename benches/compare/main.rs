@@ -11,10 +11,9 @@
 
 use std::fs;
 use std::io;
-use std::path::Path;
-use std::process::{Command, ExitCode};
+use std::process::ExitCode;
 
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use acceptd_bench::machine;
 
 mod aims;
 mod charts;
@@ -51,9 +50,9 @@ fn compare() -> io::Result<Vec<String>> {
     if works.is_empty() {
         return Err(io::Error::other(format!("no work has {wanted:?} in its name")));
     }
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().ok_or_else(|| io::Error::other("there is no root"))?;
-    let acceptd = build(root)?;
-    raise_descriptors()?;
+    let root = machine::root()?;
+    let acceptd = machine::build(root, env!("CARGO_BIN_EXE_textbook"))?;
+    machine::raise_descriptors()?;
 
     let mut report = Report::default();
     let peers: Vec<Peer> = Peer::ALL.into_iter().filter(|peer| peer.is_installed()).collect();
@@ -75,7 +74,7 @@ fn compare() -> io::Result<Vec<String>> {
 
     let folder = root.join("target/compare");
     fs::create_dir_all(&folder)?;
-    let machine = machine()?;
+    let machine = machine::line()?;
     let aims = aims::reached(&report, scale.crowd(), scale.stream());
     let text = format!("{machine}\n\n{}\n{}\n{aims}", report.markdown(), report.absolute());
     println!("{text}");
@@ -106,35 +105,4 @@ fn read_arguments() -> io::Result<Option<(Scale, Vec<String>)>> {
     }
     scale.rounds = rounds.unwrap_or(scale.rounds);
     Ok(is_bench.then_some((scale, wanted)))
-}
-
-/// Builds the program as its users do, and says where it is.
-fn build(root: &Path) -> io::Result<String> {
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let status =
-        Command::new(cargo).args(["build", "--release", "--quiet", "--bin", "acceptd"]).current_dir(root).status()?;
-    if !status.success() {
-        return Err(io::Error::other("acceptd can't be built"));
-    }
-    // Cargo puts it beside the peers.
-    Ok(Path::new(env!("CARGO_BIN_EXE_textbook")).with_file_name("acceptd").display().to_string())
-}
-
-/// The clients' ends are here, and the peers inherit what they are allowed.
-fn raise_descriptors() -> io::Result<()> {
-    let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
-    setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum })?;
-    Ok(())
-}
-
-/// Where it was measured.
-fn machine() -> io::Result<String> {
-    let cores = std::thread::available_parallelism()?;
-    let kernel = fs::read_to_string("/proc/sys/kernel/osrelease")?;
-    let date = Command::new("date").args(["-u", "+%Y-%m-%d"]).output()?;
-    let date = String::from_utf8_lossy(&date.stdout).trim().to_owned();
-    Ok(format!(
-        "{date}, {cores} cores, Linux {}; acceptd's figure divided by the peer's, median (lowest–highest round)",
-        kernel.trim()
-    ))
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
+use acceptd_bench::ratio::{self, Ratio};
 use serde_json::{Value, json};
 
 use crate::peers::Peer;
@@ -15,14 +16,6 @@ pub struct Report {
     /// By round, since a peer may fail in one.
     samples: BTreeMap<(usize, Peer, Figure), BTreeMap<usize, f64>>,
     failures: Vec<String>,
-}
-
-/// A ratio of medians, and the lowest and highest ratio of a round.
-#[derive(Clone, Copy)]
-pub struct Ratio {
-    pub of_medians: f64,
-    pub lowest: f64,
-    pub highest: f64,
 }
 
 impl Report {
@@ -60,12 +53,9 @@ impl Report {
         let place = self.works.iter().position(|known| *known == work)?;
         let ours = self.samples.get(&(place, Peer::Acceptd, figure))?;
         let theirs = self.samples.get(&(place, peer, figure))?;
-        let rounds: Vec<f64> =
-            ours.iter().filter_map(|(round, ours)| theirs.get(round).map(|theirs| ours / theirs)).collect();
-        let of_medians = median(ours) / median(theirs);
-        let lowest = rounds.iter().copied().fold(f64::INFINITY, f64::min);
-        let highest = rounds.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-        Some(Ratio { of_medians, lowest, highest }).filter(|ratio| ratio.of_medians.is_finite())
+        let both = ours.iter().filter_map(|(round, ours)| theirs.get(round).map(|theirs| (*ours, *theirs)));
+        let (ours, theirs): (Vec<f64>, Vec<f64>) = both.unzip();
+        Ratio::new(&ours, &theirs)
     }
 
     /// The table: a row for each work and figure, a column for each peer.
@@ -88,9 +78,7 @@ impl Report {
                 let _ = write!(table, "| {} | {} |", work.name(), figure.name());
                 for peer in &peers {
                     let _ = match self.ratio(*work, *peer, figure) {
-                        Some(Ratio { of_medians, lowest, highest }) => {
-                            write!(table, " **{of_medians:.2}** ({lowest:.2}–{highest:.2}) |")
-                        }
+                        Some(ratio) => write!(table, " {ratio} |"),
                         None => write!(table, " |"),
                     };
                 }
@@ -126,7 +114,5 @@ impl Report {
 }
 
 fn median(samples: &BTreeMap<usize, f64>) -> f64 {
-    let mut sorted: Vec<f64> = samples.values().copied().collect();
-    sorted.sort_by(f64::total_cmp);
-    sorted.get(sorted.len() / 2).copied().unwrap_or(f64::NAN)
+    ratio::median(&samples.values().copied().collect::<Vec<_>>())
 }

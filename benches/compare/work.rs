@@ -4,8 +4,10 @@ use std::io;
 use std::thread;
 use std::time::Duration;
 
+use acceptd_bench::process::Running;
+
 use crate::load::{self, Sample};
-use crate::peers::{Peer, Running};
+use crate::peers::{self, Peer};
 
 /// One kind of work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -142,7 +144,7 @@ impl Work {
     /// The peer did not answer, or not what was sent.
     pub fn measure(self, peer: Peer, acceptd: &str, scale: Scale) -> io::Result<Figures> {
         let burning = matches!(self, Work::BesideBurning { .. });
-        let running = Running::start(peer, acceptd, burning)?;
+        let running = peers::start(peer, acceptd, burning)?;
         let addr = running.addr;
         let latencies = |sample: Sample| vec![(Figure::P50, sample.p50), (Figure::P99, sample.p99)];
         let all = |sample: Sample| [vec![(Figure::Rate, sample.rate)], latencies(sample)].concat();

@@ -1,9 +1,13 @@
-//! What the peers share, so that each of them is only its model.
+//! What the peers share, so that each of them is only its model, and what the comparisons share.
 
 use std::env;
 use std::io::{self, Write};
 use std::net::TcpListener;
 use std::time::{Duration, Instant};
+
+pub mod machine;
+pub mod process;
+pub mod ratio;
 
 /// Messages that begin with this byte make a burning peer compute for `BURN` before it answers.
 pub const BURN_MARK: u8 = b'!';
