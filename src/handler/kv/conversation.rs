@@ -230,6 +230,10 @@ impl<'k> Conversation<'k> {
             let hint = if is_text { format!("; write {}", command.usage()) } else { String::new() };
             return Err(format!("ERR wrong number of arguments for '{}' command{hint}", command.name));
         }
+        // Those of an array were measured when they came.
+        if words.iter().any(|word| word.len() > self.kv.options.max_value) {
+            return Err("ERR string exceeds maximum allowed size (proto-max-bulk-len)".into());
+        }
         let max = self.kv.options.max_memory;
         if max > 0 && command.access == Access::Writes && self.kv.engine.used_memory() > max {
             return Err("OOM command not allowed when used memory > 'maxmemory'.".into());
