@@ -94,6 +94,10 @@ impl Handler for Kv {
                 return Ok(());
             };
             client.write_all(conversation.replies.bytes())?;
+            if conversation.replies.len() >= BATCH {
+                // More may follow without a wait for input, and a client that takes these has time again for those.
+                client.flush()?;
+            }
             conversation.replies.clear();
             conversation.replies.shrink_to(IDLE);
             match next {
