@@ -25,7 +25,7 @@ use memory::Memory;
 
 /// Replies to a batch are sent when they are this many bytes, whatever is still to be executed. So a client that sends
 /// requests and reads no replies costs no more than this, and one reply.
-const BATCH: usize = 64 * 1024;
+const BATCH: usize = 16 * 1024;
 
 /// An idle client keeps no more than this for its replies.
 const IDLE: usize = 1024;
