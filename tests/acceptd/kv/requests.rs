@@ -288,7 +288,7 @@ fn a_client_that_closes_its_side_still_gets_all_replies(engine: Engine) {
     assert_eq!(server.connect().talk("SET a 1\nGET a\n"), "OK\n1\n");
     assert_eq!(server.connect().talk(""), "");
     let value = "v".repeat(1000);
-    let requests = ["SET k", "GET k"].map(|line| words(line)).concat();
+    let requests = ["SET k", "GET k"].map(words).concat();
     assert!(server.connect().talk(requests).contains("wrong number of arguments"));
     // More than the server answers in one go, and than the sockets hold.
     let count = 20_000;

@@ -1,6 +1,7 @@
 //! Passwords, and bounds on values and memory.
 
 use std::path::PathBuf;
+use std::process::Command;
 
 use acceptd::handler::kv::Options;
 
@@ -97,17 +98,15 @@ fn file(name: &str, content: &[u8]) -> PathBuf {
     path
 }
 
-/// The program's command line for a store of this kind, and more.
-fn arguments(engine: Engine, more: &[&str]) -> Vec<String> {
-    let mut arguments = vec!["--handler".to_owned(), "kv".to_owned()];
-    arguments.extend((engine.arguments)());
-    arguments.extend(more.iter().map(|&argument| argument.to_owned()));
-    arguments
+/// The program, serving a store of this kind.
+fn command(engine: Engine, more: &[&str]) -> Command {
+    let mut command = acceptd(&["--handler", "kv"]);
+    command.args((engine.arguments)()).args(more).arg("127.0.0.1:0");
+    command
 }
 
 fn start(engine: Engine, more: &[&str]) -> Daemon {
-    let arguments = arguments(engine, more);
-    Daemon::start(&arguments.iter().map(String::as_str).collect::<Vec<_>>())
+    Daemon::spawn(&mut command(engine, more))
 }
 
 fn the_password_is_the_first_line_of_a_file(engine: Engine) {
@@ -139,8 +138,7 @@ fn a_password_file_that_is_of_no_use_is_one_line_on_standard_error(engine: Engin
         (&PathBuf::from(env!("CARGO_TARGET_TMPDIR")), "can't read the password file"),
     ] {
         let path = path.to_str().unwrap();
-        let arguments = arguments(engine, &["--password-file", path, "127.0.0.1:0"]);
-        let output = acceptd(&arguments.iter().map(String::as_str).collect::<Vec<_>>()).output().unwrap();
+        let output = command(engine, &["--password-file", path]).output().unwrap();
         let stderr = String::from_utf8(output.stderr).unwrap();
         assert_eq!((output.status.code(), output.stdout.len()), (Some(1), 0), "{stderr}");
         assert_eq!(stderr.lines().count(), 1, "{stderr}");
