@@ -29,7 +29,7 @@ use memory::Memory;
 
 /// Replies to a batch are sent when they are this many bytes, whatever is still to be executed. So a client that sends
 /// requests and reads no replies costs no more than this, and one reply.
-const BATCH: usize = 64 * 1024;
+const BATCH: usize = 16 * 1024;
 
 /// An idle client keeps no more than this for its replies.
 const IDLE: usize = 1024;
@@ -107,6 +107,10 @@ impl Handler for Kv {
                 return Ok(());
             };
             client.write_all(conversation.replies.bytes())?;
+            if conversation.replies.len() >= BATCH {
+                // More may follow without a wait for input, and a client that takes these has time again for those.
+                client.flush()?;
+            }
             conversation.replies.clear();
             conversation.replies.shrink_to(IDLE);
             match next {

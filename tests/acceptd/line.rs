@@ -1,8 +1,5 @@
 //! The line protocol, spoken over a socket. What each command answers is tested beside it, in `commands.rs`.
 
-use std::thread;
-use std::time::Duration;
-
 use acceptd::{Limits, Line};
 use proptest::prelude::*;
 
@@ -150,18 +147,4 @@ fn the_replies_are_the_same_byte_by_byte() {
         let bytewise: Vec<&[u8]> = bytes.chunks(1).collect();
         prop_assert_eq!(whole, server.connect().talk_freely(&bytewise));
     });
-}
-
-impl crate::support::Client {
-    /// Sends pieces that arrive one by one, and reads all replies; the server may close before the last piece.
-    fn talk_freely(&mut self, pieces: &[&[u8]]) -> String {
-        for piece in pieces {
-            self.try_send(piece);
-            if pieces.len() > 1 {
-                thread::park_timeout(Duration::from_micros(300));
-            }
-        }
-        let _ = self.stream.shutdown(std::net::Shutdown::Write);
-        self.rest()
-    }
 }

@@ -8,6 +8,7 @@ mod binary;
 mod deadlines;
 mod echo;
 mod handlers;
+mod kv;
 mod line;
 mod readme;
 mod shutdown;

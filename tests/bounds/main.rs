@@ -6,6 +6,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 mod crowds;
+mod kv;
 mod memory;
 mod shutdown;
 #[path = "../support/mod.rs"]

@@ -4,6 +4,7 @@
 #![allow(dead_code)]
 
 pub mod daemon;
+pub mod kv;
 
 use std::fmt::Display;
 use std::io::{Read, Write};
@@ -156,6 +157,20 @@ impl Client {
     pub fn talk(&mut self, bytes: impl AsRef<[u8]>) -> String {
         self.send(bytes);
         self.end_output();
+        self.rest()
+    }
+}
+
+impl Client {
+    /// Sends pieces that arrive one by one, and reads all replies; the server may close before the last piece.
+    pub fn talk_freely(&mut self, pieces: &[&[u8]]) -> String {
+        for piece in pieces {
+            self.try_send(piece);
+            if pieces.len() > 1 {
+                thread::park_timeout(Duration::from_micros(300));
+            }
+        }
+        let _ = self.stream.shutdown(Direction::Write);
         self.rest()
     }
 }

@@ -59,6 +59,11 @@ impl Command {
         if self.arity < 0 { words >= arity } else { words == arity }
     }
 
+    /// How it is written.
+    pub(super) fn usage(&self) -> String {
+        format!("{} {}", self.name.to_uppercase(), self.arguments).trim_end().to_owned()
+    }
+
     pub(super) fn writes(&self) -> bool {
         matches!(self.access, Access::Writes | Access::Frees)
     }

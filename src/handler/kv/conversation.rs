@@ -223,12 +223,12 @@ impl<'k> Conversation<'k> {
         }
         let Some(command) = known else { return Err(unknown(words, is_text)) };
         if !command.takes(words.len()) {
-            let hint = if is_text {
-                format!("; write {} {}", command.name.to_uppercase(), command.arguments)
-            } else {
-                String::new()
-            };
+            let hint = if is_text { format!("; write {}", command.usage()) } else { String::new() };
             return Err(format!("ERR wrong number of arguments for '{}' command{hint}", command.name));
+        }
+        // Those of an array were measured when they came.
+        if words.iter().any(|word| word.len() > self.kv.options.max_value) {
+            return Err("ERR string exceeds maximum allowed size (proto-max-bulk-len)".into());
         }
         let max = self.kv.options.max_memory;
         let is_full = max > 0 && !self.kv.engine.is_durable() && self.kv.engine.used_memory() > max;
@@ -513,9 +513,8 @@ fn unknown(words: &[&[u8]], is_text: bool) -> String {
 
 /// What HELP says: a line for each command.
 fn help(replies: &mut Replies) {
-    let usage = |command: &Command| format!("{} {}", command.name.to_uppercase(), command.arguments);
-    let width = COMMANDS.iter().map(|command| usage(command).len()).filter(|length| *length < 40).max().unwrap_or(0);
+    let width = COMMANDS.iter().map(|command| command.usage().len()).filter(|length| *length < 40).max().unwrap_or(0);
     let lines: Vec<String> =
-        COMMANDS.iter().map(|command| format!("{:width$}  {}", usage(command), command.summary)).collect();
+        COMMANDS.iter().map(|command| format!("{:width$}  {}", command.usage(), command.summary)).collect();
     replies.verbatim(&lines.join("\n"));
 }

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::commands::{Command, Keys};
-use super::reply::Replies;
+use super::reply::{Dialect, Replies};
 use crate::panics::lock;
 
 /// Why a command was not executed, in Redis's words, the first of which tells clients the kind.
@@ -22,6 +22,11 @@ impl Failure {
 
     pub(super) const fn new(message: &'static str) -> Failure {
         Failure(Cow::Borrowed(message))
+    }
+
+    /// Whether the command was not written as it should be.
+    fn is_about_form(&self) -> bool {
+        *self == Failure::SYNTAX || self.0.starts_with("ERR wrong number of arguments")
     }
 
     /// Nothing can be written to the disk, or read from it.
@@ -94,7 +99,11 @@ impl<'a> Call<'a> {
         }
         if let Err(failure) = &outcome {
             replies.truncate(before);
-            replies.error(&failure.0);
+            if replies.dialect() == Dialect::Text && failure.is_about_form() {
+                replies.error(&format!("{}; write {}", failure.0, self.command.usage()));
+            } else {
+                replies.error(&failure.0);
+            }
         }
         outcome
     }

@@ -267,7 +267,7 @@ impl Shared {
                     && let Some((deadline, key)) = shard.deadlines.first().cloned()
                     && deadline <= now
                 {
-                    self.watches.touch(&key);
+                    // Who watches it goes by the time, and who began to watch it later has seen no key.
                     self.expired.fetch_add(1, Ordering::Relaxed);
                     shard.remove(self.hash(&key), &key, self);
                     dropped += 1;

@@ -101,9 +101,12 @@ impl Parser {
     }
 
     fn line(&mut self, input: &[u8]) -> Result<Option<Parsed>, Malformed> {
-        let Some(end) = self.line_end(input) else {
-            return if input.len() > LONGEST_LINE { Err(malformed("too big inline request")) } else { Ok(None) };
-        };
+        let found = self.line_end(input);
+        // Whether its end has come or not: how the line was cut into pieces makes no difference.
+        if found.unwrap_or(input.len()) > LONGEST_LINE {
+            return Err(malformed("too big inline request"));
+        }
+        let Some(end) = found else { return Ok(None) };
         let line = input.get(..end).unwrap_or_default();
         let line = line.strip_suffix(b"\r").unwrap_or(line);
         Ok(Some(Parsed::Line { line: 0..line.len(), length: end + 1 }))
@@ -151,9 +154,11 @@ impl Parser {
     fn header(&mut self, input: &[u8], too_long: &str) -> Result<Option<i64>, Malformed> {
         let begin = self.position + 1;
         self.searched = self.searched.max(begin);
-        let Some(end) = self.line_end(input) else {
-            return if input.len() > begin + LONGEST_LINE { Err(malformed(too_long)) } else { Ok(None) };
-        };
+        let found = self.line_end(input);
+        if found.unwrap_or(input.len()) > begin + LONGEST_LINE {
+            return Err(malformed(too_long));
+        }
+        let Some(end) = found else { return Ok(None) };
         let is_array = self.missing.is_none();
         let digits = input.get(begin..end).unwrap_or_default();
         self.position = end + 1;

@@ -1,0 +1,245 @@
+//! Keys that expire.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use crate::support::eventually;
+use crate::support::kv::{Engine, Reply, request, words};
+
+crate::for_each_engine! {
+    a_key_is_there_to_the_millisecond_and_not_longer
+    a_key_that_has_expired_is_not_there_for_any_command
+    every_command_that_sets_a_time_sets_it
+    a_write_clears_the_time_unless_it_says_otherwise
+    conditions_decide_whether_a_time_is_changed
+    a_time_that_has_passed_deletes_at_once
+    keys_that_expire_give_their_memory_back_without_being_read
+    others_are_served_while_two_hundred_thousand_keys_expire
+}
+
+fn now() -> i64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis() as i64
+}
+
+fn a_key_is_there_to_the_millisecond_and_not_longer(engine: Engine) {
+    let server = engine.serve();
+    let mut client = server.connect();
+    for round in 0..5 {
+        let before = now();
+        client.ask("SET a 1 PX 50");
+        let after = now();
+        let deadline = client.ask("PEXPIRETIME a").number();
+        assert!((before + 50..=after + 50).contains(&deadline), "round {round}: {deadline}");
+        loop {
+            // The server's clock is this one, and it was read in between.
+            let before = now();
+            let value = client.ask("GET a");
+            let after = now();
+            if value == Reply::Nil2 {
+                assert!(after >= deadline, "round {round}: gone at {after}, before {deadline}");
+                break;
+            }
+            assert!(before < deadline, "round {round}: there at {before}, after {deadline}");
+        }
+    }
+}
+
+fn a_key_that_has_expired_is_not_there_for_any_command(engine: Engine) {
+    let server = engine.serve();
+    let mut client = server.connect();
+    client.ask("SET b 1");
+    // All at the same instant, and each is asked for by one command only, so that none finds it dropped by another.
+    let commands = [
+        ("GET k0", Reply::Nil2),
+        ("EXISTS k1", 0.into()),
+        ("DEL k2", 0.into()),
+        ("STRLEN k3", 0.into()),
+        ("TTL k4", (-2).into()),
+        ("PEXPIRETIME k5", (-2).into()),
+        ("PERSIST k6", 0.into()),
+        ("EXPIRE k7 100", 0.into()),
+        ("SET k8 2 XX", Reply::Nil2),
+        ("SETNX k9 2", 1.into()),
+        ("INCR k10", 1.into()),
+        ("APPEND k11 x", 1.into()),
+        ("GETSET k12 2", Reply::Nil2),
+        ("RENAME k13 x", Reply::Error("ERR no such key".into())),
+        ("COPY k14 x", 0.into()),
+        ("RENAMENX b k15", 1.into()),
+        ("TYPE k16", Reply::Simple("none".into())),
+        ("GETDEL k17", Reply::Nil2),
+        ("SETRANGE k18 1 x", 2.into()),
+        ("TOUCH k19", 0.into()),
+        ("KEYS k2?", Reply::Array(vec![])),
+    ];
+    let deadline = now() + 200;
+    for key in 0..30 {
+        assert_eq!(client.ask(&format!("SET k{key} 5 PXAT {deadline}")).text(), "OK");
+    }
+    while now() <= deadline {
+        std::thread::yield_now();
+    }
+    client.send(commands.iter().flat_map(|(line, _)| words(line)).collect::<Vec<u8>>());
+    for (line, reply) in commands {
+        assert_eq!(client.reply(), reply, "{line}");
+    }
+}
+
+fn every_command_that_sets_a_time_sets_it(engine: Engine) {
+    let server = engine.serve();
+    let mut client = server.connect();
+    let (seconds, at) = (1000, now() / 1000 + 1000);
+    for line in [
+        format!("SET a 1 EX {seconds}"),
+        format!("SET a 1 PX {seconds}000"),
+        format!("SET a 1 EXAT {at}"),
+        format!("SET a 1 PXAT {at}000"),
+        format!("SETEX a {seconds} 1"),
+        format!("PSETEX a {seconds}000 1"),
+        format!("EXPIRE a {seconds}"),
+        format!("PEXPIRE a {seconds}000"),
+        format!("EXPIREAT a {at}"),
+        format!("PEXPIREAT a {at}000"),
+        format!("GETEX a EX {seconds}"),
+        format!("GETEX a PX {seconds}000"),
+        format!("GETEX a EXAT {at}"),
+        format!("GETEX a PXAT {at}000"),
+    ] {
+        client.ask("SET a 1");
+        assert_eq!(client.ask("TTL a").number(), -1);
+        assert!(!matches!(client.ask(&line), Reply::Error(_)), "{line}");
+        let millis = client.ask("PEXPIRETIME a").number();
+        assert!((at * 1000..at * 1000 + 20_000).contains(&millis), "{line}: {millis}");
+        let left = client.ask("PTTL a").number();
+        assert!((950_000..=1_000_000).contains(&left), "{line}: {left}");
+        assert!((950..=1000).contains(&client.ask("TTL a").number()), "{line}");
+        assert!((at..at + 20).contains(&client.ask("EXPIRETIME a").number()), "{line}");
+        assert_eq!(client.ask("PERSIST a").number(), 1);
+        assert_eq!(client.ask("PTTL a").number(), -1);
+        assert_eq!(client.ask("PERSIST a").number(), 0);
+    }
+}
+
+fn a_write_clears_the_time_unless_it_says_otherwise(engine: Engine) {
+    let server = engine.serve();
+    let mut client = server.connect();
+    for (line, keeps) in [
+        ("SET a 2", false),
+        ("SET a 2 KEEPTTL", true),
+        ("GETSET a 2", false),
+        ("MSET a 2", false),
+        ("GETEX a PERSIST", false),
+        ("INCR a", true),
+        ("APPEND a 2", true),
+        ("SETRANGE a 0 2", true),
+        ("INCRBYFLOAT a 2", true),
+        ("GETEX a", true),
+        ("SETNX a 2", true),
+    ] {
+        client.ask("SET a 1 EX 1000");
+        client.ask(line);
+        assert_eq!(client.ask("TTL a").number() > 0, keeps, "{line}");
+    }
+    client.ask("SET a 1 EX 1000");
+    client.ask("SET b 1");
+    client.ask("RENAME a b");
+    assert!(client.ask("TTL b").number() > 0, "the time goes with the value");
+    client.ask("COPY b c");
+    assert!(client.ask("TTL c").number() > 0);
+}
+
+fn conditions_decide_whether_a_time_is_changed(engine: Engine) {
+    let server = engine.serve();
+    let mut client = server.connect();
+    for (first, line, changed) in [
+        ("SET a 1", "EXPIRE a 100 NX", 1),
+        ("SET a 1 EX 50", "EXPIRE a 100 NX", 0),
+        ("SET a 1", "EXPIRE a 100 XX", 0),
+        ("SET a 1 EX 50", "EXPIRE a 100 XX", 1),
+        ("SET a 1", "EXPIRE a 100 GT", 0),
+        ("SET a 1 EX 50", "EXPIRE a 100 GT", 1),
+        ("SET a 1 EX 200", "EXPIRE a 100 GT", 0),
+        ("SET a 1", "EXPIRE a 100 LT", 1),
+        ("SET a 1 EX 50", "EXPIRE a 100 LT", 0),
+        ("SET a 1 EX 200", "PEXPIRE a 100000 LT", 1),
+        ("DEL a", "EXPIRE a 100", 0),
+    ] {
+        client.ask(first);
+        assert_eq!(client.ask(line).number(), changed, "{first}, {line}");
+        assert_eq!((60..=100).contains(&client.ask("TTL a").number()), changed == 1, "{first}, {line}");
+    }
+}
+
+fn a_time_that_has_passed_deletes_at_once(engine: Engine) {
+    let server = engine.serve();
+    let mut client = server.connect();
+    for line in ["EXPIRE a 0", "EXPIRE a -5", "PEXPIREAT a 1", "EXPIREAT a 1", "GETEX a PXAT 1", "SET a 2 PXAT 1"] {
+        client.ask("SET a 1");
+        assert!(!matches!(client.ask(line), Reply::Error(_)), "{line}");
+        assert_eq!(client.ask("EXISTS a").number(), 0, "{line}");
+        assert_eq!(client.ask("DBSIZE").number(), 0, "{line}");
+    }
+}
+
+fn keys_that_expire_give_their_memory_back_without_being_read(engine: Engine) {
+    let server = engine.serve();
+    let mut client = server.connect();
+    client.ask("SET stays 1");
+    client.ask("SET later 1 EX 1000");
+    let (used, expired) = (client.info("used_memory"), client.info("expired_keys"));
+    let deadline = now() + 300;
+    let value = "v".repeat(1000);
+    for key in 0..500 {
+        client.send(request(&["SET", &format!("k{key}"), &value, "PXAT", &deadline.to_string()]));
+    }
+    (0..500).for_each(|_| client.expect("+OK\r\n"));
+    if now() < deadline {
+        assert!(client.info("used_memory") > used + 500 * 1000);
+    }
+    eventually("they are dropped", || client.ask("DBSIZE").number() == 2);
+    // A second, and what a busy machine may add.
+    assert!(now() < deadline + 5000, "dropped {} ms after they had expired", now() - deadline);
+    // Tables keep some of their room.
+    assert!(client.info("used_memory") < used + 50_000, "{} bytes, then {}", used, client.info("used_memory"));
+    assert_eq!(client.info("expired_keys") - expired, 500);
+    assert_eq!(client.ask("MGET stays later"), Reply::Array(vec!["1".into(), "1".into()]));
+}
+
+fn others_are_served_while_two_hundred_thousand_keys_expire(engine: Engine) {
+    const KEYS: usize = 200_000;
+    let server = engine.serve();
+    let mut client = server.connect();
+    let mut other = server.connect();
+    client.ask("SET plain 1");
+    let deadline = now() + 60_000;
+    let mut sending = client.stream.try_clone().unwrap();
+    let sender = std::thread::spawn(move || {
+        for part in 0..KEYS / 1000 {
+            let keys = part * 1000..(part + 1) * 1000;
+            let requests: Vec<u8> = keys.flat_map(|n| words(&format!("SET key:{n} x PXAT {deadline}"))).collect();
+            std::io::Write::write_all(&mut sending, &requests).unwrap();
+        }
+    });
+    (0..KEYS / 1000).for_each(|_| client.expect("+OK\r\n".repeat(1000)));
+    sender.join().unwrap();
+    assert_eq!(client.ask("DBSIZE").number(), KEYS as i64 + 1);
+    // All at once, in the same instant.
+    let at = now() + 400;
+    for part in 0..KEYS / 1000 {
+        let keys = part * 1000..(part + 1) * 1000;
+        client.send(keys.flat_map(|n| words(&format!("PEXPIREAT key:{n} {at}"))).collect::<Vec<u8>>());
+        client.expect(":1\r\n".repeat(1000));
+    }
+    let mut slowest = std::time::Duration::ZERO;
+    loop {
+        let start = std::time::Instant::now();
+        assert_eq!(other.ask("PING").text(), "PONG");
+        assert_eq!(other.ask("GET plain"), "1".into());
+        slowest = slowest.max(start.elapsed());
+        if client.ask("DBSIZE").number() == 1 {
+            break;
+        }
+        assert!(now() < at + 20_000, "they are dropped");
+    }
+    println!("the slowest PING and GET took {slowest:?}");
+    assert!(slowest < std::time::Duration::from_secs(2), "{slowest:?}");
+}

@@ -1,0 +1,341 @@
+//! Requests that come in pieces, in heaps, with any bytes in them, and from clients that mean no good or are at the wrong
+//! port.
+
+use acceptd::handler::kv::{Options, Protocol};
+use proptest::prelude::*;
+
+use super::{decoded, shown};
+use crate::echo::{pieces, splits};
+use crate::support::kv::{Engine, Reply, bulk, request, words};
+use crate::support::{TestServer, logged, text};
+
+crate::for_each_engine! {
+    the_replies_are_the_same_for_every_place_where_a_stream_is_split
+    the_replies_are_the_same_however_the_stream_is_split
+    the_replies_are_the_same_however_the_stream_of_a_stranger_is_split
+    a_line_may_be_64_kib_long_and_no_longer_however_it_is_split
+    hostile_lengths_end_with_an_error_and_harm_nobody_else
+    an_empty_request_is_no_error
+    a_flood_without_a_line_end_is_cut_off
+    keys_and_values_of_any_bytes_are_kept_in_resp
+    keys_and_values_of_any_bytes_are_kept_in_text
+    none_of_the_256_bytes_brings_the_server_down
+    a_client_that_closes_its_side_still_gets_all_replies
+    a_request_that_is_not_complete_is_not_carried_out
+    http_is_closed_before_a_second_line_runs
+}
+
+/// Replies, without the number of the connection, which no two connections share.
+fn without_id(replies: &str) -> String {
+    let mut out = replies.to_owned();
+    // Bytes that are no text are shown escaped, and all others with them.
+    for before in ["$2\r\nid\r\n:", "$2\\r\\nid\\r\\n:"] {
+        let parts: Vec<&str> = out.split(before).collect();
+        let without = |part: &&str| part.trim_start_matches(|character: char| character.is_ascii_digit()).to_owned();
+        let rest: Vec<String> = parts.iter().skip(1).map(without).collect();
+        out = [parts[0].to_owned()].into_iter().chain(rest).collect::<Vec<_>>().join(before);
+    }
+    out
+}
+
+/// What a store that is empty replies to a stream that comes in these pieces.
+fn replies_of_empty(server: &TestServer, password: &str, pieces: &[&[u8]]) -> String {
+    let mut admin = server.connect();
+    admin.send(format!("AUTH {password}\nFLUSHALL\n"));
+    admin.line();
+    admin.expect("OK\n");
+    without_id(&server.connect().talk_freely(pieces))
+}
+
+fn the_replies_are_the_same_for_every_place_where_a_stream_is_split(engine: Engine) {
+    let server = engine.serve();
+    let lines =
+        "SET a \"b c\"\r\n\r\nGET a\nMULTI\nINCR n\nGET nope\nEXEC\nset \"x\nNONSENSE\r\nMGET a n\nQUIT\nSET a 1\n";
+    let mut resp = ["SET a x", "HELLO 3", "GET nope", "MULTI", "INCR n", "EXEC", "NONSENSE"].map(words).concat();
+    resp.extend_from_slice(
+        b"*0\r\nPING\r\n*2\r\n$3\r\nGET\r\n$2\r\n\r\n\r\nMGET a n\n*1\r\n$4\r\nQUIT\r\n*1\r\n$4\r\nPING\r\n",
+    );
+    for stream in [lines.as_bytes(), &resp] {
+        let whole = replies_of_empty(&server, "", &[stream]);
+        assert!(whole.ends_with("OK\n") || whole.ends_with("+OK\r\n"), "{whole}");
+        for place in 0..=stream.len() {
+            let (one, other) = stream.split_at(place);
+            assert_eq!(replies_of_empty(&server, "", &[one, other]), whole, "split at {place}");
+        }
+        let bytewise: Vec<&[u8]> = stream.chunks(1).collect();
+        assert_eq!(replies_of_empty(&server, "", &bytewise), whole, "byte by byte");
+    }
+}
+
+/// Commands whose replies depend on nothing but the keys, of which there are few; some of them are wrong.
+fn commands() -> impl Strategy<Value = Vec<Vec<u8>>> {
+    let key = prop::sample::select(vec!["a", "b", "n", "k\r\n"]).prop_map(|key| key.as_bytes().to_vec());
+    let value = prop_oneof![
+        3 => prop::collection::vec(any::<u8>(), 0..30),
+        1 => "-?[0-9]{1,5}".prop_map(String::into_bytes),
+        1 => prop::collection::vec(any::<u8>(), 1000..5000),
+    ];
+    let fixed = |line: &'static str| line.split(' ').map(|word| word.as_bytes().to_vec()).collect::<Vec<_>>();
+    let alone = "PING|MULTI|EXEC|DISCARD|UNWATCH|DBSIZE|NONSENSE|GET|HELLO 2|HELLO 3|CLIENT REPLY SKIP|CLIENT REPLY OFF|\
+                 CLIENT REPLY ON|COMMAND COUNT|MGET a b n|WATCH a|MSET a 1 b 2|INCR n|INCR a|DECRBY n 7|HELLO 9";
+    prop_oneof![
+        3 => (key.clone(), value.clone()).prop_map(|(key, value)| vec![b"SET".to_vec(), key, value]),
+        2 => (key.clone(), value).prop_map(|(key, value)| vec![b"append".to_vec(), key, value]),
+        3 => key.clone().prop_map(|key| vec![b"GET".to_vec(), key]),
+        1 => key.prop_map(|key| vec![b"DEL".to_vec(), key]),
+        4 => prop::sample::select(alone.split('|').collect::<Vec<_>>()).prop_map(fixed),
+    ]
+}
+
+/// A command as a line: every word quoted.
+fn line(words: &[Vec<u8>]) -> Vec<u8> {
+    let words: Vec<String> = words.iter().map(|word| shown(word)).collect();
+    (words.join(" ") + "\n").into_bytes()
+}
+
+/// A stream in one of the dialects: mostly commands, now and then what is none.
+fn streams() -> impl Strategy<Value = Vec<u8>> {
+    let broken = prop_oneof![
+        4 => prop::collection::vec(any::<u8>(), 0..60),
+        1 => Just(b"QUIT\r\n".to_vec()),
+        1 => Just(b"*1\r\n$4\r\nQUIT\r\n".to_vec()),
+        1 => Just(b"*3\r\n$3\r\nSET\r\n$1\r\nx\r\nfooz\r\n".to_vec()),
+        1 => Just(b"*1\r\n$-5\r\n".to_vec()),
+        1 => Just(b"*0\r\n*-7\r\n\r\n".to_vec()),
+        1 => Just(b"set \"\"\"x\"\"\" y\r\n".to_vec()),
+        1 => Just(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n".to_vec()),
+        1 => Just(b"*2\r\n$3\r\nGET\r\n$9\r\nunfinis".to_vec()),
+    ];
+    let in_resp = prop_oneof![20 => commands().prop_map(|words| request(&words)), 1 => broken.clone()];
+    let in_text = prop_oneof![20 => commands().prop_map(|words| line(&words)), 1 => broken];
+    prop_oneof![
+        prop::collection::vec(in_resp, 0..16).prop_map(|parts| parts.concat()),
+        prop::collection::vec(in_text, 0..16).prop_map(|parts| parts.concat()),
+    ]
+}
+
+fn the_replies_are_the_same_however_the_stream_is_split(engine: Engine) {
+    for protocol in [Protocol::Auto, Protocol::Resp] {
+        let server = engine.serve_with(Options { protocol, max_value: 4000, ..Options::default() });
+        // In RESP alone, the lines of `replies_of_empty` would be answered otherwise.
+        let flushed = |pieces: &[&[u8]]| {
+            server.connect().ask("FLUSHALL");
+            without_id(&server.connect().talk_freely(pieces))
+        };
+        proptest!(ProptestConfig::with_cases(128), |((bytes, places) in splits(streams()))| {
+            let whole = flushed(&[&bytes]);
+            prop_assert_eq!(flushed(&pieces(&bytes, &places)), whole);
+        });
+    }
+}
+
+fn the_replies_are_the_same_however_the_stream_of_a_stranger_is_split(engine: Engine) {
+    let server = engine.serve_with(Options { password: Some(b"secret".to_vec()), ..Options::default() });
+    let auth = prop_oneof![
+        1 => Just(vec![b"AUTH".to_vec(), b"wrong".to_vec()]),
+        2 => Just(vec![b"AUTH".to_vec(), b"secret".to_vec()]),
+        1 => Just(b"HELLO 3 AUTH default secret".split(|&byte| byte == b' ').map(<[u8]>::to_vec).collect()),
+        1 => Just(vec![b"x".to_vec(); 11]),
+        // More than a stranger may send, and less than a friend may.
+        2 => Just(vec![b"SET".to_vec(), b"a".to_vec(), vec![b'v'; 20_000]]),
+    ];
+    let command = prop_oneof![2 => commands(), 1 => auth];
+    let streams = (prop::collection::vec(command, 0..12), any::<bool>()).prop_map(|(commands, is_text)| {
+        commands.iter().flat_map(|words| if is_text { line(words) } else { request(words) }).collect::<Vec<u8>>()
+    });
+    proptest!(ProptestConfig::with_cases(96), |((bytes, places) in splits(streams))| {
+        let whole = replies_of_empty(&server, "secret", &[&bytes]);
+        prop_assert_eq!(replies_of_empty(&server, "secret", &pieces(&bytes, &places)), whole);
+    });
+}
+
+fn a_line_may_be_64_kib_long_and_no_longer_however_it_is_split(engine: Engine) {
+    let server = engine.serve();
+    let line = |length: usize| format!("SET a {}\n", "x".repeat(length - 6)).into_bytes();
+    for (stream, expected) in [
+        (line(60_000), "OK\n"),
+        (line(70_000), "ERROR Protocol error: too big inline request\r\n"),
+        ([b"PING\n", &line(120_000)[..]].concat(), "+PONG\nERROR Protocol error: too big inline request\n"),
+        ([b"*", &[b'1'; 70_000][..], b"\r\n"].concat(), "-ERR Protocol error: too big mbulk count string\r\n"),
+        ([b"*1\r\n$", &[b'1'; 70_000][..], b"\r\n"].concat(), "-ERR Protocol error: too big bulk count string\r\n"),
+    ] {
+        let end = stream.len() - 1;
+        for pieces in [vec![&stream[..]], vec![&stream[..end], &stream[end..]], stream.chunks(1000).collect()] {
+            assert_eq!(server.connect().talk_freely(&pieces), expected, "{} pieces", pieces.len());
+        }
+    }
+}
+
+fn hostile_lengths_end_with_an_error_and_harm_nobody_else(engine: Engine) {
+    let server = engine.serve();
+    let mut bystander = server.connect();
+    // The cases of Redis's own tests (tests/unit/protocol.tcl), and their like.
+    for (bytes, error) in [
+        (&b"*3000000000\r\n"[..], "invalid multibulk length"),
+        (b"*20000000\r\n", "invalid multibulk length"),
+        (b"*1048577\r\n", "invalid multibulk length"),
+        (b"*99999999999999999999\r\n", "invalid multibulk length"),
+        (b"*-99999999999999999999\r\n", "invalid multibulk length"),
+        (b"*9223372036854775807\r\n", "invalid multibulk length"),
+        (b"*\r\n", "invalid multibulk length"),
+        (b"*+1\r\n", "invalid multibulk length"),
+        (b"*blabla\r\n", "invalid multibulk length"),
+        (b"*3\r\n$3\r\nSET\r\n$1\r\nx\r\nfooz\r\n", "expected '$', got 'f'"),
+        (b"*1\r\nfoo\r\n", "expected '$', got 'f'"),
+        (b"*3\r\n$3\r\nSET\r\n$1\r\nx\r\n$-10\r\n", "invalid bulk length"),
+        (b"*3\r\n$3\r\nSET\r\n$1\r\nx\r\n$-1\r\n", "invalid bulk length"),
+        (b"*3\r\n$3\r\nSET\r\n$1\r\nx\r\n$2000000000\r\n", "invalid bulk length"),
+        (b"*3\r\n$3\r\nSET\r\n$1\r\nx\r\n$8388609\r\n", "invalid bulk length"),
+        (b"*3\r\n$3\r\nSET\r\n$1\r\nx\r\n$18446744073709551615\r\n", "invalid bulk length"),
+        (b"*3\r\n$3\r\nSET\r\n$1\r\nx\r\n$9223372036854775807\r\n", "invalid bulk length"),
+        (b"*3\r\n$3\r\nSET\r\n$1\r\nx\r\n$blabla\r\n", "invalid bulk length"),
+    ] {
+        let mut client = server.connect();
+        // More follows, and is neither executed nor in the way of the error.
+        client.send([&words("SET before 1"), bytes, &words("SET after 1")].concat());
+        assert_eq!(client.rest(), format!("+OK\r\n-ERR Protocol error: {error}\r\n"), "{}", text(bytes));
+        assert_eq!(bystander.ask("MGET before after"), Reply::Array(vec!["1".into(), Reply::Nil2]));
+    }
+}
+
+fn an_empty_request_is_no_error(engine: Engine) {
+    let server = engine.serve();
+    let mut client = server.connect();
+    client.send("*0\r\n*-1\r\n*-10\r\n\r\n\n*1\r\n$4\r\nPING\r\n");
+    client.expect("+PONG\r\n");
+    let mut client = server.connect();
+    client.send(request(&[""]));
+    assert_eq!(client.reply(), Reply::Error("ERR unknown command '', with args beginning with: ".into()));
+}
+
+fn a_flood_without_a_line_end_is_cut_off(engine: Engine) {
+    let server = engine.serve_with(Options { protocol: Protocol::Resp, ..Options::default() });
+    for (start, error) in [
+        (&b"\0"[..], "too big inline request"),
+        (b"*\0", "too big mbulk count string"),
+        (b"*1\r\n$\0", "too big bulk count string"),
+    ] {
+        let mut client = server.connect();
+        client.send(start);
+        client.try_send(vec![b'x'; 300_000]);
+        assert_eq!(client.rest(), format!("-ERR Protocol error: {error}\r\n"), "{}", text(start));
+    }
+}
+
+fn keys_and_values_of_any_bytes_are_kept_in_resp(engine: Engine) {
+    let server = engine.serve();
+    let mut client = server.connect();
+    let all: Vec<u8> = (0..=255).collect();
+    let singles = (0..=255).map(|byte| vec![byte]);
+    for bytes in singles.chain([all.clone(), all.repeat(40), Vec::new(), b"\r\n".to_vec(), b"$1\r\nx\r\n".to_vec()]) {
+        client.send(request(&[b"SET", &bytes[..], &bytes]));
+        client.expect("+OK\r\n");
+        client.send(request(&[b"GET", &bytes[..]]));
+        client.expect(bulk(&bytes));
+        client.send(request(&[b"ECHO", &bytes[..]]));
+        client.expect(bulk(&bytes));
+    }
+    assert_eq!(client.ask("DBSIZE").number(), 261);
+    let mut keys: Vec<Reply> = client.ask("KEYS *").elements().to_vec();
+    keys.sort();
+    let mut expected: Vec<Reply> = (0..=255).map(|byte| Reply::Bulk(vec![byte])).collect();
+    expected.extend([all.clone(), all.repeat(40), vec![], b"\r\n".to_vec(), b"$1\r\nx\r\n".to_vec()].map(Reply::Bulk));
+    expected.sort();
+    assert!(keys == expected, "KEYS shows each as it is");
+    client.send(request(&[b"RENAME", &all[..], b"plain"]));
+    client.expect("+OK\r\n");
+    client.send(words("GET plain"));
+    client.expect(bulk(&all));
+}
+
+fn keys_and_values_of_any_bytes_are_kept_in_text(engine: Engine) {
+    let server = engine.serve();
+    let mut client = server.connect();
+    let all: Vec<u8> = (0..=255).collect();
+    for bytes in (0..=255).map(|byte| vec![byte]).chain([all.clone(), Vec::new()]) {
+        let quoted = shown(&bytes);
+        assert_eq!(client.type_line(&format!("SET {quoted} {quoted}")), "OK");
+        assert_eq!(decoded(&client.type_line(&format!("GET {quoted}"))), bytes);
+        // Bytes that mean nothing to the dialect need no quotes.
+        if !bytes.is_empty() && !bytes.iter().any(|byte| byte.is_ascii_whitespace() || b"\"'".contains(byte)) {
+            client.send([b"SET raw ", &bytes[..], b"\nGET raw\n"].concat());
+            client.expect("OK\n");
+            assert_eq!(decoded(&client.line()), bytes);
+        }
+    }
+    // Each dialect sees what the other has written.
+    let mut other = server.connect();
+    other.send(request(&[b"GET", &all[..]]));
+    other.expect(bulk(&all));
+}
+
+fn none_of_the_256_bytes_brings_the_server_down(engine: Engine) {
+    let server = engine.serve();
+    for byte in 0..=255_u8 {
+        for start in [&b""[..], b"*", b"*1\r\n$", b"*1\r\n$1\r\n", b"SET a \"\\", b"CLIENT "] {
+            let mut client = server.connect();
+            client.send([start, &[byte, byte, b'\r', b'\n', byte, b'\n']].concat());
+            client.end_output();
+            client.rest();
+        }
+    }
+    assert_eq!(server.connect().talk("PING\n"), "+PONG\n");
+    assert_eq!(server.stop().stats.panicked, 0);
+}
+
+fn a_client_that_closes_its_side_still_gets_all_replies(engine: Engine) {
+    let server = engine.serve();
+    assert_eq!(server.connect().talk("SET a 1\nGET a\n"), "OK\n1\n");
+    assert_eq!(server.connect().talk(""), "");
+    let value = "v".repeat(1000);
+    let requests = ["SET k", "GET k"].map(words).concat();
+    assert!(server.connect().talk(requests).contains("wrong number of arguments"));
+    // More than the server answers in one go, and than the sockets hold.
+    let count = 20_000;
+    let mut client = server.connect();
+    let mut sending = client.stream.try_clone().unwrap();
+    let requests = [request(&["SET", "k", &value]), words("GET k").repeat(count)].concat();
+    let sender = std::thread::spawn(move || {
+        std::io::Write::write_all(&mut sending, &requests).unwrap();
+        sending.shutdown(std::net::Shutdown::Write).unwrap();
+    });
+    let expected = [b"+OK\r\n".to_vec(), bulk(&value).repeat(count)].concat();
+    assert!(client.rest().into_bytes() == expected, "all of {count} replies, and nothing else");
+    sender.join().unwrap();
+}
+
+fn a_request_that_is_not_complete_is_not_carried_out(engine: Engine) {
+    let server = engine.serve();
+    for place in 1..words("SET a 2").len() {
+        let replies = server.connect().talk([&words("SET a 1")[..], &words("SET a 2")[..place]].concat());
+        let told = replies.strip_prefix("+OK\r\n").expect("the first is carried out");
+        assert_eq!(told, "-ERR the last request was not complete and was not carried out\r\n");
+    }
+    assert_eq!(server.connect().ask("GET a"), "1".into());
+}
+
+fn http_is_closed_before_a_second_line_runs(engine: Engine) {
+    for (protocol, refusal) in [
+        (Protocol::Auto, "ERROR this port does not speak HTTP, closing\r\n"),
+        (Protocol::Text, "ERROR this port does not speak HTTP, closing\r\n"),
+        (Protocol::Resp, "-ERR this port does not speak HTTP, closing\r\n"),
+    ] {
+        let server = engine.serve_with(Options { protocol, ..Options::default() });
+        let methods = ["GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH", "PRI"];
+        let lines = methods.map(|method| format!("{method} / HTTP/1.1"));
+        for first in lines.iter().map(String::as_str).chain(["Host: localhost", "host: localhost:17007", "HOST:x"]) {
+            let mut client = server.connect();
+            client.send(format!("{first}\r\nHost: localhost\r\n\r\nSET pwned 1\r\nFLUSHALL\r\n"));
+            assert_eq!(client.rest(), refusal, "{first}");
+        }
+        // A request line that a browser was made to send, after headers that are no commands.
+        let mut client = server.connect();
+        client.send("SET before 1\r\nPOST / HTTP/1.1\r\nHost: localhost\r\n\r\nSET pwned 1\r\n");
+        assert!(client.rest().ends_with(refusal));
+        let peer = client.stream.local_addr().unwrap().to_string();
+        let found = server.connect().talk("GET before\r\nGET pwned\r\n");
+        let is_text = protocol != Protocol::Resp;
+        assert_eq!(found, if is_text { "1\r\nNOT_FOUND\r\n" } else { "$1\r\n1\r\n$-1\r\n" }, "{protocol:?}");
+        assert_eq!(logged(&[&peer, "HTTP"]).len(), 1, "and logged once");
+    }
+}

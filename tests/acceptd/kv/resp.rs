@@ -1,0 +1,393 @@
+//! RESP2 and RESP3, for Redis's own clients.
+
+use acceptd::handler::kv::{Options, Protocol};
+
+use crate::support::eventually;
+use crate::support::kv::{Engine, Reply, bulk, request, words};
+
+crate::for_each_engine! {
+    a_conversation_in_resp2
+    lines_are_answered_in_resp_where_only_resp_is_spoken
+    arrays_are_lines_where_only_text_is_spoken
+    hello_chooses_the_version_and_introduces_the_server
+    nothing_is_nil_of_the_version
+    maps_sets_and_long_texts_have_a_type_of_their_own_in_resp3
+    every_key_that_is_set_can_be_scanned
+    a_client_is_known_by_its_number_and_name
+    a_client_can_be_killed
+    replies_can_be_switched_off_and_skipped
+    reset_makes_it_as_if_just_connected
+    quit_is_answered_and_closes
+    commands_describe_themselves
+    config_get_shows_settings
+    info_has_the_fields_that_clients_look_for
+    used_memory_follows_what_is_stored
+    errors_are_in_redis_words
+}
+
+fn a_conversation_in_resp2(engine: Engine) {
+    let server = engine.serve();
+    let mut client = server.connect();
+    for (line, reply) in [
+        ("PING", "+PONG\r\n"),
+        ("PING hello", "$5\r\nhello\r\n"),
+        ("ECHO hello", "$5\r\nhello\r\n"),
+        ("SET a 1", "+OK\r\n"),
+        ("GET a", "$1\r\n1\r\n"),
+        ("INCR a", ":2\r\n"),
+        ("APPEND a 34", ":3\r\n"),
+        ("GETRANGE a -2 -1", "$2\r\n34\r\n"),
+        ("MGET a b", "*2\r\n$3\r\n234\r\n$-1\r\n"),
+        ("GETSET a new", "$3\r\n234\r\n"),
+        ("SET a x NX", "$-1\r\n"),
+        ("SET a x XX GET", "$3\r\nnew\r\n"),
+        ("SETRANGE b 2 x", ":3\r\n"),
+        ("GET b", "$3\r\n\0\0x\r\n"),
+        ("EXISTS a b c", ":2\r\n"),
+        ("RENAME a c", "+OK\r\n"),
+        ("TYPE a", "+none\r\n"),
+        ("TYPE c", "+string\r\n"),
+        ("COPY c d", ":1\r\n"),
+        ("KEYS d", "*1\r\n$1\r\nd\r\n"),
+        ("DEL a b c d", ":3\r\n"),
+        ("DBSIZE", ":0\r\n"),
+        ("KEYS *", "*0\r\n"),
+        ("RANDOMKEY", "$-1\r\n"),
+        ("SCAN 0", "*2\r\n$1\r\n0\r\n*0\r\n"),
+    ] {
+        client.send(words(line));
+        client.expect(reply);
+    }
+    client.send("PING\r\n");
+    client.expect("+PONG\r\n");
+}
+
+fn lines_are_answered_in_resp_where_only_resp_is_spoken(engine: Engine) {
+    let server = engine.serve_with(Options { protocol: Protocol::Resp, ..Options::default() });
+    let mut client = server.connect();
+    client.send("SET a \"b c\"\r\nGET a\nGET b\r\nINCR n\r\nMGET a b\r\n\r\n");
+    client.expect("+OK\r\n$3\r\nb c\r\n$-1\r\n:1\r\n*2\r\n$3\r\nb c\r\n$-1\r\n");
+    client.send(words("GET a"));
+    client.expect("$3\r\nb c\r\n");
+    client.send("HELP\r\n");
+    client.expect("-ERR unknown command 'HELP', with args beginning with: \r\n");
+    client.send("SET a \"b\r\nPING\r\n");
+    assert_eq!(client.rest(), "-ERR Protocol error: unbalanced quotes in request\r\n");
+}
+
+fn arrays_are_lines_where_only_text_is_spoken(engine: Engine) {
+    let server = engine.serve_with(Options { protocol: Protocol::Text, ..Options::default() });
+    let reply = server.connect().talk("*1\r\n$4\r\nPING\r\n");
+    let errors = "ERROR unknown command '*1', try HELP\r\nERROR unknown command '$4', try HELP\r\n";
+    assert_eq!(reply, format!("{errors}+PONG\r\n"));
+}
+
+fn hello_chooses_the_version_and_introduces_the_server(engine: Engine) {
+    let server = engine.serve();
+    let mut client = server.connect();
+    let id = client.ask("CLIENT ID").number();
+    let facts = |version: i64| {
+        let facts: [(&str, Reply); 7] = [
+            ("server", "redis".into()),
+            ("version", "7.0.15".into()),
+            ("proto", version.into()),
+            ("id", id.into()),
+            ("mode", "standalone".into()),
+            ("role", "master".into()),
+            ("modules", Reply::Array(vec![])),
+        ];
+        facts.map(|(name, value)| (Reply::from(name), value)).to_vec()
+    };
+    let in_resp2 = Reply::Array(facts(2).into_iter().flat_map(|(name, value)| [name, value]).collect());
+    assert_eq!(client.ask("HELLO"), in_resp2);
+    assert_eq!(client.ask("HELLO 3"), Reply::Map(facts(3)));
+    assert_eq!(client.ask("HELLO"), Reply::Map(facts(3)), "the version stays");
+    assert_eq!(client.ask("HELLO 2"), in_resp2);
+    for version in ["1", "4"] {
+        assert_eq!(client.ask(&format!("HELLO {version}")).text(), "NOPROTO unsupported protocol version");
+    }
+    assert_eq!(client.ask("HELLO x").text(), "ERR Protocol version is not an integer or out of range");
+    assert_eq!(client.ask("HELLO 3 NONSENSE").text(), "ERR Syntax error in HELLO option 'NONSENSE'");
+    assert_eq!(client.ask("GET a"), Reply::Nil2, "nothing has changed");
+    assert_eq!(client.ask("HELLO 3 SETNAME me"), Reply::Map(facts(3)));
+    assert_eq!(client.ask("CLIENT GETNAME"), "me".into());
+}
+
+fn nothing_is_nil_of_the_version(engine: Engine) {
+    let server = engine.serve();
+    let mut client = server.connect();
+    for (version, nil, no_array) in [("2", "$-1\r\n", "*-1\r\n"), ("3", "_\r\n", "_\r\n")] {
+        client.ask(&format!("HELLO {version}"));
+        client.send(words("GET nope"));
+        client.expect(nil);
+        client.send(words("MGET nope nope"));
+        client.expect(format!("*2\r\n{nil}{nil}"));
+        client.send(words("CLIENT GETNAME"));
+        client.expect(nil);
+        // A transaction that was not executed is nothing in place of an array.
+        assert_eq!(client.ask("WATCH w").text(), "OK");
+        assert_eq!(server.connect().ask("INCR w"), Reply::Integer(version.parse::<i64>().unwrap() - 1));
+        assert_eq!(client.ask("MULTI").text(), "OK");
+        client.send(words("EXEC"));
+        client.expect(no_array);
+    }
+}
+
+fn maps_sets_and_long_texts_have_a_type_of_their_own_in_resp3(engine: Engine) {
+    let server = engine.serve();
+    let mut client = server.connect();
+    assert!(matches!(client.ask("INFO"), Reply::Bulk(_)));
+    assert_eq!(client.ask("CONFIG GET databases"), Reply::Array(vec!["databases".into(), "1".into()]));
+    assert!(matches!(&client.ask("COMMAND INFO get").elements()[0].elements()[2], Reply::Array(_)));
+    client.ask("HELLO 3");
+    assert!(matches!(client.ask("INFO"), Reply::Verbatim(_)));
+    assert!(matches!(client.ask("LOLWUT"), Reply::Verbatim(_)));
+    assert!(matches!(client.ask("CLIENT LIST"), Reply::Verbatim(_)));
+    assert_eq!(client.ask("CONFIG GET databases"), Reply::Map(vec![("databases".into(), "1".into())]));
+    let flags = Reply::Set(vec![Reply::Simple("readonly".into())]);
+    assert_eq!(client.ask("COMMAND INFO get").elements()[0].elements()[2], flags);
+    assert!(matches!(client.ask("COMMAND DOCS get"), Reply::Map(_)));
+}
+
+fn every_key_that_is_set_can_be_scanned(engine: Engine) {
+    let server = engine.serve();
+    let mut client = server.connect();
+    let mut keys: Vec<Reply> = (0..500).map(|n| format!("key:{n}").as_str().into()).collect();
+    for n in 0..500 {
+        client.send(words(&format!("SET key:{n} x")));
+    }
+    keys.iter().for_each(|_| client.expect("+OK\r\n"));
+    keys.sort();
+    for options in ["", " COUNT 1", " COUNT 7", " COUNT 1000", " MATCH key:*", " TYPE string"] {
+        let (mut found, mut cursor, mut rounds) = (Vec::new(), "0".to_owned(), 0);
+        loop {
+            let reply = client.ask(&format!("SCAN {cursor}{options}"));
+            cursor = reply.elements()[0].text().to_owned();
+            found.extend_from_slice(reply.elements()[1].elements());
+            rounds += 1;
+            assert!(rounds <= 600, "the scan has an end");
+            if cursor == "0" {
+                break;
+            }
+        }
+        found.sort();
+        assert_eq!(found, keys, "each key once, with {options:?}");
+    }
+    assert_eq!(client.ask("SCAN 0 COUNT 1000 MATCH key:49?").elements()[1].elements().len(), 10);
+    assert_eq!(client.ask("SCAN 0 COUNT 1000 TYPE list").elements()[1].elements(), []);
+    assert_eq!(client.ask("SCAN x").text(), "ERR invalid cursor");
+}
+
+fn a_client_is_known_by_its_number_and_name(engine: Engine) {
+    let server = engine.serve();
+    let (mut one, mut other) = (server.connect(), server.connect());
+    let (id, other_id) = (one.ask("CLIENT ID").number(), other.ask("CLIENT ID").number());
+    assert_ne!(id, other_id);
+    assert_eq!(one.ask("CLIENT ID").number(), id);
+    assert_eq!(one.ask("CLIENT SETNAME me").text(), "OK");
+    assert_eq!(one.ask("CLIENT GETNAME"), "me".into());
+    assert_eq!(one.ask("CLIENT SETINFO LIB-NAME redis-x").text(), "OK");
+    assert_eq!(one.ask("CLIENT SETINFO LIB-VER 1.2").text(), "OK");
+    one.send(request(&["CLIENT", "SETNAME", "two words"]));
+    assert_eq!(one.reply().text(), "ERR Client names cannot contain spaces, newlines or special characters.");
+    one.send(request(&["CLIENT", "SETINFO", "LIB-NAME", "a\nid=7"]));
+    assert!(one.reply().text().starts_with("ERR lib-name cannot contain"));
+
+    let address = one.stream.local_addr().unwrap();
+    let info = one.ask("CLIENT INFO").text().to_owned();
+    for field in [format!("id={id} "), format!(" addr={address} "), " name=me ".into(), " db=0 ".into()] {
+        assert!(info.contains(&field), "{field:?} in {info}");
+    }
+    assert!(info.contains(" lib-name=redis-x lib-ver=1.2 ") && info.ends_with('\n'), "{info}");
+    let list = other.ask("CLIENT LIST").text().to_owned();
+    assert_eq!(list.lines().count(), 2, "{list}");
+    assert!(list.contains(&format!("addr={address} ")), "{list}");
+    let list = other.ask(&format!("CLIENT LIST ID {other_id}")).text().to_owned();
+    assert!(list.lines().count() == 1 && list.starts_with(&format!("id={other_id} ")), "{list}");
+    assert_eq!(other.ask("CLIENT LIST TYPE pubsub").text(), "");
+    drop(one);
+    eventually("it is gone from the list", || other.ask("CLIENT LIST").text().lines().count() == 1);
+}
+
+fn a_client_can_be_killed(engine: Engine) {
+    let server = engine.serve();
+    let mut killer = server.connect();
+    let mut victim = server.connect();
+    let id = victim.ask("CLIENT ID").number();
+    assert_eq!(killer.ask(&format!("CLIENT KILL ID {id}")).number(), 1);
+    assert_eq!(victim.rest(), "");
+    let mut victim = server.connect();
+    victim.ask("PING");
+    let address = victim.stream.local_addr().unwrap();
+    assert_eq!(killer.ask(&format!("CLIENT KILL {address}")).text(), "OK");
+    assert_eq!(victim.rest(), "");
+    eventually("they are gone", || killer.ask("CLIENT LIST").text().lines().count() == 1);
+    assert_eq!(killer.ask(&format!("CLIENT KILL {address}")).text(), "ERR No such client");
+    assert_eq!(killer.ask(&format!("CLIENT KILL ADDR {address}")).number(), 0);
+
+    // Oneself is spared, unless one says otherwise, and hears of it then.
+    let id = killer.ask("CLIENT ID").number();
+    assert_eq!(killer.ask(&format!("CLIENT KILL ID {id}")).number(), 0);
+    killer.send(words(&format!("CLIENT KILL ID {id} SKIPME no")));
+    assert_eq!(killer.rest(), ":1\r\n");
+}
+
+fn replies_can_be_switched_off_and_skipped(engine: Engine) {
+    let server = engine.serve();
+    let mut client = server.connect();
+    let silent = ["CLIENT REPLY SKIP", "SET a 1", "SET b 2", "CLIENT REPLY OFF", "SET c 3", "GET a", "NONSENSE"];
+    silent.iter().for_each(|line| client.send(words(line)));
+    client.expect("+OK\r\n");
+    assert_eq!(client.ask("CLIENT REPLY ON").text(), "OK", "the first that is heard again");
+    assert_eq!(client.ask("MGET a b c"), Reply::Array(vec!["1".into(), "2".into(), "3".into()]), "all was executed");
+    client.send(words("CLIENT REPLY SKIP"));
+    client.send(words("NONSENSE"));
+    assert_eq!(client.ask("PING").text(), "PONG", "an error is skipped too");
+    client.send(words("CLIENT REPLY OFF"));
+    client.send(words("CLIENT REPLY SKIP"));
+    client.send(words("PING"));
+    assert_eq!(client.ask("CLIENT REPLY ON").text(), "OK", "SKIP does not end OFF");
+    assert_eq!(client.ask("CLIENT REPLY MAYBE").text(), "ERR syntax error");
+}
+
+fn reset_makes_it_as_if_just_connected(engine: Engine) {
+    let server = engine.serve_with(Options { password: Some(b"secret".to_vec()), ..Options::default() });
+    let mut client = server.connect();
+    client.ask("HELLO 3 AUTH default secret SETNAME me");
+    assert_eq!(client.ask("WATCH a").text(), "OK");
+    assert_eq!(client.ask("MULTI").text(), "OK");
+    assert_eq!(client.ask("SET a 1").text(), "QUEUED");
+    assert_eq!(client.ask("RESET"), Reply::Simple("RESET".into()));
+    assert_eq!(client.ask("GET a").text(), "NOAUTH Authentication required.");
+    assert_eq!(client.ask("AUTH secret").text(), "OK");
+    assert_eq!(client.ask("GET a"), Reply::Nil2, "in RESP2, and nothing was executed");
+    assert_eq!(client.ask("CLIENT GETNAME"), Reply::Nil2);
+    assert_eq!(client.ask("EXEC").text(), "ERR EXEC without MULTI");
+    client.send(words("CLIENT REPLY OFF"));
+    assert_eq!(client.ask("RESET").text(), "RESET");
+}
+
+fn quit_is_answered_and_closes(engine: Engine) {
+    let server = engine.serve();
+    let mut client = server.connect();
+    client.send([words("QUIT"), words("SET a 1")].concat());
+    assert_eq!(client.rest(), "+OK\r\n");
+    assert_eq!(server.connect().ask("GET a"), Reply::Nil2, "nothing is executed after it");
+}
+
+fn commands_describe_themselves(engine: Engine) {
+    let server = engine.serve();
+    let mut client = server.connect();
+    let count = client.ask("COMMAND COUNT").number();
+    let names = client.ask("COMMAND LIST");
+    assert_eq!(names.elements().len(), count as usize);
+    let all = client.ask("COMMAND");
+    assert_eq!(all.elements().len(), count as usize);
+    for (command, name) in all.elements().iter().zip(names.elements()) {
+        assert_eq!(&command.elements()[0], name);
+        assert_eq!(command.elements().len(), 10);
+    }
+    let Reply::Array(infos) = client.ask("COMMAND INFO get nonsense mset rename ping") else { panic!("no array") };
+    let [get, nonsense, mset, rename, ping] = infos.as_slice() else { panic!("five answers: {infos:?}") };
+    assert_eq!(*nonsense, Reply::Nil2);
+    // Arity, and the places of the first and the last key, and the step between them: what a cluster's client needs.
+    for (command, arity, keys) in
+        [(get, 2, [1, 1, 1]), (mset, -3, [1, -1, 2]), (rename, 3, [1, 2, 1]), (ping, -1, [0; 3])]
+    {
+        assert_eq!(command.elements()[1].number(), arity, "{command:?}");
+        assert_eq!(command.elements()[3..6], keys.map(Reply::Integer), "{command:?}");
+    }
+    assert!(mset.elements()[2].elements().contains(&Reply::Simple("write".into())));
+    let Reply::Array(docs) = client.ask("COMMAND DOCS get nonsense") else { panic!("no array") };
+    assert_eq!(docs[0], "get".into());
+    assert_eq!(docs.len(), 2, "what is unknown is left out");
+    assert_eq!(docs[1].elements()[..2], ["summary".into(), "the value".into()]);
+}
+
+fn config_get_shows_settings(engine: Engine) {
+    let server = engine.serve_with(Options { max_value: 1234, max_memory: 99_999_999, ..Options::default() });
+    let mut client = server.connect();
+    let pairs = |names: &[&str]| Reply::Array(names.iter().map(|name| Reply::from(*name)).collect());
+    assert_eq!(client.ask("CONFIG GET maxmemory"), pairs(&["maxmemory", "99999999"]));
+    assert_eq!(client.ask("CONFIG GET PROTO-*"), pairs(&["proto-max-bulk-len", "1234"]));
+    assert_eq!(client.ask("CONFIG GET save nonsense databases"), pairs(&["databases", "1", "save", ""]));
+    assert_eq!(client.ask("CONFIG GET nonsense"), pairs(&[]));
+    assert!(client.ask("CONFIG SET maxmemory 1").text().starts_with("ERR "));
+    assert_eq!(client.ask("CONFIG GET maxmemory"), pairs(&["maxmemory", "99999999"]));
+}
+
+fn info_has_the_fields_that_clients_look_for(engine: Engine) {
+    let server = engine.serve();
+    let mut client = server.connect();
+    let info = client.ask("INFO").text().to_owned();
+    for field in "redis_version acceptd_version redis_mode process_id uptime_in_seconds connected_clients maxclients used_memory \
+                  maxmemory loading expired_keys rejected_connections role connected_slaves"
+        .split_whitespace()
+    {
+        assert!(info.lines().any(|line| line.starts_with(&format!("{field}:"))), "{field} in {info}");
+    }
+    assert!(info.contains("loading:0\r\n"), "clients wait while it is 1");
+    assert_eq!(client.info("connected_clients"), 1);
+    let _another = server.connect().ask("SET a 1");
+    client.ask("SET b 1 EX 1000");
+    assert_eq!(client.info("total_connections_received"), 2);
+    assert!(client.ask("INFO keyspace").text().contains("db0:keys=2,expires=1,"));
+    let memory = client.ask("INFO memory").text().to_owned();
+    assert!(memory.starts_with("# Memory\r\n") && !memory.contains("redis_version"), "{memory}");
+}
+
+fn used_memory_follows_what_is_stored(engine: Engine) {
+    let server = engine.serve();
+    let mut client = server.connect();
+    // The room for its entry stays.
+    client.send([words("SET c 1"), words("DEL c")].concat());
+    client.expect("+OK\r\n:1\r\n");
+    let before = client.info("used_memory");
+    client.send(request(&[b"SET", &b"c"[..], &[b'x'; 100_000]]));
+    client.expect("+OK\r\n");
+    let grown = client.info("used_memory") - before;
+    assert!((100_000..110_000).contains(&grown), "{grown}");
+    client.ask("DEL c");
+    assert_eq!(client.info("used_memory"), before);
+}
+
+fn errors_are_in_redis_words(engine: Engine) {
+    let server = engine.serve();
+    let mut client = server.connect();
+    client.send([words("SET text abc"), words("SET long x"), words("SET number 9223372036854775807")].concat());
+    client.expect("+OK\r\n+OK\r\n+OK\r\n");
+    for (line, error) in [
+        ("FOO a b", "ERR unknown command 'FOO', with args beginning with: 'a' 'b' "),
+        ("HELP", "ERR unknown command 'HELP', with args beginning with: "),
+        ("GET", "ERR wrong number of arguments for 'get' command"),
+        ("MSET a", "ERR wrong number of arguments for 'mset' command"),
+        ("MSET a 1 b", "ERR wrong number of arguments for 'mset' command"),
+        ("INCR text", "ERR value is not an integer or out of range"),
+        ("INCR number", "ERR increment or decrement would overflow"),
+        ("INCRBYFLOAT text 1", "ERR value is not a valid float"),
+        ("SET a b PX", "ERR syntax error"),
+        ("SET a b NX XX", "ERR syntax error"),
+        ("SET a b EX 1 PX 1", "ERR syntax error"),
+        ("SET a b EX 0", "ERR invalid expire time in 'set' command"),
+        ("SETEX a 0 b", "ERR invalid expire time in 'setex' command"),
+        ("RENAME nope a", "ERR no such key"),
+        ("SETRANGE a -1 b", "ERR offset is out of range"),
+        ("SETRANGE a 536870912 b", "ERR string exceeds maximum allowed size (proto-max-bulk-len)"),
+        ("EXPIRE text x", "ERR value is not an integer or out of range"),
+        ("EXPIRE text 1 NX GT", "ERR NX and XX, GT or LT options at the same time are not compatible"),
+        ("SELECT 7", "ERR DB index is out of range"),
+        (
+            "AUTH x",
+            "ERR AUTH <password> called without any password configured for the default user. Are you sure \
+                    your configuration is correct?",
+        ),
+        ("EXEC", "ERR EXEC without MULTI"),
+        ("DISCARD", "ERR DISCARD without MULTI"),
+    ] {
+        assert_eq!(client.ask(line), Reply::Error(error.into()), "{line}");
+    }
+    client.send(request(&["FOO\r\n+OK\r\n"]));
+    assert!(matches!(client.reply(), Reply::Error(_)), "no error is taken for two replies");
+    client.send(request(&["GET", "text"]));
+    client.expect(bulk("abc"));
+}

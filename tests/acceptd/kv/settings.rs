@@ -1,0 +1,217 @@
+//! Passwords, and bounds on values and memory.
+
+use std::path::PathBuf;
+use std::process::Command;
+
+use acceptd::handler::kv::Options;
+
+use crate::support::daemon::{Daemon, acceptd};
+use crate::support::kv::{Engine, Reply, bulk, request, words};
+
+crate::for_each_engine! {
+    nothing_is_done_for_a_client_that_has_not_given_the_password
+    hello_takes_the_password_too
+    a_stranger_may_send_little
+    the_password_is_the_first_line_of_a_file
+    a_password_file_that_is_of_no_use_is_one_line_on_standard_error
+    a_value_may_be_as_long_as_the_limit_and_no_longer
+    when_memory_is_short_writes_are_refused_and_all_else_goes_on
+    the_limits_can_be_given_on_the_command_line
+}
+
+fn with_password(password: &[u8]) -> Options {
+    Options { password: Some(password.to_vec()), ..Options::default() }
+}
+
+const NOAUTH: &str = "NOAUTH Authentication required.";
+const WRONGPASS: &str = "WRONGPASS invalid username-password pair or user is disabled.";
+
+fn nothing_is_done_for_a_client_that_has_not_given_the_password(engine: Engine) {
+    let server = engine.serve_with(with_password(b"secret"));
+    let mut client = server.connect();
+    for line in ["GET a", "SET a 1", "PING", "MULTI", "INFO", "CLIENT LIST", "COMMAND", "NONSENSE", "GET", "FLUSHALL"] {
+        assert_eq!(client.ask(line), Reply::Error(NOAUTH.into()), "{line}");
+    }
+    for line in ["AUTH wrong", "AUTH secre", "AUTH secrets", "AUTH SECRET", "AUTH default wrong", "AUTH other secret"] {
+        assert_eq!(client.ask(line), Reply::Error(WRONGPASS.into()), "{line}");
+        assert_eq!(client.ask("GET a").text(), NOAUTH);
+    }
+    assert_eq!(client.ask("AUTH secret").text(), "OK");
+    assert_eq!(client.ask("GET a"), Reply::Nil2, "nothing was set before");
+    assert_eq!(client.ask("AUTH wrong").text(), WRONGPASS);
+    assert_eq!(client.ask("GET a"), Reply::Nil2, "who was trusted is trusted still, as in Redis");
+    assert_eq!(server.connect().ask("AUTH default secret").text(), "OK");
+    assert_eq!(server.connect().ask("GET a").text(), NOAUTH, "one client's password is not another's");
+
+    let mut person = server.connect();
+    assert_eq!(person.type_line("HELP"), format!("ERROR {NOAUTH}"));
+    assert_eq!(person.type_line("AUTH wrong"), format!("ERROR {WRONGPASS}"));
+    assert_eq!(person.type_line("AUTH secret"), "OK");
+    assert_eq!(person.type_line("GET a"), "NOT_FOUND");
+    assert_eq!(server.connect().ask("QUIT").text(), "OK", "anybody may leave");
+}
+
+fn hello_takes_the_password_too(engine: Engine) {
+    let server = engine.serve_with(with_password(b"secret"));
+    let mut client = server.connect();
+    for line in ["HELLO", "HELLO 3", "HELLO 3 SETNAME me"] {
+        assert!(client.ask(line).text().starts_with("NOAUTH HELLO must be called"), "{line}");
+    }
+    assert_eq!(client.ask("HELLO 3 AUTH default wrong").text(), WRONGPASS);
+    client.send(words("GET a"));
+    client.expect(format!("-{NOAUTH}\r\n"));
+    assert!(matches!(client.ask("HELLO 3 AUTH default secret SETNAME me"), Reply::Map(_)));
+    assert_eq!(client.ask("GET a"), Reply::Nil3);
+    assert_eq!(client.ask("CLIENT GETNAME"), "me".into());
+}
+
+fn a_stranger_may_send_little(engine: Engine) {
+    let server = engine.serve_with(with_password(b"secret"));
+    let refused = |bytes: Vec<u8>| {
+        let mut client = server.connect();
+        client.try_send(bytes);
+        client.rest()
+    };
+    // 10 words of 16 KiB in all are a request, though one without the password.
+    assert_eq!(server.connect().talk(request(&["x"; 10])), format!("-{NOAUTH}\r\n"));
+    let unauthenticated = |what: &str| format!("-ERR Protocol error: unauthenticated {what} length\r\n");
+    assert_eq!(refused(request(&["x"; 11])), unauthenticated("multibulk"));
+    assert_eq!(refused(b"*1048576\r\n".to_vec()), unauthenticated("multibulk"));
+    assert_eq!(refused(b"*2\r\n$3\r\nGET\r\n$16385\r\n".to_vec()), unauthenticated("bulk"));
+    assert_eq!(server.connect().talk(request(&["AUTH", &"x".repeat(16_000)])), format!("-{WRONGPASS}\r\n"));
+    let too_long = "-ERR the request is longer than 16384 bytes, closing\r\n";
+    assert_eq!(refused(request(&["AUTH", &"x".repeat(16_380)])), too_long);
+    assert_eq!(refused(request(&[&"x".repeat(9000), &"x".repeat(9000)])), too_long);
+    assert_eq!(refused(vec![b'x'; 20_000]), too_long, "a line as well");
+    // Whoever has given the password may send more, in the same breath.
+    let long = "v".repeat(100_000);
+    let mut client = server.connect();
+    client.send([words("AUTH secret"), request(&["SET", "a", &long]), words("GET a")].concat());
+    client.expect("+OK\r\n+OK\r\n");
+    client.expect(bulk(&long));
+}
+
+/// A file with this in it.
+fn file(name: &str, content: &[u8]) -> PathBuf {
+    let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("{name}-{}", std::process::id()));
+    std::fs::write(&path, content).unwrap();
+    path
+}
+
+/// The program, serving a store of this kind.
+fn command(engine: Engine, more: &[&str]) -> Command {
+    let mut command = acceptd(&["--handler", "kv"]);
+    command.args((engine.arguments)()).args(more).arg("127.0.0.1:0");
+    command
+}
+
+fn start(engine: Engine, more: &[&str]) -> Daemon {
+    Daemon::spawn(&mut command(engine, more))
+}
+
+fn the_password_is_the_first_line_of_a_file(engine: Engine) {
+    for (content, password) in [
+        (&b"secret\n"[..], &b"secret"[..]),
+        (b"secret", b"secret"),
+        (b"secret\r\nsecond line\n", b"secret"),
+        (b" two words \n", b" two words "),
+        (b"\xff\x00\n", b"\xff\x00"),
+    ] {
+        let path = file("password", content);
+        let daemon = start(engine, &["--password-file", path.to_str().unwrap()]);
+        std::fs::remove_file(&path).unwrap();
+        let mut client = daemon.connect();
+        assert_eq!(client.ask("GET a").text(), NOAUTH);
+        client.send(request(&[b"AUTH", password]));
+        client.expect("+OK\r\n");
+    }
+}
+
+fn a_password_file_that_is_of_no_use_is_one_line_on_standard_error(engine: Engine) {
+    let empty = file("empty", b"");
+    let blank = file("blank", b"\nsecret\n");
+    let missing = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("there is no such file");
+    for (path, hint) in [
+        (&empty, "is empty: write the password there"),
+        (&blank, "is empty: write the password there"),
+        (&missing, "can't read the password file"),
+        (&PathBuf::from(env!("CARGO_TARGET_TMPDIR")), "can't read the password file"),
+    ] {
+        let path = path.to_str().unwrap();
+        let output = command(engine, &["--password-file", path]).output().unwrap();
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        assert_eq!((output.status.code(), output.stdout.len()), (Some(1), 0), "{stderr}");
+        assert_eq!(stderr.lines().count(), 1, "{stderr}");
+        assert!(stderr.starts_with("acceptd: ") && stderr.contains(path) && stderr.contains(hint), "{stderr}");
+    }
+    std::fs::remove_file(empty).unwrap();
+    std::fs::remove_file(blank).unwrap();
+}
+
+fn a_value_may_be_as_long_as_the_limit_and_no_longer(engine: Engine) {
+    let server = engine.serve_with(Options { max_value: 1000, ..Options::default() });
+    let (longest, longer) = ("v".repeat(1000), "v".repeat(1001));
+    let mut client = server.connect();
+    client.send([request(&["SET", "a", &longest]), words("GET a"), request(&["SET", "a", &longer])].concat());
+    let kept = String::from_utf8(bulk(&longest)).unwrap();
+    assert_eq!(client.rest(), format!("+OK\r\n{kept}-ERR Protocol error: invalid bulk length\r\n"));
+    // Where a line ends is known, so the conversation goes on.
+    let mut person = server.connect();
+    assert_eq!(person.type_line(&format!("SET a {longest}")), "OK");
+    let refusal = "ERROR string exceeds maximum allowed size (proto-max-bulk-len)";
+    assert_eq!(person.type_line(&format!("SET a {longer}")), refusal);
+    assert_eq!(person.type_line(&format!("SET a '{longer}'")), refusal);
+    assert_eq!(person.type_line("GET a"), longest);
+    // Two values of full length are a request.
+    client = server.connect();
+    client.send(request(&["MSET", "a", &longest, "b", &longest]));
+    client.expect("+OK\r\n");
+}
+
+fn when_memory_is_short_writes_are_refused_and_all_else_goes_on(engine: Engine) {
+    const LIMIT: usize = 1 << 20;
+    let server = engine.serve_with(Options { max_memory: LIMIT, ..Options::default() });
+    let mut client = server.connect();
+    let value = "v".repeat(10_000);
+    let mut set = |key: usize| {
+        client.send(request(&["SET", &key.to_string(), &value]));
+        client.reply()
+    };
+    let oom = Reply::Error("OOM command not allowed when used memory > 'maxmemory'.".into());
+    let count = (0..1000).find(|&key| set(key) == oom).expect("memory has an end");
+    assert!((90..=LIMIT / 10_000 + 1).contains(&count), "{count} values of 10,000 bytes are a MiB");
+    assert_eq!(set(count), oom, "and stays so");
+
+    let mut client = server.connect();
+    assert_eq!(client.ask("GET 0"), value.as_str().into(), "reads go on");
+    assert_eq!(client.ask("DBSIZE").number(), count as i64);
+    assert!(client.info("used_memory") > LIMIT as u64);
+    for write in ["APPEND 0 x", "INCR n", "MSET a 1 b 2", "SETRANGE 0 0 x", "GETSET 0 x", "COPY 0 x", "SETNX x 1"] {
+        assert_eq!(client.ask(write), oom, "{write}");
+    }
+    assert_eq!(client.ask("MULTI").text(), "OK");
+    assert_eq!(client.ask("SET a 1"), oom);
+    assert!(client.ask("EXEC").text().starts_with("EXECABORT"));
+    let told = server.connect().talk("SET a 1\nGET nope\n");
+    assert_eq!(told, "ERROR OOM command not allowed when used memory > 'maxmemory'.\nNOT_FOUND\n");
+
+    assert_eq!(client.ask("EXPIRE 0 1000").number(), 1, "what frees memory goes on");
+    assert_eq!(client.ask("DEL 0 1").number(), 2);
+    assert_eq!(client.ask("SET a 1").text(), "OK", "and then writes go on");
+    assert_eq!(client.ask("FLUSHALL").text(), "OK");
+    assert!(client.info("used_memory") < LIMIT as u64 / 10);
+}
+
+fn the_limits_can_be_given_on_the_command_line(engine: Engine) {
+    let daemon = start(engine, &["--max-value", "1KiB", "--max-memory", "1MiB", "--kv-protocol", "resp"]);
+    let mut client = daemon.connect();
+    client.send("CONFIG GET proto-max-bulk-len maxmemory\r\n");
+    client.expect("*4\r\n$9\r\nmaxmemory\r\n$7\r\n1048576\r\n$18\r\nproto-max-bulk-len\r\n$4\r\n1024\r\n");
+    client.send("*2\r\n$3\r\nGET\r\n$1025\r\n");
+    assert_eq!(client.rest(), "-ERR Protocol error: invalid bulk length\r\n");
+    let daemon = start(engine, &["--kv-protocol", "text"]);
+    assert_eq!(daemon.connect().talk("*\n"), "ERROR unknown command '*', try HELP\n");
+    let daemon = start(engine, &[]);
+    assert_eq!(daemon.connect().talk("GET a\n"), "NOT_FOUND\n");
+    assert_eq!(daemon.connect().talk(words("GET a")), "$-1\r\n");
+}
