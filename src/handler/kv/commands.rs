@@ -5,6 +5,8 @@
 use super::engine::{Failure, Keyspace};
 use super::reply::Replies;
 
+mod big;
+mod float;
 mod keys;
 mod number;
 mod strings;
