@@ -152,9 +152,12 @@ pub(super) fn set(keyspace: &mut dyn Keyspace, words: &[&[u8]], replies: &mut Re
     Ok(())
 }
 
-/// Puts a value that may have expired already, and is not there then.
+/// Puts a value that may have expired already, and is not there then. For those who watch the key it has been.
 fn put_until(keyspace: &mut dyn Keyspace, key: &[u8], value: &[u8], expires: Option<u64>) -> Outcome {
     if expires.is_some_and(|expires| expires <= keyspace.now()) {
+        if keyspace.entry(key)?.is_none() {
+            keyspace.put(key, b"", None)?;
+        }
         keyspace.remove(key)?;
         Ok(())
     } else {
