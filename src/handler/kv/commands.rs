@@ -11,7 +11,7 @@ mod keys;
 mod number;
 mod strings;
 
-pub(super) use keys::matches;
+pub(super) use keys::{database, matches};
 
 /// A command of the store, or of the conversation.
 #[derive(Debug)]

@@ -333,10 +333,9 @@ impl<'k> Conversation<'k> {
                 return Next::Close;
             }
             ("reset", _) => self.reset(),
-            ("select", [number]) => match integer(number) {
-                Some(0) => self.replies.ok(),
-                Some(_) => self.replies.error("ERR DB index is out of range"),
-                None => self.replies.error("ERR value is not an integer or out of range"),
+            ("select", [number]) => match commands::database(number) {
+                Ok(()) => self.replies.ok(),
+                Err(failure) => self.replies.error(&failure.0),
             },
             ("auth", [password]) => self.auth(b"default", password),
             ("auth", [user, password]) => self.auth(user, password),

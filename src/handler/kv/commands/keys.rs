@@ -145,6 +145,18 @@ fn move_to(keyspace: &mut dyn Keyspace, from: &[u8], to: &[u8]) -> Outcome {
     keyspace.put(to, &value, expires)
 }
 
+/// Whether a word is the number of a database. There is one.
+pub(in crate::handler::kv) fn database(word: &[u8]) -> Outcome {
+    match integer(word)? {
+        0 => Ok(()),
+        // It may be a 32-bit number, says Redis.
+        number if i32::try_from(number).is_err() => {
+            Err(Failure::new("ERR value is out of range, value must between -2147483648 and 2147483647"))
+        }
+        _ => Err(Failure::new("ERR DB index is out of range")),
+    }
+}
+
 pub(super) fn copy(keyspace: &mut dyn Keyspace, words: &[&[u8]], replies: &mut Replies) -> Outcome {
     let (from, to) = (word(words, 1), word(words, 2));
     let mut replaces = false;
@@ -153,10 +165,7 @@ pub(super) fn copy(keyspace: &mut dyn Keyspace, words: &[&[u8]], replies: &mut R
         if is(option, "REPLACE") {
             replaces = true;
         } else if is(option, "DB") {
-            let database = integer(options.next().ok_or(Failure::SYNTAX)?)?;
-            if database != 0 {
-                return Err(Failure::new("ERR DB index is out of range"));
-            }
+            database(options.next().ok_or(Failure::SYNTAX)?)?;
         } else {
             return Err(Failure::SYNTAX);
         }
@@ -211,6 +220,7 @@ impl Conditions {
             let all = [("NX", nx), ("XX", xx), ("GT", gt), ("LT", lt)];
             let Some((_, wanted)) = all.into_iter().find(|(name, _)| is(option, name)) else {
                 let option = String::from_utf8_lossy(option);
+                let option = option.trim_end_matches(['\r', '\n']);
                 return Err(Failure(format!("ERR Unsupported option {option}").into()));
             };
             *wanted = true;
