@@ -196,7 +196,7 @@ impl<'k> Conversation<'k> {
                 if let Some(transaction) = &mut self.transaction {
                     transaction.is_broken = true;
                 }
-                self.replies.error(&why);
+                self.replies.error_in_bytes(&why);
                 Next::Continue
             }
             Ok(command) if self.transaction.is_some() && !ends_transaction(command.name) => {
@@ -219,7 +219,7 @@ impl<'k> Conversation<'k> {
     }
 
     /// Whether a request may be executed, or why not.
-    fn check(&self, found: Option<&'static Command>, words: &[&[u8]]) -> Result<&'static Command, String> {
+    fn check(&self, found: Option<&'static Command>, words: &[&[u8]]) -> Result<&'static Command, Vec<u8>> {
         let is_text = self.replies.dialect() == Dialect::Text;
         let known = found.filter(|command| is_text || command.name != "help");
         if !self.is_trusted && known.is_none_or(|command| !["auth", "hello", "quit", "reset"].contains(&command.name)) {
@@ -232,7 +232,7 @@ impl<'k> Conversation<'k> {
             } else {
                 String::new()
             };
-            return Err(format!("ERR wrong number of arguments for '{}' command{hint}", command.name));
+            return Err(format!("ERR wrong number of arguments for '{}' command{hint}", command.name).into());
         }
         let max = self.kv.options.max_memory;
         if max > 0 && command.access == Access::Writes && self.kv.engine.used_memory() > max {
@@ -496,22 +496,23 @@ fn ends_transaction(name: &str) -> bool {
     ["exec", "discard", "multi", "reset", "quit"].contains(&name)
 }
 
-fn unknown(words: &[&[u8]], is_text: bool) -> String {
-    let name = String::from_utf8_lossy(words.first().copied().unwrap_or_default()).into_owned();
-    let name: String = name.chars().take(128).collect();
+/// As Redis shows it: words up to a NUL, and about 128 bytes of the name and of all others together.
+fn unknown(words: &[&[u8]], is_text: bool) -> Vec<u8> {
+    let shown =
+        |word: &[u8], most: usize| word.iter().copied().take_while(|byte| *byte != 0).take(most).collect::<Vec<_>>();
+    let name = shown(words.first().copied().unwrap_or_default(), MOST_SHOWN);
     if is_text {
-        return format!("ERR unknown command '{name}', try HELP");
+        return [b"ERR unknown command '", &name[..], b"', try HELP"].concat();
     }
-    let mut message = format!("ERR unknown command '{name}', with args beginning with: ");
+    let mut all = Vec::new();
     for word in words.iter().skip(1) {
-        if message.len() > 128 {
-            break;
-        }
-        let word: String = String::from_utf8_lossy(word).chars().take(128).collect();
-        message.push_str(&format!("'{word}' "));
+        let Some(room @ 1..) = MOST_SHOWN.checked_sub(all.len()) else { break };
+        all.extend([b"'", &shown(word, room)[..], b"' "].concat());
     }
-    message
+    [b"ERR unknown command '", &name[..], b"', with args beginning with: ", &all[..]].concat()
 }
+
+const MOST_SHOWN: usize = 128;
 
 /// What HELP says: a line for each command.
 fn help(replies: &mut Replies) {
