@@ -193,7 +193,9 @@ impl<'k> Conversation<'k> {
         let silence = self.silence;
         let next = match checked {
             Err(why) => {
-                if let Some(transaction) = &mut self.transaction {
+                if found.is_some_and(|command| command.name == "exec") {
+                    self.discard();
+                } else if let Some(transaction) = &mut self.transaction {
                     transaction.is_broken = true;
                 }
                 self.replies.error_in_bytes(&why);
@@ -232,7 +234,11 @@ impl<'k> Conversation<'k> {
             } else {
                 String::new()
             };
-            return Err(format!("ERR wrong number of arguments for '{}' command{hint}", command.name).into());
+            let mut why = format!("ERR wrong number of arguments for '{}' command{hint}", command.name);
+            if command.name == "exec" {
+                why = why.replacen("ERR", "EXECABORT Transaction discarded because of:", 1);
+            }
+            return Err(why.into());
         }
         let max = self.kv.options.max_memory;
         if max > 0 && command.access == Access::Writes && self.kv.engine.used_memory() > max {
@@ -313,6 +319,11 @@ impl<'k> Conversation<'k> {
         }
     }
 
+    fn discard(&mut self) {
+        self.transaction = None;
+        self.unwatch();
+    }
+
     fn unwatch(&mut self) {
         let watched = std::mem::take(&mut self.watched);
         if !watched.is_empty() {
@@ -349,8 +360,7 @@ impl<'k> Conversation<'k> {
             ("exec", _) => self.exec(),
             ("discard", _) if self.transaction.is_none() => self.replies.error("ERR DISCARD without MULTI"),
             ("discard", _) => {
-                self.transaction = None;
-                self.unwatch();
+                self.discard();
                 self.replies.ok();
             }
             ("watch", keys) => {
@@ -377,8 +387,7 @@ impl<'k> Conversation<'k> {
     }
 
     fn reset(&mut self) {
-        self.transaction = None;
-        self.unwatch();
+        self.discard();
         self.silence = Silence::None;
         self.is_trusted = self.kv.options.password.is_none();
         self.me.say(|said| {
