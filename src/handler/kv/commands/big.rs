@@ -50,7 +50,11 @@ impl Big {
 
     /// Divides by `base`^`power`: whether there is a remainder.
     pub(super) fn divide_by_power(&mut self, base: u32, power: usize) -> bool {
-        steps(base, power).fold(false, |is_inexact, divisor| self.divide(divisor) != 0 || is_inexact)
+        let mut is_inexact = false;
+        for divisor in steps(base, power) {
+            is_inexact |= self.divide(divisor) != 0;
+        }
+        is_inexact
     }
 
     pub(super) fn shift_left(&mut self, bits: usize) {
