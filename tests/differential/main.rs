@@ -8,6 +8,7 @@
 
 mod compare;
 mod generate;
+mod malformed;
 mod servers;
 #[path = "../support/mod.rs"]
 mod support;

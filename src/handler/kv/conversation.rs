@@ -113,7 +113,7 @@ impl<'k> Conversation<'k> {
                 Ok(None) => break,
                 Err(malformed) => {
                     self.execute(&mut gathered);
-                    self.replies.error(&malformed.0);
+                    self.replies.error_in_bytes(&malformed.0);
                     consumed = input.len().min(limit);
                     next = Next::Misspoke("what was sent is no request");
                     break;
