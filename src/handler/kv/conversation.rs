@@ -337,7 +337,7 @@ impl<'k> Conversation<'k> {
         let arguments = words.get(1..).unwrap_or_default();
         match (command.name, arguments) {
             ("ping", []) => self.pong(),
-            ("ping", [text]) | ("echo", [text]) => self.replies.bulk(text),
+            ("ping" | "echo", [text]) => self.replies.bulk(text),
             ("ping", _) => self.replies.error("ERR wrong number of arguments for 'ping' command"),
             ("quit", _) => {
                 self.replies.ok();

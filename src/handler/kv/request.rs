@@ -310,7 +310,7 @@ mod tests {
 
     #[test]
     fn every_split_gives_the_same_request() {
-        let input = b"*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$12\r\n*1\r\n$4\r\nPING\r\n\r\n";
+        let input = b"*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$14\r\n*1\r\n$4\r\nPING\r\n\r\n";
         for first in 0..input.len() {
             for second in first..input.len() {
                 let mut parser = Parser::default();

@@ -227,7 +227,7 @@ fn pairs<'a>(
     words: &'a [&'a [u8]],
     command: &str,
 ) -> Result<impl Iterator<Item = (&'a [u8], &'a [u8])> + Clone, Failure> {
-    if words.len() % 2 == 0 {
+    if words.len().is_multiple_of(2) {
         return Err(Failure(format!("ERR wrong number of arguments for '{command}' command").into()));
     }
     Ok(words.get(1..).unwrap_or_default().chunks_exact(2).map(|pair| (word(pair, 0), word(pair, 1))))

@@ -275,7 +275,7 @@ impl Conversation<'_> {
                 return Next::Continue;
             }
         }
-        if !is_old_form && filter.len() % 2 != 0 {
+        if !is_old_form && !filter.len().is_multiple_of(2) {
             self.replies.error("ERR syntax error");
             return Next::Continue;
         }
