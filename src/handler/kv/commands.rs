@@ -5,11 +5,13 @@
 use super::engine::{Failure, Keyspace};
 use super::reply::Replies;
 
+mod big;
+mod float;
 mod keys;
 mod number;
 mod strings;
 
-pub(super) use keys::matches;
+pub(super) use keys::{database, matches};
 
 /// A command of the store, or of the conversation.
 #[derive(Debug)]

@@ -109,7 +109,7 @@ impl<'k> Conversation<'k> {
                 Ok(None) => break,
                 Err(malformed) => {
                     self.execute(&mut gathered);
-                    self.replies.error(&malformed.0);
+                    self.replies.error_in_bytes(&malformed.0);
                     consumed = input.len().min(limit);
                     next = Next::Misspoke("what was sent is no request");
                     break;
@@ -189,10 +189,12 @@ impl<'k> Conversation<'k> {
         let silence = self.silence;
         let next = match checked {
             Err(why) => {
-                if let Some(transaction) = &mut self.transaction {
+                if found.is_some_and(|command| command.name == "exec") {
+                    self.discard();
+                } else if let Some(transaction) = &mut self.transaction {
                     transaction.is_broken = true;
                 }
-                self.replies.error(&why);
+                self.replies.error_in_bytes(&why);
                 Next::Continue
             }
             Ok(command) if self.transaction.is_some() && !ends_transaction(command.name) => {
@@ -215,7 +217,7 @@ impl<'k> Conversation<'k> {
     }
 
     /// Whether a request may be executed, or why not.
-    fn check(&self, found: Option<&'static Command>, words: &[&[u8]]) -> Result<&'static Command, String> {
+    fn check(&self, found: Option<&'static Command>, words: &[&[u8]]) -> Result<&'static Command, Vec<u8>> {
         let is_text = self.replies.dialect() == Dialect::Text;
         let known = found.filter(|command| is_text || command.name != "help");
         if !self.is_trusted && known.is_none_or(|command| !["auth", "hello", "quit", "reset"].contains(&command.name)) {
@@ -224,7 +226,11 @@ impl<'k> Conversation<'k> {
         let Some(command) = known else { return Err(unknown(words, is_text)) };
         if !command.takes(words.len()) {
             let hint = if is_text { format!("; write {}", command.usage()) } else { String::new() };
-            return Err(format!("ERR wrong number of arguments for '{}' command{hint}", command.name));
+            let mut why = format!("ERR wrong number of arguments for '{}' command{hint}", command.name);
+            if command.name == "exec" {
+                why = why.replacen("ERR", "EXECABORT Transaction discarded because of:", 1);
+            }
+            return Err(why.into());
         }
         // Those of an array were measured when they came.
         if words.iter().any(|word| word.len() > self.kv.options.max_value) {
@@ -310,6 +316,11 @@ impl<'k> Conversation<'k> {
         }
     }
 
+    fn discard(&mut self) {
+        self.transaction = None;
+        self.unwatch();
+    }
+
     fn unwatch(&mut self) {
         let watched = std::mem::take(&mut self.watched);
         if !watched.is_empty() {
@@ -330,10 +341,9 @@ impl<'k> Conversation<'k> {
                 return Next::Close;
             }
             ("reset", _) => self.reset(),
-            ("select", [number]) => match integer(number) {
-                Some(0) => self.replies.ok(),
-                Some(_) => self.replies.error("ERR DB index is out of range"),
-                None => self.replies.error("ERR value is not an integer or out of range"),
+            ("select", [number]) => match commands::database(number) {
+                Ok(()) => self.replies.ok(),
+                Err(failure) => self.replies.error(&failure.0),
             },
             ("auth", [password]) => self.auth(b"default", password),
             ("auth", [user, password]) => self.auth(user, password),
@@ -347,8 +357,7 @@ impl<'k> Conversation<'k> {
             ("exec", _) => self.exec(),
             ("discard", _) if self.transaction.is_none() => self.replies.error("ERR DISCARD without MULTI"),
             ("discard", _) => {
-                self.transaction = None;
-                self.unwatch();
+                self.discard();
                 self.replies.ok();
             }
             ("watch", keys) => {
@@ -375,8 +384,7 @@ impl<'k> Conversation<'k> {
     }
 
     fn reset(&mut self) {
-        self.transaction = None;
-        self.unwatch();
+        self.discard();
         self.silence = Silence::None;
         self.is_trusted = self.kv.options.password.is_none();
         self.me.say(|said| {
@@ -494,22 +502,23 @@ fn ends_transaction(name: &str) -> bool {
     ["exec", "discard", "multi", "reset", "quit"].contains(&name)
 }
 
-fn unknown(words: &[&[u8]], is_text: bool) -> String {
-    let name = String::from_utf8_lossy(words.first().copied().unwrap_or_default()).into_owned();
-    let name: String = name.chars().take(128).collect();
+/// As Redis shows it: words up to a NUL, and about 128 bytes of the name and of all others together.
+fn unknown(words: &[&[u8]], is_text: bool) -> Vec<u8> {
+    let shown =
+        |word: &[u8], most: usize| word.iter().copied().take_while(|byte| *byte != 0).take(most).collect::<Vec<_>>();
+    let name = shown(words.first().copied().unwrap_or_default(), MOST_SHOWN);
     if is_text {
-        return format!("ERR unknown command '{name}', try HELP");
+        return [b"ERR unknown command '", &name[..], b"', try HELP"].concat();
     }
-    let mut message = format!("ERR unknown command '{name}', with args beginning with: ");
+    let mut all = Vec::new();
     for word in words.iter().skip(1) {
-        if message.len() > 128 {
-            break;
-        }
-        let word: String = String::from_utf8_lossy(word).chars().take(128).collect();
-        message.push_str(&format!("'{word}' "));
+        let Some(room @ 1..) = MOST_SHOWN.checked_sub(all.len()) else { break };
+        all.extend([b"'", &shown(word, room)[..], b"' "].concat());
     }
-    message
+    [b"ERR unknown command '", &name[..], b"', with args beginning with: ", &all[..]].concat()
 }
+
+const MOST_SHOWN: usize = 128;
 
 /// What HELP says: a line for each command.
 fn help(replies: &mut Replies) {

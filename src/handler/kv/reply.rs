@@ -112,14 +112,22 @@ impl Replies {
         self.line(prefix, word.as_bytes());
     }
 
-    /// What went wrong, with Redis's word for its kind first. Line ends in it become spaces, since they would end it.
+    /// What went wrong, with Redis's word for its kind first.
     pub(super) fn error(&mut self, message: &str) {
-        let message: String = message.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+        self.error_in_bytes(message.as_bytes());
+    }
+
+    /// As [`error`](Replies::error), with words of the client in it that may be no text. Line ends become spaces, since
+    /// they would end it; for people, all control characters do.
+    pub(super) fn error_in_bytes(&mut self, message: &[u8]) {
         if self.is_text() {
+            let message = String::from_utf8_lossy(message).replace(char::is_control, " ");
             let message = message.strip_prefix("ERR ").unwrap_or(&message);
             self.line(b"ERROR ", message.as_bytes());
         } else {
-            self.line(b"-", message.as_bytes());
+            let shown = |byte: &u8| if matches!(byte, b'\r' | b'\n') { b' ' } else { *byte };
+            let message: Vec<u8> = message.iter().map(shown).collect();
+            self.line(b"-", &message);
         }
     }
 

@@ -16,7 +16,7 @@ const LONGEST_WORD_OF_A_STRANGER: usize = 16 * 1024;
 
 /// What a client sent that is no request. The conversation is over, since nobody can tell where the next one begins.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Malformed(pub(super) String);
+pub(super) struct Malformed(pub(super) Vec<u8>);
 
 /// What a client may send.
 #[derive(Clone, Copy, Debug)]
@@ -129,7 +129,9 @@ impl Parser {
                     None => return Ok(None),
                     Some(b'$') => {}
                     Some(&other) => {
-                        return Err(malformed(&format!("expected '$', got '{}'", char::from(other).escape_default())));
+                        let mut why = malformed("expected '$', got '");
+                        why.0.extend([other, b'\'']);
+                        return Err(why);
                     }
                 }
                 let Some(length) = self.header(input, "too big bulk count string")? else { return Ok(None) };
@@ -177,7 +179,7 @@ impl Parser {
 }
 
 fn malformed(what: &str) -> Malformed {
-    Malformed(format!("ERR Protocol error: {what}"))
+    Malformed(format!("ERR Protocol error: {what}").into_bytes())
 }
 
 /// A whole number as Redis takes it: digits, perhaps after a minus, and nothing else; `01`, `+1` and `-0` are none.
@@ -274,7 +276,7 @@ mod tests {
     }
 
     fn refused(input: &[u8]) -> String {
-        Parser::default().next(input, BOUNDS, true).unwrap_err().0
+        String::from_utf8(Parser::default().next(input, BOUNDS, true).unwrap_err().0).unwrap()
     }
 
     #[test]
@@ -302,9 +304,9 @@ mod tests {
         assert_eq!(refused(b"*1\r\nfoo\r\n"), "ERR Protocol error: expected '$', got 'f'");
         assert_eq!(refused(b"*2\n$3\r\nGET\r\n"), "ERR Protocol error: invalid multibulk length");
         let stranger = Parser::default().next(b"*11\r\n", Bounds::of_a_stranger(), true).unwrap_err();
-        assert_eq!(stranger.0, "ERR Protocol error: unauthenticated multibulk length");
+        assert_eq!(stranger.0, b"ERR Protocol error: unauthenticated multibulk length");
         let stranger = Parser::default().next(b"*1\r\n$16385\r\n", Bounds::of_a_stranger(), true).unwrap_err();
-        assert_eq!(stranger.0, "ERR Protocol error: unauthenticated bulk length");
+        assert_eq!(stranger.0, b"ERR Protocol error: unauthenticated bulk length");
         let endless = vec![b'1'; 65 * 1024 + 2];
         assert_eq!(refused(&endless), "ERR Protocol error: too big inline request");
         assert_eq!(refused(&[b"*", &endless[..]].concat()), "ERR Protocol error: too big mbulk count string");

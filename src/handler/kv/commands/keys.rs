@@ -62,8 +62,7 @@ pub(super) fn keys(keyspace: &mut dyn Keyspace, words: &[&[u8]], replies: &mut R
 }
 
 pub(super) fn scan(keyspace: &mut dyn Keyspace, words: &[&[u8]], replies: &mut Replies) -> Outcome {
-    let cursor = std::str::from_utf8(word(words, 1)).ok().and_then(|cursor| cursor.parse().ok());
-    let cursor = cursor.ok_or(Failure::new("ERR invalid cursor"))?;
+    let cursor = cursor(word(words, 1)).ok_or(Failure::new("ERR invalid cursor"))?;
     let (mut pattern, mut count, mut wants_strings) = (None, 10, true);
     for option in words.get(2..).unwrap_or_default().chunks(2) {
         match option {
@@ -89,6 +88,17 @@ pub(super) fn scan(keyspace: &mut dyn Keyspace, words: &[&[u8]], replies: &mut R
     replies.array(found.len());
     found.iter().for_each(|key| replies.bulk(key));
     Ok(())
+}
+
+/// A cursor as `strtoul` reads one: nothing is 0, and a negative number begins at the other end.
+fn cursor(word: &[u8]) -> Option<u64> {
+    let text = std::str::from_utf8(word).ok()?;
+    let digits = text.strip_prefix(['-', '+']).unwrap_or(text);
+    if text.is_empty() {
+        return Some(0);
+    }
+    let number: u64 = digits.parse().ok().filter(|_| !digits.starts_with('+'))?;
+    Some(if text.starts_with('-') { number.wrapping_neg() } else { number })
 }
 
 pub(super) fn randomkey(keyspace: &mut dyn Keyspace, _: &[&[u8]], replies: &mut Replies) -> Outcome {
@@ -135,6 +145,18 @@ fn move_to(keyspace: &mut dyn Keyspace, from: &[u8], to: &[u8]) -> Outcome {
     keyspace.put(to, &value, expires)
 }
 
+/// Whether a word is the number of a database. There is one.
+pub(in crate::handler::kv) fn database(word: &[u8]) -> Outcome {
+    match integer(word)? {
+        0 => Ok(()),
+        // It may be a 32-bit number, says Redis.
+        number if i32::try_from(number).is_err() => {
+            Err(Failure::new("ERR value is out of range, value must between -2147483648 and 2147483647"))
+        }
+        _ => Err(Failure::new("ERR DB index is out of range")),
+    }
+}
+
 pub(super) fn copy(keyspace: &mut dyn Keyspace, words: &[&[u8]], replies: &mut Replies) -> Outcome {
     let (from, to) = (word(words, 1), word(words, 2));
     let mut replaces = false;
@@ -143,10 +165,7 @@ pub(super) fn copy(keyspace: &mut dyn Keyspace, words: &[&[u8]], replies: &mut R
         if is(option, "REPLACE") {
             replaces = true;
         } else if is(option, "DB") {
-            let database = integer(options.next().ok_or(Failure::SYNTAX)?)?;
-            if database != 0 {
-                return Err(Failure::new("ERR DB index is out of range"));
-            }
+            database(options.next().ok_or(Failure::SYNTAX)?)?;
         } else {
             return Err(Failure::SYNTAX);
         }
@@ -201,6 +220,7 @@ impl Conditions {
             let all = [("NX", nx), ("XX", xx), ("GT", gt), ("LT", lt)];
             let Some((_, wanted)) = all.into_iter().find(|(name, _)| is(option, name)) else {
                 let option = String::from_utf8_lossy(option);
+                let option = option.trim_end_matches(['\r', '\n']);
                 return Err(Failure(format!("ERR Unsupported option {option}").into()));
             };
             *wanted = true;
@@ -217,9 +237,10 @@ impl Conditions {
 
     fn allow(&self, old: Option<u64>, new: i64) -> bool {
         // No deadline is later than any other.
-        let old = old.map_or(i64::MAX, |old| old as i64);
-        let has_one = old != i64::MAX;
-        !(self.nx && has_one || self.xx && !has_one || self.gt && new <= old || self.lt && new >= old)
+        match old.and_then(|old| i64::try_from(old).ok()) {
+            None => !self.xx && !self.gt,
+            Some(old) => !self.nx && (!self.gt || new > old) && (!self.lt || new < old),
+        }
     }
 }
 
@@ -296,6 +317,10 @@ fn reply_deadline(
 ///
 /// In time proportional to the product of their lengths at the worst, whatever the pattern.
 pub(in crate::handler::kv) fn matches(pattern: &[u8], text: &[u8]) -> bool {
+    // Redis tries no star on a text of no bytes, unless it asks for all keys.
+    if text.is_empty() {
+        return pattern.is_empty() || pattern == b"*";
+    }
     let (mut p, mut t) = (0, 0);
     // Where to go back to when what follows a star does not match: the star may stand for one byte more.
     let mut star: Option<(usize, usize)> = None;
@@ -362,7 +387,7 @@ fn one(pattern: &[u8], byte: u8) -> Option<usize> {
 
 #[cfg(test)]
 mod tests {
-    use super::matches;
+    use super::{Conditions, cursor, matches};
 
     #[test]
     fn patterns_are_redis_own() {
@@ -382,14 +407,41 @@ mod tests {
             ("[ab", "a"),
             ("", ""),
         ];
-        let no =
-            [("h?llo", "hllo"), ("h[^e]llo", "hello"), ("", "a"), ("a", ""), ("?", ""), (r"\*", "a"), ("a*b", "abc")];
+        let no = [
+            ("h?llo", "hllo"),
+            ("h[^e]llo", "hello"),
+            ("", "a"),
+            ("a", ""),
+            ("?", ""),
+            ("**", ""),
+            (r"\*", "a"),
+            ("a*b", "abc"),
+        ];
         for (pattern, text) in yes {
             assert!(matches(pattern.as_bytes(), text.as_bytes()), "{pattern} should match {text}");
         }
         for (pattern, text) in no {
             assert!(!matches(pattern.as_bytes(), text.as_bytes()), "{pattern} should not match {text}");
         }
+    }
+
+    #[test]
+    fn cursors_are_what_strtoul_takes_for_numbers() {
+        for (word, number) in [("", 0), ("5", 5), ("+5", 5), ("-1", u64::MAX), ("18446744073709551615", u64::MAX)] {
+            assert_eq!(cursor(word.as_bytes()), Some(number), "{word}");
+        }
+        for word in ["-", "+", "-+1", "1x", " 1", "18446744073709551616"] {
+            assert_eq!(cursor(word.as_bytes()), None, "{word}");
+        }
+    }
+
+    #[test]
+    fn the_last_deadline_that_there_is_is_one() {
+        let last = Some(i64::MAX as u64);
+        let allows = |option: &[u8], old, new| Conditions::parse(&[option]).unwrap().allow(old, new);
+        assert!(!allows(b"NX", last, 1) && allows(b"XX", last, 1) && allows(b"LT", last, 1) && !allows(b"GT", last, 1));
+        assert!(allows(b"NX", None, 1) && !allows(b"XX", None, 1) && !allows(b"GT", None, 1));
+        assert!(allows(b"LT", None, i64::MAX), "no deadline is later than the last one");
     }
 
     #[test]

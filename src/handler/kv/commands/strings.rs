@@ -24,55 +24,67 @@ fn reply_value(keyspace: &mut dyn Keyspace, key: &[u8], replies: &mut Replies) -
     Ok(())
 }
 
-/// What SET does with the time when a key expires.
-enum Expiry {
-    Never,
-    Keep,
-    At(u64),
-}
-
-/// SET's options.
-struct SetOptions {
-    expiry: Expiry,
+/// The options of SET and GETEX.
+#[derive(Default)]
+struct Options<'a> {
     /// NX: only if it does not exist. XX: only if it does.
     only_if_exists: Option<bool>,
     get: bool,
+    /// SET's KEEPTTL, or GETEX's PERSIST.
+    lasts: bool,
+    time: Option<(Unit, &'a [u8])>,
 }
 
-impl SetOptions {
-    fn parse(command: &str, words: &[&[u8]], now: u64) -> Result<SetOptions, Failure> {
-        let mut options = SetOptions { expiry: Expiry::Never, only_if_exists: None, get: false };
-        let mut rest = words.iter();
-        // An error in the syntax comes before one in a number.
-        let mut time: Option<(Unit, &[u8])> = None;
-        let mut keeps = false;
-        while let Some(&option) = rest.next() {
+impl<'a> Options<'a> {
+    fn of_set(words: &[&'a [u8]]) -> Result<Options<'a>, Failure> {
+        Options::parse(words, "KEEPTTL", |options, option| {
             if is(option, "NX") && options.only_if_exists != Some(true) {
                 options.only_if_exists = Some(false);
             } else if is(option, "XX") && options.only_if_exists != Some(false) {
                 options.only_if_exists = Some(true);
             } else if is(option, "GET") {
                 options.get = true;
-            } else if is(option, "KEEPTTL") && time.is_none() {
-                keeps = true;
-            } else if let (Some(unit), false, None) = (Unit::of(option), keeps, &time) {
-                time = Some((unit, rest.next().ok_or(Failure::SYNTAX)?));
             } else {
                 return Err(Failure::SYNTAX);
             }
-        }
-        if keeps {
-            options.expiry = Expiry::Keep;
-        }
-        if let Some((unit, number)) = time {
-            options.expiry = Expiry::At(unit.deadline(command, integer(number)?, now)?);
+            Ok(())
+        })
+    }
+
+    fn of_getex(words: &[&'a [u8]]) -> Result<Options<'a>, Failure> {
+        Options::parse(words, "PERSIST", |_, _| Err(Failure::SYNTAX))
+    }
+
+    /// Options may be given twice. Of times, the last one counts, but all must be in the same unit.
+    fn parse(
+        words: &[&'a [u8]],
+        lasting: &str,
+        other: impl Fn(&mut Options<'a>, &[u8]) -> Outcome,
+    ) -> Result<Options<'a>, Failure> {
+        let mut options = Options::default();
+        let mut rest = words.iter();
+        while let Some(&option) = rest.next() {
+            if is(option, lasting) && options.time.is_none() {
+                options.lasts = true;
+            } else if let Some(unit) = Unit::of(option) {
+                let is_same = options.time.is_none_or(|(before, _)| before == unit);
+                let time = rest.next().filter(|_| is_same && !options.lasts);
+                options.time = Some((unit, time.ok_or(Failure::SYNTAX)?));
+            } else {
+                other(&mut options, option)?;
+            }
         }
         Ok(options)
+    }
+
+    /// When the key is to expire, if a time was given. An error in the syntax comes before one in the number.
+    fn deadline(&self, command: &str, now: u64) -> Result<Option<u64>, Failure> {
+        self.time.map(|(unit, number)| unit.deadline(command, integer(number)?, now)).transpose()
     }
 }
 
 /// How a time is given.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) struct Unit {
     millis: i64,
     is_absolute: bool,
@@ -117,7 +129,8 @@ pub(super) fn set(keyspace: &mut dyn Keyspace, words: &[&[u8]], replies: &mut Re
         replies.ok();
         return Ok(());
     }
-    let options = SetOptions::parse("set", words.get(3..).unwrap_or_default(), keyspace.now())?;
+    let options = Options::of_set(words.get(3..).unwrap_or_default())?;
+    let deadline = options.deadline("set", keyspace.now())?;
     let old = keyspace.entry(key)?;
     if options.get {
         match &old {
@@ -125,15 +138,11 @@ pub(super) fn set(keyspace: &mut dyn Keyspace, words: &[&[u8]], replies: &mut Re
             None => replies.nil(),
         }
     }
-    let expires = match options.expiry {
-        Expiry::Never => None,
-        Expiry::Keep => old.as_ref().and_then(|old| old.expires),
-        Expiry::At(deadline) => Some(deadline),
-    };
+    let kept = old.as_ref().filter(|_| options.lasts).and_then(|old| old.expires);
     let is_allowed = options.only_if_exists.is_none_or(|exists| exists == old.is_some());
     drop(old);
     if is_allowed {
-        put_until(keyspace, key, value, expires)?;
+        put_until(keyspace, key, value, deadline.or(kept))?;
     }
     match (options.get, is_allowed) {
         (true, _) => {}
@@ -143,9 +152,12 @@ pub(super) fn set(keyspace: &mut dyn Keyspace, words: &[&[u8]], replies: &mut Re
     Ok(())
 }
 
-/// Puts a value that may have expired already, and is not there then.
+/// Puts a value that may have expired already, and is not there then. For those who watch the key it has been.
 fn put_until(keyspace: &mut dyn Keyspace, key: &[u8], value: &[u8], expires: Option<u64>) -> Outcome {
     if expires.is_some_and(|expires| expires <= keyspace.now()) {
+        if keyspace.entry(key)?.is_none() {
+            keyspace.put(key, b"", None)?;
+        }
         keyspace.remove(key)?;
         Ok(())
     } else {
@@ -190,29 +202,18 @@ pub(super) fn getdel(keyspace: &mut dyn Keyspace, words: &[&[u8]], replies: &mut
 
 pub(super) fn getex(keyspace: &mut dyn Keyspace, words: &[&[u8]], replies: &mut Replies) -> Outcome {
     let key = word(words, 1);
-    let now = keyspace.now();
-    let time = match words.get(2..).unwrap_or_default() {
-        [] => None,
-        [option] if is(option, "PERSIST") => Some(None),
-        [option, number] => match Unit::of(option) {
-            Some(unit) => Some(Some((unit, *number))),
-            None => return Err(Failure::SYNTAX),
-        },
-        _ => return Err(Failure::SYNTAX),
-    };
+    let options = Options::of_getex(words.get(2..).unwrap_or_default())?;
     let Some(entry) = keyspace.entry(key)? else {
         replies.nil();
         return Ok(());
     };
+    let deadline = options.deadline("getex", keyspace.now())?;
     replies.bulk(&entry.value);
-    let expires = match time {
-        None => return Ok(()),
-        Some(None) if entry.expires.is_none() => return Ok(()),
-        Some(None) => None,
-        Some(Some((unit, number))) => Some(unit.deadline("getex", integer(number)?, now)?),
-    };
-    let value = entry.value.into_owned();
-    put_until(keyspace, key, &value, expires)
+    if deadline.is_some() || options.lasts && entry.expires.is_some() {
+        let value = entry.value.into_owned();
+        put_until(keyspace, key, &value, deadline)?;
+    }
+    Ok(())
 }
 
 pub(super) fn mget(keyspace: &mut dyn Keyspace, words: &[&[u8]], replies: &mut Replies) -> Outcome {
