@@ -201,8 +201,9 @@ impl Watches {
         }
     }
 
-    pub(super) fn touch_all(&self) {
-        for watch in lock(&self.keys).values_mut() {
+    /// All keys are deleted: those that are there are written.
+    pub(super) fn touch_all(&self, is_there: impl Fn(&[u8]) -> bool) {
+        for (_, watch) in lock(&self.keys).iter_mut().filter(|(key, _)| is_there(key)) {
             watch.version += 1;
         }
     }

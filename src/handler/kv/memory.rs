@@ -267,7 +267,7 @@ impl Shared {
                     && let Some((deadline, key)) = shard.deadlines.first().cloned()
                     && deadline <= now
                 {
-                    // Who watches it goes by the time, and who began to watch it later has seen no key.
+                    // Whoever watches it since before it expired knows when it did.
                     self.expired.fetch_add(1, Ordering::Relaxed);
                     shard.remove(self.hash(&key), &key, self);
                     dropped += 1;
@@ -473,7 +473,7 @@ impl Keyspace for Locked<'_> {
 
     fn clear(&mut self) -> Result<(), Failure> {
         let shared = self.shared;
-        shared.watches.touch_all();
+        shared.watches.touch_all(|key| self.entry(key).is_ok_and(|entry| entry.is_some()));
         let Guards::Many(guards) = &mut self.guards else { return Err(NOT_LOCKED) };
         let dropped: Vec<Shard> = guards.iter_mut().flatten().map(|guard| guard.clear(shared)).collect();
         // Millions of keys take a while to be freed, and nobody should wait for that.
