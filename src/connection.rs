@@ -4,11 +4,13 @@
 //! Three things happen here so that no handler has to think of them: output is flushed right before a wait for input,
 //! every wait has a deadline, and whatever ends the conversation is noted, for the client's last words and for the log.
 
+use std::borrow::Cow;
 use std::io::{self, BufRead, Read, Write};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use crate::handler::Farewell;
 use crate::limits::Limits;
 use crate::shutdown::Shutdown;
 use crate::totals::{Stats, Totals};
@@ -53,7 +55,12 @@ pub struct Connection {
     drain_budget: Option<usize>,
     /// The input has ended, or all of the conversation, and why.
     state: State,
+    /// Last words in the client's own dialect.
+    farewell: Option<LastWords>,
 }
+
+/// What to say to a client for each reason to lose it.
+type LastWords = fn(Farewell) -> Cow<'static, [u8]>;
 
 enum State {
     Open,
@@ -87,6 +94,7 @@ impl Connection {
             request_deadline: None,
             drain_budget: None,
             state: State::Open,
+            farewell: None,
         }
     }
 
@@ -204,6 +212,26 @@ impl Connection {
         let outcome = outcome.and_then(|()| self.output.flush(&mut self.transport, pace));
         self.consume(count);
         outcome.map_err(|error| self.end_output(&error))
+    }
+
+    /// Sends `bytes` at once and without a copy, after all that was written before: for replies that a handler has
+    /// collected by itself.
+    ///
+    /// # Errors
+    ///
+    /// The client does not read, or is gone.
+    pub fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
+        let pace = self.pace();
+        self.check_open()?;
+        let outcome = self.output.send(bytes, &mut self.transport, pace);
+        let outcome = outcome.and_then(|()| self.output.flush(&mut self.transport, pace));
+        outcome.map_err(|error| self.end_output(&error))
+    }
+
+    /// Says this client's last words in place of [`Handler::farewell`](crate::Handler::farewell), for a handler of
+    /// several dialects that has learned which of them the client speaks.
+    pub fn set_farewell(&mut self, words: fn(Farewell) -> Cow<'static, [u8]>) {
+        self.farewell = Some(words);
     }
 
     /// What it means that the input ended in the middle of a request.

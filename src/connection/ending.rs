@@ -46,7 +46,7 @@ impl Connection {
             self.transport.socket().wait_until_sent(Instant::now() + self.context.limits.write_timeout);
         }
         if let Some(farewell) = told {
-            let words = last_words(handler, farewell);
+            let words = self.farewell.map_or_else(|| last_words(handler, farewell), |words| words(farewell));
             if self.transport.socket().say_last(&words) {
                 self.output.note_sent(words.len());
             }

@@ -4,7 +4,7 @@
 //! A batch of requests is what has arrived: it is executed without a copy, and answered in one go.
 
 use std::borrow::Cow;
-use std::io::{self, ErrorKind, Write};
+use std::io::{self, ErrorKind};
 use std::path::Path;
 use std::time::Instant;
 
@@ -26,10 +26,11 @@ use disk::Disk;
 pub use disk::Fsync;
 use engine::Engine;
 use memory::Memory;
+use reply::Dialect;
 
 /// Replies to a batch are sent when they are this many bytes, whatever is still to be executed. So a client that sends
 /// requests and reads no replies costs no more than this, and one reply.
-const BATCH: usize = 16 * 1024;
+const BATCH: usize = 8 * 1024;
 
 /// An idle client keeps no more than this for its replies.
 const IDLE: usize = 1024;
@@ -81,7 +82,7 @@ impl Kv {
     ///
     /// The thread that drops expired keys can't be started.
     pub fn in_memory(options: Options) -> io::Result<Kv> {
-        Ok(Kv::with(Box::new(Memory::new()?), options))
+        Ok(Kv::with(Box::new(Memory::new(options.max_value)?), options))
     }
 
     /// A store in a file, which is made if it is not there. What was acknowledged survives the process, and a crash.
@@ -90,7 +91,7 @@ impl Kv {
     ///
     /// The file can't be opened, or another process has it (`ResourceBusy`): the message says which.
     pub fn in_file(path: &Path, fsync: Fsync, options: Options) -> io::Result<Kv> {
-        Ok(Kv::with(Box::new(Disk::open(path, fsync)?), options))
+        Ok(Kv::with(Box::new(Disk::open(path, fsync, options.max_value)?), options))
     }
 
     fn with(engine: Box<dyn Engine>, options: Options) -> Kv {
@@ -103,16 +104,16 @@ impl Handler for Kv {
         let mut conversation = Conversation::new(self, client);
         loop {
             let limit = conversation.bounds().request();
+            conversation.stats = client.stats();
             let Some(next) = client.read_request(limit, |input| conversation.converse(input, limit))? else {
                 return Ok(());
             };
-            client.write_all(conversation.replies.bytes())?;
-            if conversation.replies.len() >= BATCH {
-                // More may follow without a wait for input, and a client that takes these has time again for those.
-                client.flush()?;
-            }
+            client.send(conversation.replies.bytes())?;
             conversation.replies.clear();
             conversation.replies.shrink_to(IDLE);
+            if conversation.replies.dialect() == Dialect::Text {
+                client.set_farewell(|reason| format!("ERROR {reason}\n").into_bytes().into());
+            }
             match next {
                 Next::Continue => {}
                 Next::Close => return Ok(()),

@@ -1,6 +1,9 @@
 //! Key-value stores to be tested, and both of their dialects as a client speaks them.
 
-use acceptd::handler::kv::{Kv, Options};
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use acceptd::handler::kv::{Fsync, Kv, Options};
 
 use super::{Client, TestServer};
 
@@ -16,11 +19,45 @@ pub struct Engine {
 pub const MEMORY: Engine =
     Engine { open: |options| Kv::in_memory(options).expect("a store in memory"), arguments: Vec::new };
 
+/// In a file of its own, which is left to the system's temporary folder.
+pub const STORE: Engine = Engine {
+    open: |options| Kv::in_file(&new_file(), Fsync::Always, options).expect("a store in a file"),
+    arguments: || vec!["--store".into(), new_file().display().to_string()],
+};
+
+/// A file that is not there yet.
+fn new_file() -> PathBuf {
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+    let folder = std::env::temp_dir().join(format!("acceptd-tests-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).expect("a temporary folder");
+    folder.join(format!("store-{}", COUNT.fetch_add(1, Ordering::Relaxed)))
+}
+
 /// Runs tests for each engine; a test is a function that takes an [`Engine`]. A new engine is a module here.
 #[macro_export]
 macro_rules! for_each_engine {
     ($($test:ident)*) => {
         mod memory {
+            $(#[test]
+            fn $test() {
+                super::$test($crate::support::kv::MEMORY);
+            })*
+        }
+
+        mod store {
+            $(#[test]
+            fn $test() {
+                super::$test($crate::support::kv::STORE);
+            })*
+        }
+    };
+}
+
+/// The same for tests that are about memory.
+#[macro_export]
+macro_rules! for_memory {
+    ($($test:ident)*) => {
+        mod memory_only {
             $(#[test]
             fn $test() {
                 super::$test($crate::support::kv::MEMORY);

@@ -10,9 +10,12 @@ use super::engine::{Call, Watched};
 use super::reply::{Dialect, Replies};
 use super::request::{Bounds, Parsed, Parser, integer, split};
 use super::{BATCH, Kv, Protocol, http};
-use crate::Connection;
+use crate::{Connection, Stats};
 
 mod about;
+
+/// Keys that a client may watch.
+const WATCHED: usize = 4096;
 
 /// Calls that are executed in one go at the most, if the engine gathers them.
 const GATHERED: usize = 1024;
@@ -29,6 +32,8 @@ pub(super) struct Conversation<'k> {
     transaction: Option<Transaction>,
     watched: Vec<Watched>,
     silence: Silence,
+    /// How busy the server is.
+    pub(super) stats: Stats,
     max_clients: usize,
 }
 
@@ -88,6 +93,7 @@ impl<'k> Conversation<'k> {
             transaction: None,
             watched: Vec::new(),
             silence: Silence::None,
+            stats: client.stats(),
             max_clients: client.limits().max_connections,
         }
     }
@@ -301,9 +307,6 @@ impl<'k> Conversation<'k> {
             return;
         };
         self.replies.array(queue.len());
-        if queue.is_empty() && self.replies.dialect() == Dialect::Text {
-            self.replies.simple("NOTHING");
-        }
         let (mut begin, mut ends) = (0, ends.into_iter());
         for (queued, words) in all {
             if queued.command.talks() {
@@ -362,6 +365,10 @@ impl<'k> Conversation<'k> {
             }
             ("watch", keys) => {
                 for key in keys {
+                    if self.watched.len() >= WATCHED {
+                        self.replies.error("ERR too many watched keys, 4096 are allowed");
+                        return Next::Continue;
+                    }
                     if !self.watched.iter().any(|watched| watched.key == *key) {
                         self.watched.push(self.kv.engine.watch(key));
                     }

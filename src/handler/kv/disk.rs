@@ -45,7 +45,7 @@ const META: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("meta");
 const CACHE: usize = 256 * 1024 * 1024;
 
 /// At most this many expired keys are dropped in one transaction.
-const DROPPED_AT_ONCE: usize = 256;
+const DROPPED_AT_ONCE: u64 = 1024;
 
 /// Expired keys are dropped this often at the most. Nobody sees them meanwhile.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -77,6 +77,7 @@ struct Shared {
     is_read_only: AtomicBool,
     seed: [u8; 16],
     fsync: Fsync,
+    max_value: usize,
     watches: Watches,
     queue: Mutex<Queue>,
     arrived: Condvar,
@@ -115,7 +116,7 @@ impl Disk {
     /// # Errors
     ///
     /// It can't be opened, or another process has it: the message says who.
-    pub(super) fn open(path: &Path, fsync: Fsync) -> io::Result<Disk> {
+    pub(super) fn open(path: &Path, fsync: Fsync, max_value: usize) -> io::Result<Disk> {
         let database = open(path)?;
         let seed = prepare(&database).map_err(io::Error::other)?;
         if let Some(folder) = path.canonicalize()?.parent() {
@@ -128,6 +129,7 @@ impl Disk {
             is_read_only: AtomicBool::new(false),
             seed,
             fsync,
+            max_value,
             watches: Watches::default(),
             queue: Mutex::default(),
             arrived: Condvar::new(),
@@ -310,9 +312,11 @@ impl Job {
 /// What was executed and is not committed yet.
 struct Executed {
     outcomes: Vec<Outcome>,
-    touched: Touched,
+    touched: Vec<Vec<u8>>,
     /// When the next key expires.
     next_deadline: Option<u64>,
+    /// How many have expired, and were dropped.
+    dropped: u64,
 }
 
 impl Shared {
@@ -332,9 +336,12 @@ impl Shared {
                     if std::mem::take(&mut is_failing) {
                         log::warn!("{} can be written to again", self.path.display());
                     }
-                    self.touch(&executed.touched);
+                    executed.touched.iter().for_each(|key| self.watches.touch(key));
                     jobs.iter().zip(executed.outcomes).for_each(|(job, outcome)| job.finish(outcome));
                     next_deadline = executed.next_deadline;
+                    if executed.dropped < DROPPED_AT_ONCE {
+                        last_drop = Instant::now();
+                    }
                     unsafe_since = match durability {
                         Durability::None => unsafe_since.or_else(|| Some(Instant::now())),
                         _ => None,
@@ -354,7 +361,6 @@ impl Shared {
                     next_deadline = None;
                 }
             }
-            last_drop = Instant::now();
         }
         if unsafe_since.is_some()
             && let Err(error) = self.transact(&[], Durability::Immediate)
@@ -404,8 +410,8 @@ impl Shared {
         let Some(database) = &*database else { return Err(redb::Error::DatabaseClosed) };
         let mut transaction = database.begin_write()?;
         transaction.set_durability(durability)?;
-        let mut writing = Writing::begin(&transaction, self.seed)?;
-        self.expired.fetch_add(writing.drop_expired()?, Ordering::Relaxed);
+        let mut writing = Writing::begin(&transaction, self)?;
+        let dropped = writing.drop_expired()?;
         let mut outcomes = Vec::with_capacity(jobs.len());
         for job in jobs {
             outcomes.push(self.execute(job, &mut writing));
@@ -417,12 +423,13 @@ impl Shared {
         let touched = std::mem::take(&mut writing.touched);
         drop(writing);
         transaction.commit()?;
-        Ok(Executed { outcomes, touched, next_deadline })
+        self.expired.fetch_add(dropped, Ordering::Relaxed);
+        Ok(Executed { outcomes, touched, next_deadline, dropped })
     }
 
     fn execute(&self, job: &Job, writing: &mut Writing<'_>) -> Outcome {
         // Keys that others have written in this transaction count as changed.
-        let is_touched = |watched: &Watched| writing.touched.has(&watched.key);
+        let is_touched = |watched: &Watched| writing.touched.contains(&watched.key);
         if job.watched.iter().any(is_touched) || !self.watches.are_unchanged(&job.watched, writing.now) {
             return Outcome::Refused;
         }
@@ -434,13 +441,6 @@ impl Shared {
         };
         let ends = job.calls.iter().map(execute).collect();
         Outcome::Executed(replies, ends)
-    }
-
-    fn touch(&self, touched: &Touched) {
-        if touched.all {
-            self.watches.touch_all();
-        }
-        touched.keys.iter().for_each(|key| self.watches.touch(key));
     }
 
     /// After an error of the disk nothing that is in memory can be trusted: the file is opened again, as it was committed.
@@ -468,22 +468,9 @@ impl Shared {
             let Some(database) = &*database else { return Err(redb::Error::DatabaseClosed) };
             let transaction = database.begin_read()?;
             let (keys, deadlines) = (transaction.open_table(KEYS)?, transaction.open_table(DEADLINES)?);
-            Ok(Reading { keys, deadlines, seed: self.seed, now: now() })
+            Ok(Reading { keys, deadlines, seed: self.seed, max_value: self.max_value, now: now() })
         };
         read(&mut begin().map_err(|error| Failure::of_disk(&error))?)
-    }
-}
-
-/// Keys that were written in a transaction.
-#[derive(Default)]
-struct Touched {
-    all: bool,
-    keys: Vec<Vec<u8>>,
-}
-
-impl Touched {
-    fn has(&self, key: &[u8]) -> bool {
-        self.all || self.keys.iter().any(|touched| touched == key)
     }
 }
 
@@ -553,6 +540,7 @@ struct Reading {
     keys: ReadOnlyTable<&'static [u8], &'static [u8]>,
     deadlines: ReadOnlyTable<(u64, &'static [u8]), ()>,
     seed: [u8; 16],
+    max_value: usize,
     now: u64,
 }
 
@@ -568,6 +556,10 @@ const READ_ONLY: Failure = Failure::new("ERR internal error: this command should
 impl Keyspace for Reading {
     fn now(&self) -> u64 {
         self.now
+    }
+
+    fn max_value(&self) -> usize {
+        self.max_value
     }
 
     fn entry(&self, key: &[u8]) -> Result<Option<Entry<'_>>, Failure> {
@@ -600,9 +592,10 @@ struct Writing<'t> {
     transaction: &'t WriteTransaction,
     /// `None` only while they are made anew.
     tables: Option<Tables<'t>>,
-    seed: [u8; 16],
+    shared: &'t Shared,
     now: u64,
-    touched: Touched,
+    /// Keys that were written.
+    touched: Vec<Vec<u8>>,
     /// The disk has failed: nothing of this transaction can be committed.
     error: Option<redb::Error>,
 }
@@ -644,24 +637,23 @@ impl<'t> Tables<'t> {
 }
 
 impl<'t> Writing<'t> {
-    fn begin(transaction: &'t WriteTransaction, seed: [u8; 16]) -> Result<Writing<'t>, redb::Error> {
+    fn begin(transaction: &'t WriteTransaction, shared: &'t Shared) -> Result<Writing<'t>, redb::Error> {
         let tables = Some(Tables::open(transaction)?);
-        Ok(Writing { transaction, tables, seed, now: now(), touched: Touched::default(), error: None })
+        Ok(Writing { transaction, tables, shared, now: now(), touched: Vec::new(), error: None })
     }
 
     /// How many were dropped.
     fn drop_expired(&mut self) -> Result<u64, redb::Error> {
         let Some(tables) = &mut self.tables else { return Ok(0) };
         let mut expired = Vec::new();
-        for record in tables.deadlines.range(..(self.now + 1, &[][..]))?.take(DROPPED_AT_ONCE) {
+        for record in tables.deadlines.range(..(self.now + 1, &[][..]))?.take(DROPPED_AT_ONCE as usize) {
             expired.push(record?.0.value().1.to_vec());
         }
         for key in &expired {
-            tables.remove(&stored_key(&self.seed, key), key)?;
+            tables.remove(&stored_key(&self.shared.seed, key), key)?;
         }
-        let count = expired.len() as u64;
-        self.touched.keys.append(&mut expired);
-        Ok(count)
+        // Whoever watches one of them knows when it expires.
+        Ok(expired.len() as u64)
     }
 
     fn next_deadline(&self) -> Result<Option<u64>, redb::Error> {
@@ -690,22 +682,26 @@ impl Keyspace for Writing<'_> {
         self.now
     }
 
+    fn max_value(&self) -> usize {
+        self.shared.max_value
+    }
+
     fn entry(&self, key: &[u8]) -> Result<Option<Entry<'_>>, Failure> {
-        entry_of(&self.tables()?.keys, &self.seed, key, self.now).map_err(|error| Failure::of_disk(&error))
+        entry_of(&self.tables()?.keys, &self.shared.seed, key, self.now).map_err(|error| Failure::of_disk(&error))
     }
 
     fn put(&mut self, key: &[u8], value: &[u8], expires: Option<u64>) -> Result<(), Failure> {
-        let stored = stored_key(&self.seed, key);
-        self.touched.keys.push(key.to_vec());
+        let stored = stored_key(&self.shared.seed, key);
+        self.touched.push(key.to_vec());
         self.with(|tables| tables.put(&stored, key, value, expires))
     }
 
     fn remove(&mut self, key: &[u8]) -> Result<bool, Failure> {
-        let stored = stored_key(&self.seed, key);
+        let stored = stored_key(&self.shared.seed, key);
         let removed = self.with(|tables| tables.remove(&stored, key))?;
         let was_live = removed.is_some_and(|expires| expires > self.now);
         if was_live {
-            self.touched.keys.push(key.to_vec());
+            self.touched.push(key.to_vec());
         }
         Ok(was_live)
     }
@@ -715,7 +711,11 @@ impl Keyspace for Writing<'_> {
     }
 
     fn clear(&mut self) -> Result<(), Failure> {
-        self.touched.all = true;
+        for key in self.shared.watches.keys() {
+            if self.entry(&key)?.is_some() {
+                self.touched.push(key);
+            }
+        }
         self.tables = None;
         let transaction = self.transaction;
         let cleared = (|| {

@@ -47,6 +47,9 @@ pub(super) trait Keyspace {
     /// The time that all commands of a transaction go by: milliseconds since 1970.
     fn now(&self) -> u64;
 
+    /// No value may be longer, in bytes.
+    fn max_value(&self) -> usize;
+
     fn entry(&self, key: &[u8]) -> Result<Option<Entry<'_>>, Failure>;
 
     fn put(&mut self, key: &[u8], value: &[u8], expires: Option<u64>) -> Result<(), Failure>;
@@ -95,7 +98,7 @@ impl<'a> Call<'a> {
         let before = replies.len();
         let mut outcome = (self.command.run)(keyspace, self.words, replies);
         if replies.take_overflow() {
-            outcome = Err(Failure::new("ERR the reply would be longer than 256 MiB, ask for less at a time"));
+            outcome = Err(Failure::new("ERR the reply would be longer than 64 MiB, ask for less at a time"));
         }
         if let Err(failure) = &outcome {
             replies.truncate(before);
@@ -206,6 +209,11 @@ impl Watches {
         for (_, watch) in lock(&self.keys).iter_mut().filter(|(key, _)| is_there(key)) {
             watch.version += 1;
         }
+    }
+
+    /// The keys that somebody watches.
+    pub(super) fn keys(&self) -> Vec<Vec<u8>> {
+        lock(&self.keys).keys().cloned().collect()
     }
 
     /// Whether all of them are as they were, at the time `now`.

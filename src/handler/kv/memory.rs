@@ -35,6 +35,7 @@ struct Shared {
     /// Seeded at random, so that nobody can choose keys that collide.
     hasher: RandomState,
     watches: Watches,
+    max_value: usize,
     used: AtomicUsize,
     expired: AtomicU64,
     alarm: Alarm,
@@ -112,9 +113,8 @@ impl Record {
         true
     }
 
-    /// Memory that it takes, with what the allocator adds (16 bytes of granularity, of which 8 are its own).
     fn footprint(&self) -> usize {
-        (self.0.len() + 8).next_multiple_of(16).max(32)
+        allocated(self.0.len())
     }
 }
 
@@ -122,11 +122,12 @@ impl Memory {
     /// # Errors
     ///
     /// No thread can be started.
-    pub(super) fn new() -> std::io::Result<Memory> {
+    pub(super) fn new(max_value: usize) -> std::io::Result<Memory> {
         let shared = Arc::new(Shared {
             shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
             hasher: RandomState::new(),
             watches: Watches::default(),
+            max_value,
             used: AtomicUsize::new(0),
             expired: AtomicU64::new(0),
             alarm: Alarm { next: AtomicU64::new(u64::MAX), ..Alarm::default() },
@@ -299,6 +300,16 @@ impl Alarm {
     }
 }
 
+/// Memory that a deadline takes: a copy of the key, and its place in a tree whose nodes are two thirds full.
+fn deadline_footprint(key: &[u8]) -> usize {
+    allocated(key.len()) + size_of::<(u64, Box<[u8]>)>() * 3 / 2
+}
+
+/// Memory that an allocation takes, with what the allocator adds (16 bytes of granularity, of which 8 are its own).
+fn allocated(length: usize) -> usize {
+    (length + 8).next_multiple_of(16).max(32)
+}
+
 fn place(hash: u64) -> usize {
     (hash >> (u64::BITS - SHARD_BITS)) as usize
 }
@@ -318,7 +329,7 @@ impl Shard {
                 shared.used.fetch_sub(before, Ordering::Relaxed);
             }
             if old != expires {
-                self.forget_deadline(old, key);
+                self.forget_deadline(old, key, shared);
             } else {
                 return;
             }
@@ -329,6 +340,7 @@ impl Shard {
             shared.used.fetch_add(self.table_size() - tables, Ordering::Relaxed);
         }
         if let Some(deadline) = expires {
+            shared.used.fetch_add(deadline_footprint(key), Ordering::Relaxed);
             self.deadlines.insert((deadline, key.into()));
             shared.alarm.set(deadline);
         }
@@ -340,7 +352,7 @@ impl Shard {
         let entry = self.records.find_entry(hash, |record| record.key() == key).ok()?;
         let (record, _) = entry.remove();
         shared.used.fetch_sub(record.footprint(), Ordering::Relaxed);
-        self.forget_deadline(record.expires(), key);
+        self.forget_deadline(record.expires(), key, shared);
         // Room that a quarter of it would do is given back, down to a size that is not worth it.
         let (length, capacity) = (self.records.len(), self.records.capacity());
         if capacity > 1024 && length < capacity / 4 {
@@ -350,15 +362,18 @@ impl Shard {
         Some(record)
     }
 
-    fn forget_deadline(&mut self, deadline: Option<u64>, key: &[u8]) {
-        if let Some(deadline) = deadline {
-            self.deadlines.remove(&(deadline, key.into()));
+    fn forget_deadline(&mut self, deadline: Option<u64>, key: &[u8], shared: &Shared) {
+        if let Some(deadline) = deadline
+            && self.deadlines.remove(&(deadline, key.into()))
+        {
+            shared.used.fetch_sub(deadline_footprint(key), Ordering::Relaxed);
         }
     }
 
     fn clear(&mut self, shared: &Shared) -> Shard {
         let records: usize = self.records.iter().map(Record::footprint).sum();
-        shared.used.fetch_sub(records + self.table_size(), Ordering::Relaxed);
+        let deadlines: usize = self.deadlines.iter().map(|(_, key)| deadline_footprint(key)).sum();
+        shared.used.fetch_sub(records + deadlines + self.table_size(), Ordering::Relaxed);
         std::mem::take(self)
     }
 
@@ -442,6 +457,10 @@ const NOT_LOCKED: Failure = Failure::new("ERR internal error: a key was not lock
 impl Keyspace for Locked<'_> {
     fn now(&self) -> u64 {
         self.now
+    }
+
+    fn max_value(&self) -> usize {
+        self.shared.max_value
     }
 
     fn entry(&self, key: &[u8]) -> Result<Option<Entry<'_>>, Failure> {

@@ -11,8 +11,9 @@ pub(super) enum Dialect {
     Resp3,
 }
 
-/// No reply is longer, in bytes. Nothing that a client asks for makes the server hold more for it.
-const LONGEST: usize = 256 * 1024 * 1024;
+/// A reply that is longer than this gets no further value, in bytes. So whatever a client asks for, the server holds no
+/// more for it than this and one value.
+const LONG: usize = 64 * 1024 * 1024;
 
 /// Replies that are to be sent, one after the other.
 ///
@@ -141,7 +142,7 @@ impl Replies {
 
     /// A string of bytes.
     pub(super) fn bulk(&mut self, value: &[u8]) {
-        if self.bytes.len() + value.len() > LONGEST {
+        if self.bytes.len() > LONG {
             self.overflowed = true;
         } else if self.is_text() {
             self.shown(value);
@@ -189,6 +190,8 @@ impl Replies {
     pub(super) fn array(&mut self, count: usize) {
         if !self.is_text() {
             self.length(b'*', count);
+        } else if count == 0 {
+            self.line(b"EMPTY", b"");
         }
     }
 
@@ -228,7 +231,7 @@ fn is_plain(text: &str) -> bool {
         || text.starts_with('"')
         || text.starts_with(' ')
         || text.ends_with(' ')
-        || ["NOT_FOUND", "OK", "ERROR"].contains(&text)
+        || ["NOT_FOUND", "OK", "ERROR", "EMPTY"].contains(&text)
         || text.starts_with("ERROR ");
     !is_taken && !text.chars().any(is_hidden)
 }

@@ -12,6 +12,10 @@ crate::for_each_engine! {
     a_write_clears_the_time_unless_it_says_otherwise
     conditions_decide_whether_a_time_is_changed
     a_time_that_has_passed_deletes_at_once
+    keys_that_expire_are_dropped_without_being_read
+}
+
+crate::for_memory! {
     keys_that_expire_give_their_memory_back_without_being_read
     others_are_served_while_two_hundred_thousand_keys_expire
 }
@@ -178,6 +182,20 @@ fn a_time_that_has_passed_deletes_at_once(engine: Engine) {
         assert_eq!(client.ask("EXISTS a").number(), 0, "{line}");
         assert_eq!(client.ask("DBSIZE").number(), 0, "{line}");
     }
+}
+
+fn keys_that_expire_are_dropped_without_being_read(engine: Engine) {
+    let server = engine.serve();
+    let mut client = server.connect();
+    client.ask("SET stays 1");
+    client.ask("SET later 1 EX 1000");
+    for key in 0..300 {
+        client.send(words(&format!("SET k{key} v PX 3000")));
+    }
+    (0..300).for_each(|_| client.expect("+OK\r\n"));
+    eventually("they are dropped", || client.ask("DBSIZE").number() == 2);
+    assert_eq!(client.info("expired_keys"), 300);
+    assert_eq!(client.ask("MGET stays later"), Reply::Array(vec!["1".into(), "1".into()]));
 }
 
 fn keys_that_expire_give_their_memory_back_without_being_read(engine: Engine) {

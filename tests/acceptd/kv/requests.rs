@@ -29,7 +29,7 @@ crate::for_each_engine! {
 fn without_id(replies: &str) -> String {
     let mut out = replies.to_owned();
     // Bytes that are no text are shown escaped, and all others with them.
-    for before in ["$2\r\nid\r\n:", "$2\\r\\nid\\r\\n:"] {
+    for before in ["$2\r\nid\r\n:", "$2\\r\\nid\\r\\n:", "\r\nid\r\n", "\nid\n"] {
         let parts: Vec<&str> = out.split(before).collect();
         let without = |part: &&str| part.trim_start_matches(|character: char| character.is_ascii_digit()).to_owned();
         let rest: Vec<String> = parts.iter().skip(1).map(without).collect();

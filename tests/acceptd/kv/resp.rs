@@ -21,8 +21,11 @@ crate::for_each_engine! {
     commands_describe_themselves
     config_get_shows_settings
     info_has_the_fields_that_clients_look_for
-    used_memory_follows_what_is_stored
     errors_are_in_redis_words
+}
+
+crate::for_memory! {
+    used_memory_follows_what_is_stored
 }
 
 fn a_conversation_in_resp2(engine: Engine) {

@@ -15,8 +15,11 @@ crate::for_each_engine! {
     the_password_is_the_first_line_of_a_file
     a_password_file_that_is_of_no_use_is_one_line_on_standard_error
     a_value_may_be_as_long_as_the_limit_and_no_longer
-    when_memory_is_short_writes_are_refused_and_all_else_goes_on
     the_limits_can_be_given_on_the_command_line
+}
+
+crate::for_memory! {
+    when_memory_is_short_writes_are_refused_and_all_else_goes_on
 }
 
 fn with_password(password: &[u8]) -> Options {

@@ -257,7 +257,7 @@ fn a_transaction_is_typed_line_by_line(engine: Engine) {
     client.expect("OK\nERROR unknown command 'NONSENSE', try HELP\n");
     assert!(client.line().starts_with("ERROR EXECABORT"));
     client.send("MULTI\nEXEC\nECHO next\n");
-    client.expect("OK\nNOTHING\nnext\n");
+    client.expect("OK\nEMPTY\nnext\n");
 }
 
 fn a_person_can_change_to_resp_by_hello(engine: Engine) {

@@ -5,9 +5,6 @@ use super::{is, word};
 use crate::handler::kv::engine::{Failure, Keyspace};
 use crate::handler::kv::reply::Replies;
 
-/// The longest value that APPEND and SETRANGE make, in bytes; as in Redis.
-const LONGEST: usize = 512 * 1024 * 1024;
-
 const TOO_LONG: Failure = Failure::new("ERR string exceeds maximum allowed size (proto-max-bulk-len)");
 
 type Outcome = Result<(), Failure>;
@@ -266,7 +263,7 @@ pub(super) fn append(keyspace: &mut dyn Keyspace, words: &[&[u8]], replies: &mut
     let key = word(words, 1);
     let (mut value, expires) = taken(keyspace, key)?;
     value.extend_from_slice(word(words, 2));
-    if value.len() > LONGEST {
+    if value.len() > keyspace.max_value() {
         return Err(TOO_LONG);
     }
     keyspace.put(key, &value, expires)?;
@@ -293,7 +290,7 @@ pub(super) fn setrange(keyspace: &mut dyn Keyspace, words: &[&[u8]], replies: &m
     let offset = usize::try_from(offset).map_err(|_| Failure::new("ERR offset is out of range"))?;
     let (mut value, expires) = taken(keyspace, key)?;
     if !piece.is_empty() {
-        let end = offset.checked_add(piece.len()).filter(|end| *end <= LONGEST).ok_or(TOO_LONG)?;
+        let end = offset.checked_add(piece.len()).filter(|end| *end <= keyspace.max_value()).ok_or(TOO_LONG)?;
         value.resize(value.len().max(end), 0);
         if let Some(place) = value.get_mut(offset..end) {
             place.copy_from_slice(piece);

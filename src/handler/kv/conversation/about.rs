@@ -89,8 +89,9 @@ impl Conversation<'_> {
             (
                 "Stats",
                 format!(
-                    "total_connections_received:{}\r\nexpired_keys:{}\r\n",
+                    "total_connections_received:{}\r\nrejected_connections:{}\r\nexpired_keys:{}\r\n",
                     self.kv.clients.entered(),
+                    self.stats.refused,
                     engine.expired(),
                 ),
             ),
