@@ -22,8 +22,6 @@ crate::for_each_engine! {
 /// How far the program's memory may go up and down by itself, in KiB.
 const NOISE: usize = 2048;
 
-/// Replies to a batch are sent when they are this large, in KiB.
-
 /// The program, serving a store of this kind.
 fn command(engine: Engine, more: &[&str]) -> Command {
     let mut command = acceptd(&["--handler", "kv"]);

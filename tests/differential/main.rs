@@ -29,17 +29,28 @@ const SEQUENCES: u32 = 10_000;
 
 #[test]
 fn the_store_in_memory_replies_as_redis_does() {
-    compare_with_redis(&[]);
+    compare_with_redis(&[], SEQUENCES);
+}
+
+/// The commands are the same ones, so a tenth of the sequences is enough to see that the file gives back what was put into
+/// it; each write waits for the disk.
+#[test]
+fn the_store_in_a_file_replies_as_redis_does() {
+    let folder = std::env::temp_dir().join(format!("acceptd-differential-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).expect("a temporary folder");
+    let file = folder.join("store").display().to_string();
+    compare_with_redis(&["--store", &file, "--fsync", "everysec"], SEQUENCES / 10);
+    std::fs::remove_dir_all(&folder).expect("it was made above");
 }
 
 /// Compares acceptd, started with these arguments, with redis-server.
-fn compare_with_redis(arguments: &[&str]) {
+fn compare_with_redis(arguments: &[&str], sequences: u32) {
     let Some(redis) = Redis::start() else { return };
     let acceptd = start_acceptd(arguments);
     let pair = RefCell::new(Pair::connect(redis.addr, acceptd.addr));
     let wanted = std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok());
     let config = Config {
-        cases: wanted.unwrap_or(SEQUENCES),
+        cases: wanted.unwrap_or(sequences),
         // In a build that is not optimized, the default generator takes most of the test's time.
         rng_algorithm: RngAlgorithm::XorShift,
         failure_persistence: Some(Box::new(FileFailurePersistence::Off)),
