@@ -14,6 +14,7 @@ const EXAMPLES: &str = "\
 Examples:
   acceptd                               echo on 127.0.0.1:17007; then: nc 127.0.0.1 17007
   acceptd --handler line '[::1]:0'      a command server on a free port
+  acceptd --handler kv --store data    a key-value store in a file; then: redis-cli -p 17007
   acceptd --idle-timeout 30s -v 0.0.0.0:7007
 
 Times are written 250ms, 10s, 5m, 2h; a bare number is seconds.

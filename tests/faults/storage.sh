@@ -54,9 +54,11 @@ acknowledged=$COUNT
 check "a write that does not fit on the disk is refused as Redis refuses it" test "${REFUSAL#ERROR }" != "${REFUSAL#ERROR MISCONF}"
 check "some were acknowledged before" test "$acknowledged" -gt 100
 check "reads go on while the disk is full" all_there full "$acknowledged"
+check "also in a transaction that only reads" test "$(ask MULTI 'STRLEN full:0' EXEC | tail -n 1)" == 1000
 check "and the server lives" is_alive "$PID"
 mount -o remount,size=16m "$disk"
-check "writes go on when there is room again, without a restart" test "$(ask 'SET after x')" == OK
+writes() { [[ $(ask 'SET after x') == OK ]]; }
+check "writes go on when there is room again, without a restart" wait_until 10 writes
 signal KILL
 wait "$PID" 2>/dev/null || true
 start "$ACCEPTD" --handler kv --store "$disk/store"
@@ -73,7 +75,8 @@ launch strace -f -qq -o /dev/null -e trace=fsync,fdatasync -e inject=fsync,fdata
 wait_until 20 port_is_known
 refused=0
 acknowledged=()
-for ((n = 0; n < 40; n++)); do
+for ((n = 0; n < 200; n++)); do
+    sleep 0.02
     reply=$(ask "SET key:$n value:$n")
     case $reply in
         OK) acknowledged+=("$n") ;;
@@ -100,6 +103,23 @@ kill -KILL "$PID" 2>/dev/null || true
 wait "$PID" 2>/dev/null || true
 start "$ACCEPTD" --handler kv --store "$store"
 check "and is there after kill -9" kept
+
+# The same without a wait for each write: a failed one must not keep the processor busy, nor keep readers waiting.
+launch strace -f -qq -o /dev/null -e trace=fsync,fdatasync -e inject=fsync,fdatasync:error=EIO:when=12+ \
+    "$ACCEPTD" --handler kv --fsync everysec --store "$TMP/lazy" 127.0.0.1:0
+wait_until 20 port_is_known
+fails() { [[ $(ask 'INCR n') == 'ERROR MISCONF'* ]]; }
+check "with --fsync everysec, writes are refused soon after the disk has failed" wait_until 20 fails
+check "the log says what that may have cost" has_logged 'acknowledged in the last second may be lost'
+daemon=$(pgrep -P "$PID")
+before=$(cpu_ticks "$daemon")
+sleep 2
+check "and the processor is at rest meanwhile" test $(($(cpu_ticks "$daemon") - before)) -lt 50
+check "and readers are answered" test "$(ask 'GET nothing')" == NOT_FOUND
+pkill -KILL -P "$PID" 2>/dev/null || true
+kill -KILL "$PID" 2>/dev/null || true
+wait "$PID" 2>/dev/null || true
+start "$ACCEPTD" --handler kv --store "$store"
 
 # ---- taken
 

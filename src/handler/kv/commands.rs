@@ -37,7 +37,7 @@ pub(super) type Run = fn(&mut dyn Keyspace, &[&[u8]], &mut Replies) -> Result<()
 pub(super) enum Access {
     Reads,
     Writes,
-    /// It writes, but never makes the store larger: it is allowed when memory is short.
+    /// It writes, but puts no value into the store: it is allowed when memory is short.
     Frees,
     /// It is about the conversation, and has nothing to do with the store.
     Talks,

@@ -14,8 +14,12 @@ use crate::{Connection, Stats};
 
 mod about;
 
-/// Keys that a client may watch.
+/// Keys that a client may watch, and the bytes of all of them, for each WATCH that names them.
 const WATCHED: usize = 4096;
+const WATCHED_BYTES: usize = 1024 * 1024;
+
+/// The longest name of a client or its library, in bytes.
+const LONGEST_NAME: usize = 256;
 
 /// Calls that are executed in one go at the most, if the engine gathers them.
 const GATHERED: usize = 1024;
@@ -31,6 +35,7 @@ pub(super) struct Conversation<'k> {
     is_trusted: bool,
     transaction: Option<Transaction>,
     watched: Vec<Watched>,
+    watched_bytes: usize,
     silence: Silence,
     /// How busy the server is.
     pub(super) stats: Stats,
@@ -92,6 +97,7 @@ impl<'k> Conversation<'k> {
             is_trusted: kv.options.password.is_none(),
             transaction: None,
             watched: Vec::new(),
+            watched_bytes: 0,
             silence: Silence::None,
             stats: client.stats(),
             max_clients: client.limits().max_connections,
@@ -185,7 +191,7 @@ impl<'k> Conversation<'k> {
         {
             gathered.push(command, words);
             let is_full = gathered.calls.len() >= GATHERED;
-            if is_full || !self.kv.engine.gathers() || !gathered.replies_are_short() {
+            if is_full || !self.kv.engine.gathers() || !gathered.may_go_on() {
                 self.execute(gathered);
             }
             return Next::Continue;
@@ -242,12 +248,15 @@ impl<'k> Conversation<'k> {
         if words.iter().any(|word| word.len() > self.kv.options.max_value) {
             return Err("ERR string exceeds maximum allowed size (proto-max-bulk-len)".into());
         }
-        let max = self.kv.options.max_memory;
-        let is_full = max > 0 && !self.kv.engine.is_durable() && self.kv.engine.used_memory() > max;
-        if is_full && command.access == Access::Writes {
-            return Err("OOM command not allowed when used memory > 'maxmemory'.".into());
+        if command.access == Access::Writes && self.is_full() {
+            return Err(OOM.into());
         }
         Ok(command)
+    }
+
+    fn is_full(&self) -> bool {
+        let max = self.kv.options.max_memory;
+        max > 0 && !self.kv.engine.is_durable() && self.kv.engine.used_memory() > max
     }
 
     /// Executes what was gathered.
@@ -280,16 +289,23 @@ impl<'k> Conversation<'k> {
         self.replies.simple("QUEUED");
     }
 
-    fn exec(&mut self) {
+    fn exec(&mut self) -> Next {
         let Some(Transaction { queue, is_broken, .. }) = self.transaction.take() else {
             self.replies.error("ERR EXEC without MULTI");
-            return;
+            return Next::Continue;
         };
         let watched = std::mem::take(&mut self.watched);
+        self.watched_bytes = 0;
+        // As when it was queued: many may have queued what together is too much.
+        if !is_broken && self.is_full() && queue.iter().any(|queued| queued.command.access == Access::Writes) {
+            self.kv.engine.unwatch(watched);
+            self.replies.error(OOM);
+            return Next::Continue;
+        }
         if is_broken {
             self.kv.engine.unwatch(watched);
             self.replies.error("EXECABORT Transaction discarded because of previous errors.");
-            return;
+            return Next::Continue;
         }
         let words: Vec<Vec<&[u8]>> =
             queue.iter().map(|queued| queued.words.iter().map(Vec::as_slice).collect()).collect();
@@ -304,19 +320,22 @@ impl<'k> Conversation<'k> {
         self.kv.engine.unwatch(watched);
         let Some(ends) = ends else {
             self.replies.nil_array();
-            return;
+            return Next::Continue;
         };
         self.replies.array(queue.len());
-        let (mut begin, mut ends) = (0, ends.into_iter());
+        let (mut begin, mut ends, mut next) = (0, ends.into_iter(), Next::Continue);
         for (queued, words) in all {
             if queued.command.talks() {
-                self.talk(queued.command, words);
+                if self.talk(queued.command, words) == Next::Close {
+                    next = Next::Close;
+                }
             } else {
                 let end = ends.next().unwrap_or(begin);
                 self.replies.append(from_store.bytes().get(begin..end).unwrap_or_default());
                 begin = end;
             }
         }
+        next
     }
 
     fn discard(&mut self) {
@@ -325,6 +344,7 @@ impl<'k> Conversation<'k> {
     }
 
     fn unwatch(&mut self) {
+        self.watched_bytes = 0;
         let watched = std::mem::take(&mut self.watched);
         if !watched.is_empty() {
             self.kv.engine.unwatch(watched);
@@ -357,7 +377,7 @@ impl<'k> Conversation<'k> {
                 self.transaction = Some(Transaction::default());
                 self.replies.ok();
             }
-            ("exec", _) => self.exec(),
+            ("exec", _) => return self.exec(),
             ("discard", _) if self.transaction.is_none() => self.replies.error("ERR DISCARD without MULTI"),
             ("discard", _) => {
                 self.discard();
@@ -365,8 +385,9 @@ impl<'k> Conversation<'k> {
             }
             ("watch", keys) => {
                 for key in keys {
-                    if self.watched.len() >= WATCHED {
-                        self.replies.error("ERR too many watched keys, 4096 are allowed");
+                    self.watched_bytes += key.len();
+                    if self.watched.len() >= WATCHED || self.watched_bytes > WATCHED_BYTES {
+                        self.replies.error("ERR too many watched keys, 4096 are allowed and a megabyte of them");
                         return Next::Continue;
                     }
                     if !self.watched.iter().any(|watched| watched.key == *key) {
@@ -486,20 +507,24 @@ impl<'i> Gathered<'i> {
         self.calls.push((command, words));
     }
 
-    /// Whether the last call answers in a word or two. Replies that are values may be large, so they are sent before
-    /// there are more of them.
-    fn replies_are_short(&self) -> bool {
+    /// Whether more may follow the last call in the same go: it answers in a word or two, and writes no more than was sent.
+    fn may_go_on(&self) -> bool {
         self.calls.last().is_some_and(|(command, words)| match command.name {
             "set" => words.len() == 3,
             "getset" | "getdel" | "getex" => false,
+            // They write a whole value again, however short the request is.
+            "append" | "copy" | "rename" | "renamenx" | "setrange" | "persist" => false,
+            name if name.contains("expire") => false,
             _ => command.writes(),
         })
     }
 }
 
+const OOM: &str = "OOM command not allowed when used memory > 'maxmemory'.";
+
 /// Names go into lists, a line for each client.
 fn is_name(name: &[u8]) -> bool {
-    name.iter().all(|byte| (b'!'..=b'~').contains(byte))
+    name.len() <= LONGEST_NAME && name.iter().all(|byte| (b'!'..=b'~').contains(byte))
 }
 
 const NO_NAME: &str = "ERR Client names cannot contain spaces, newlines or special characters.";

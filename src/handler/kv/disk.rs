@@ -5,11 +5,14 @@
 //! more of them share one wait. Readers see what is committed, each by itself, and never wait.
 
 use std::borrow::Cow;
+use std::cell::Cell;
 use std::collections::hash_map::RandomState;
+use std::collections::{HashSet, VecDeque};
 use std::fs::{self, File};
 use std::hash::{BuildHasher, Hasher};
 use std::io;
 use std::os::unix::fs::MetadataExt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError, RwLock};
@@ -17,15 +20,16 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use redb::{
-    Database, DatabaseError, Durability, ReadOnlyTable, ReadableDatabase, ReadableTable, ReadableTableMetadata, Table,
-    TableDefinition, WriteTransaction,
+    Builder, Database, DatabaseError, Durability, ReadOnlyTable, ReadableDatabase, ReadableTable,
+    ReadableTableMetadata, Table, TableDefinition, WriteTransaction,
 };
+use rustix::fs::{Advice, fadvise};
 use siphasher::sip::SipHasher13;
 
 use super::commands::{Access, Command};
 use super::engine::{Call, Engine, Entry, Failure, Keyspace, Watched, Watches, now};
 use super::reply::Replies;
-use crate::panics::lock;
+use crate::panics::{self, lock};
 
 mod overlay;
 
@@ -50,6 +54,13 @@ const DROPPED_AT_ONCE: u64 = 1024;
 /// Expired keys are dropped this often at the most. Nobody sees them meanwhile.
 const PAUSE: Duration = Duration::from_millis(100);
 
+/// After a failure the disk is tried again this much later, and twice as much after each one more, up to the last.
+const FIRST_RETRY: Duration = Duration::from_millis(50);
+const LAST_RETRY: Duration = Duration::from_secs(5);
+
+/// Clients whose writes share a transaction, at the most.
+const JOBS_AT_ONCE: usize = 1024;
+
 /// With [`Fsync::EverySecond`].
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -73,8 +84,8 @@ struct Shared {
     path: PathBuf,
     /// `None` only while it is opened again after a failure of the disk.
     database: RwLock<Option<Database>>,
-    /// What is open is not the file itself, but a view of it.
-    is_read_only: AtomicBool,
+    /// What is open is not the file itself but a view of it, or is not to be trusted.
+    is_broken: AtomicBool,
     seed: [u8; 16],
     fsync: Fsync,
     max_value: usize,
@@ -87,8 +98,10 @@ struct Shared {
 /// What clients wait for, one job each at the most.
 #[derive(Default)]
 struct Queue {
-    jobs: Vec<Arc<Job>>,
+    jobs: VecDeque<Arc<Job>>,
     is_over: bool,
+    /// A read has failed.
+    is_unreadable: bool,
 }
 
 /// Calls of one client, and the place where it waits.
@@ -117,7 +130,7 @@ impl Disk {
     ///
     /// It can't be opened, or another process has it: the message says who.
     pub(super) fn open(path: &Path, fsync: Fsync, max_value: usize) -> io::Result<Disk> {
-        let database = open(path)?;
+        let database = open(path, |builder, path| builder.create(path))?;
         let seed = prepare(&database).map_err(io::Error::other)?;
         if let Some(folder) = path.canonicalize()?.parent() {
             // The name of a new file must survive too.
@@ -126,7 +139,7 @@ impl Disk {
         let shared = Arc::new(Shared {
             path: path.to_owned(),
             database: RwLock::new(Some(database)),
-            is_read_only: AtomicBool::new(false),
+            is_broken: AtomicBool::new(false),
             seed,
             fsync,
             max_value,
@@ -151,8 +164,9 @@ impl Drop for Disk {
     }
 }
 
-fn open(path: &Path) -> io::Result<Database> {
-    let opened = Database::builder().set_cache_size(CACHE).create(path);
+/// Opens the file; `how` says whether it may be made.
+fn open(path: &Path, how: fn(&Builder, &Path) -> Result<Database, DatabaseError>) -> io::Result<Database> {
+    let opened = how(Database::builder().set_cache_size(CACHE), path);
     opened.map_err(|error| match error {
         DatabaseError::DatabaseAlreadyOpen => io::Error::new(
             io::ErrorKind::ResourceBusy,
@@ -161,6 +175,15 @@ fn open(path: &Path) -> io::Result<Database> {
         DatabaseError::Storage(redb::StorageError::Io(error)) => error,
         other => io::Error::other(format!("it is no store of acceptd, or damaged: {other}")),
     })
+}
+
+/// Makes the system read a file from the disk again. After a failed write-back its cache may have what the disk has not, and
+/// call it written.
+fn forget_cached(path: &Path) -> io::Result<()> {
+    let file = File::open(path)?;
+    let synced = file.sync_all();
+    fadvise(&file, 0, None, Advice::DontNeed)?;
+    synced
 }
 
 /// Who has a file open, as far as the system tells us.
@@ -195,6 +218,12 @@ fn prepare(database: &Database) -> Result<[u8; 16], redb::Error> {
     Ok(seed)
 }
 
+/// The seed of the hashes, if this is a store.
+fn seed_of(database: &Database) -> Result<Option<[u8; 16]>, redb::Error> {
+    let meta = database.begin_read()?.open_table(META)?;
+    Ok(meta.get("seed")?.and_then(|seed| seed.value().try_into().ok()))
+}
+
 fn random() -> [u8; 16] {
     let half = || RandomState::new().hash_one(now());
     (u128::from(half()) << 64 | u128::from(half())).to_le_bytes()
@@ -203,7 +232,8 @@ fn random() -> [u8; 16] {
 impl Engine for Disk {
     fn run(&self, calls: &[Call<'_>], replies: &mut Replies) {
         if calls.iter().all(|call| call.command.access == Access::Reads) {
-            return self.read(calls, replies);
+            self.read(calls, replies);
+            return;
         }
         if let Outcome::Executed(done, _) = self.ask(calls, Vec::new(), replies) {
             replies.append(done.bytes());
@@ -211,6 +241,10 @@ impl Engine for Disk {
     }
 
     fn run_together(&self, calls: &[Call<'_>], watched: &[Watched], replies: &mut Replies) -> Option<Vec<usize>> {
+        if watched.is_empty() && calls.iter().all(|call| call.command.access == Access::Reads) {
+            // What one transaction sees does not change.
+            return Some(self.read(calls, replies));
+        }
         let watched = watched.to_vec();
         let before = replies.len();
         match self.ask(calls, watched, replies) {
@@ -256,16 +290,24 @@ impl Engine for Disk {
 }
 
 impl Disk {
-    fn read(&self, calls: &[Call<'_>], replies: &mut Replies) {
+    /// Where the reply to each of them ends.
+    fn read(&self, calls: &[Call<'_>], replies: &mut Replies) -> Vec<usize> {
         let before = replies.len();
         let outcome = self.shared.reading(|reading| {
-            calls.iter().for_each(|call| drop(call.execute(reading, replies)));
-            Ok(())
+            let execute = |call: &Call<'_>| {
+                drop(call.execute(reading, replies));
+                replies.len()
+            };
+            Ok(calls.iter().map(execute).collect())
         });
-        if let Err(failure) = outcome {
+        outcome.unwrap_or_else(|failure| {
             replies.truncate(before);
-            calls.iter().for_each(|_| replies.error(&failure.0));
-        }
+            let fail = |_: &_| {
+                replies.error(&failure.0);
+                replies.len()
+            };
+            calls.iter().map(fail).collect()
+        })
     }
 
     /// Has the writer execute calls, and waits until they are committed.
@@ -278,7 +320,7 @@ impl Disk {
             outcome: Mutex::new(None),
             done: Condvar::new(),
         });
-        lock(&self.shared.queue).jobs.push(Arc::clone(&job));
+        lock(&self.shared.queue).jobs.push_back(Arc::clone(&job));
         self.shared.arrived.notify_one();
         job.wait()
     }
@@ -312,81 +354,117 @@ impl Job {
 /// What was executed and is not committed yet.
 struct Executed {
     outcomes: Vec<Outcome>,
-    touched: Vec<Vec<u8>>,
+    touched: Touched,
     /// When the next key expires.
     next_deadline: Option<u64>,
     /// How many have expired, and were dropped.
     dropped: u64,
 }
 
+/// What the writer knows between two transactions.
+struct Progress {
+    /// With `EverySecond`: since when something is not on disk for sure.
+    unsafe_since: Option<Instant>,
+    /// When the next key expires.
+    next_deadline: Option<u64>,
+    last_drop: Instant,
+    /// The disk has failed, how often in a row, and when it is to be tried again.
+    failures: u32,
+    retry_at: Option<Instant>,
+}
+
 impl Shared {
     /// The writer's thread.
     fn write(&self) {
-        // With `EverySecond`: since when something is not on disk for sure.
-        let mut unsafe_since: Option<Instant> = None;
-        let mut next_deadline = Some(0);
-        let mut last_drop = Instant::now();
-        let mut is_failing = false;
-        while let Some(jobs) = self.next_jobs(unsafe_since, next_deadline, last_drop) {
-            let is_due = unsafe_since.is_some_and(|since| since.elapsed() >= SECOND);
+        let mut progress = Progress {
+            unsafe_since: None,
+            next_deadline: Some(0),
+            last_drop: Instant::now(),
+            failures: 0,
+            retry_at: None,
+        };
+        while let Some(jobs) = self.next_jobs(&progress) {
+            let is_due = progress.unsafe_since.is_some_and(|since| since.elapsed() >= SECOND);
             let durability =
                 if self.fsync == Fsync::Always || is_due { Durability::Immediate } else { Durability::None };
-            match self.transact(&jobs, durability) {
-                Ok(executed) => {
-                    if std::mem::take(&mut is_failing) {
-                        log::warn!("{} can be written to again", self.path.display());
-                    }
-                    executed.touched.iter().for_each(|key| self.watches.touch(key));
-                    jobs.iter().zip(executed.outcomes).for_each(|(job, outcome)| job.finish(outcome));
-                    next_deadline = executed.next_deadline;
-                    if executed.dropped < DROPPED_AT_ONCE {
-                        last_drop = Instant::now();
-                    }
-                    unsafe_since = match durability {
-                        Durability::None => unsafe_since.or_else(|| Some(Instant::now())),
-                        _ => None,
-                    };
-                }
+            // The file is opened again after a failure, which takes the longer the larger it is; not for each write.
+            let is_early = progress.retry_at.is_some_and(|retry_at| Instant::now() < retry_at);
+            let outcome = if is_early {
+                Err(redb::Error::Io(io::Error::other("the disk has failed a moment ago")))
+            } else {
+                // A panic must not leave those waiting who have asked.
+                let transact = AssertUnwindSafe(|| self.transact(&jobs, durability));
+                catch_unwind(transact)
+                    .unwrap_or_else(|panic| Err(redb::Error::Io(io::Error::other(panics::describe(&*panic)))))
+            };
+            match outcome {
+                Ok(executed) => self.finish(&jobs, executed, durability, &mut progress),
                 Err(error) => {
-                    // Once for each time that this happens, however many writes are refused.
-                    if !std::mem::replace(&mut is_failing, true) {
-                        log::error!("{} can't be written to, writes are refused: {error}", self.path.display());
+                    if !is_early {
+                        self.note_failure(&error, &mut progress);
                     }
-                    let failure = Failure::of_disk(&error);
-                    // The file as it was is opened before anybody may read or write again.
-                    if !self.is_read_only.load(Ordering::Acquire) {
-                        self.reopen();
-                    }
-                    jobs.iter().for_each(|job| job.fail(&failure));
-                    next_deadline = None;
+                    jobs.iter().for_each(|job| job.fail(&Failure::of_disk(&error)));
                 }
             }
         }
-        if unsafe_since.is_some()
+        if progress.unsafe_since.is_some()
             && let Err(error) = self.transact(&[], Durability::Immediate)
         {
             log::error!("the last second was not written to {}: {error}", self.path.display());
         }
     }
 
+    fn finish(&self, jobs: &[Arc<Job>], executed: Executed, durability: Durability, progress: &mut Progress) {
+        if progress.failures > 0 {
+            log::warn!("{} can be written to again", self.path.display());
+        }
+        executed.touched.tell(&self.watches);
+        jobs.iter().zip(executed.outcomes).for_each(|(job, outcome)| job.finish(outcome));
+        progress.failures = 0;
+        progress.retry_at = None;
+        progress.next_deadline = executed.next_deadline;
+        if executed.dropped < DROPPED_AT_ONCE {
+            progress.last_drop = Instant::now();
+        }
+        progress.unsafe_since = match durability {
+            Durability::None => progress.unsafe_since.or_else(|| Some(Instant::now())),
+            _ => None,
+        };
+    }
+
+    fn note_failure(&self, error: &redb::Error, progress: &mut Progress) {
+        // Once for each time that this happens, however many writes are refused.
+        if progress.failures == 0 {
+            log::error!("{} can't be written to, writes are refused: {error}", self.path.display());
+        }
+        if progress.unsafe_since.take().is_some() {
+            log::error!("what was acknowledged in the last second may be lost (--fsync everysec)");
+        }
+        let pause = FIRST_RETRY * 2_u32.saturating_pow(progress.failures);
+        progress.failures = progress.failures.saturating_add(1).min(16);
+        progress.retry_at = Some(Instant::now() + pause.min(LAST_RETRY));
+        progress.next_deadline = None;
+        // The file as it was is opened before anybody may read or write again.
+        self.reopen();
+    }
+
     /// Waits for jobs; empty: something else is due. `None`: it is over.
-    fn next_jobs(
-        &self,
-        unsafe_since: Option<Instant>,
-        next_deadline: Option<u64>,
-        last_drop: Instant,
-    ) -> Option<Vec<Arc<Job>>> {
+    fn next_jobs(&self, progress: &Progress) -> Option<Vec<Arc<Job>>> {
         let mut queue = lock(&self.queue);
         loop {
             if !queue.jobs.is_empty() {
-                return Some(std::mem::take(&mut queue.jobs));
+                let count = queue.jobs.len().min(JOBS_AT_ONCE);
+                return Some(queue.jobs.drain(..count).collect());
             }
             if queue.is_over {
                 return None;
             }
-            let until_sync = unsafe_since.map(|since| SECOND.saturating_sub(since.elapsed()));
-            let until_drop = next_deadline.map(|deadline| {
-                let pause = PAUSE.saturating_sub(last_drop.elapsed());
+            if std::mem::take(&mut queue.is_unreadable) {
+                return Some(Vec::new());
+            }
+            let until_sync = progress.unsafe_since.map(|since| SECOND.saturating_sub(since.elapsed()));
+            let until_drop = progress.next_deadline.map(|deadline| {
+                let pause = PAUSE.saturating_sub(progress.last_drop.elapsed());
                 Duration::from_millis(deadline.saturating_sub(now())).max(pause).min(Duration::from_secs(24 * 3600))
             });
             let wait = [until_sync, until_drop].into_iter().flatten().min();
@@ -400,10 +478,10 @@ impl Shared {
 
     /// Executes jobs in one transaction, and commits it.
     fn transact(&self, jobs: &[Arc<Job>], durability: Durability) -> Result<Executed, redb::Error> {
-        if self.is_read_only.load(Ordering::Acquire) {
+        if self.is_broken.load(Ordering::Acquire) {
             self.reopen();
         }
-        if self.is_read_only.load(Ordering::Acquire) {
+        if self.is_broken.load(Ordering::Acquire) {
             return Err(redb::Error::Io(io::Error::other("the disk still fails")));
         }
         let database = self.database.read().unwrap_or_else(PoisonError::into_inner);
@@ -422,14 +500,18 @@ impl Shared {
         let next_deadline = writing.next_deadline()?;
         let touched = std::mem::take(&mut writing.touched);
         drop(writing);
-        transaction.commit()?;
+        if jobs.is_empty() || dropped > 0 || !touched.is_empty() {
+            transaction.commit()?;
+        } else {
+            transaction.abort()?;
+        }
         self.expired.fetch_add(dropped, Ordering::Relaxed);
         Ok(Executed { outcomes, touched, next_deadline, dropped })
     }
 
     fn execute(&self, job: &Job, writing: &mut Writing<'_>) -> Outcome {
         // Keys that others have written in this transaction count as changed.
-        let is_touched = |watched: &Watched| writing.touched.contains(&watched.key);
+        let is_touched = |watched: &Watched| writing.touched.has(&watched.key);
         if job.watched.iter().any(is_touched) || !self.watches.are_unchanged(&job.watched, writing.now) {
             return Outcome::Refused;
         }
@@ -443,34 +525,54 @@ impl Shared {
         Outcome::Executed(replies, ends)
     }
 
-    /// After an error of the disk nothing that is in memory can be trusted: the file is opened again, as it was committed.
-    /// If that fails too, it is opened to be read only, and the next write tries again.
+    /// After an error of the disk nothing that is in memory can be trusted, nor the system's cache of the file: it is opened
+    /// again as it is on the disk. If that fails too, it is opened to be read only, and a later write tries again.
     fn reopen(&self) {
         let mut database = self.database.write().unwrap_or_else(PoisonError::into_inner);
         drop(database.take());
-        let mut is_read_only = false;
-        *database = match open(&self.path) {
-            Ok(opened) => Some(opened),
+        let reopened = forget_cached(&self.path).and_then(|()| open(&self.path, |builder, path| builder.open(path)));
+        let reopened = reopened.and_then(|database| {
+            let is_ours = seed_of(&database).map_err(io::Error::other)? == Some(self.seed);
+            if is_ours {
+                Ok(database)
+            } else {
+                Err(io::Error::other("another file is in its place, restart to use it"))
+            }
+        });
+        self.is_broken.store(reopened.is_err(), Ordering::Release);
+        *database = match reopened {
+            Ok(database) => Some(database),
             Err(error) => {
-                is_read_only = true;
                 log::debug!("{} can't be opened again: {error}", self.path.display());
-                let overlay = Overlay::open(&self.path).map_err(redb::DatabaseError::from);
+                let overlay = Overlay::open(&self.path).map_err(DatabaseError::from);
                 overlay.and_then(|overlay| Database::builder().create_with_backend(overlay)).ok()
             }
         };
-        self.is_read_only.store(is_read_only, Ordering::Release);
     }
 
     /// Reads what is committed.
     fn reading<T>(&self, read: impl FnOnce(&mut Reading) -> Result<T, Failure>) -> Result<T, Failure> {
+        let outcome = self.reading_once(read);
+        if outcome.as_ref().is_err_and(Failure::is_of_disk) && !self.is_broken.swap(true, Ordering::AcqRel) {
+            // One failed read makes the database refuse all others: the writer opens it again.
+            lock(&self.queue).is_unreadable = true;
+            self.arrived.notify_one();
+        }
+        outcome
+    }
+
+    fn reading_once<T>(&self, read: impl FnOnce(&mut Reading) -> Result<T, Failure>) -> Result<T, Failure> {
         let database = self.database.read().unwrap_or_else(PoisonError::into_inner);
         let begin = || -> Result<Reading, redb::Error> {
             let Some(database) = &*database else { return Err(redb::Error::DatabaseClosed) };
             let transaction = database.begin_read()?;
             let (keys, deadlines) = (transaction.open_table(KEYS)?, transaction.open_table(DEADLINES)?);
-            Ok(Reading { keys, deadlines, seed: self.seed, max_value: self.max_value, now: now() })
+            let (seed, max_value) = (self.seed, self.max_value);
+            Ok(Reading { keys, deadlines, seed, max_value, now: now(), has_failed: Cell::new(false) })
         };
-        read(&mut begin().map_err(|error| Failure::of_disk(&error))?)
+        let mut reading = begin().map_err(|error| Failure::of_disk(&error))?;
+        let outcome = read(&mut reading);
+        if reading.has_failed.get() { Err(FAILED_READ) } else { outcome }
     }
 }
 
@@ -542,11 +644,22 @@ struct Reading {
     seed: [u8; 16],
     max_value: usize,
     now: u64,
+    /// The disk has failed, whatever the command has made of it.
+    has_failed: Cell<bool>,
 }
 
+const FAILED_READ: Failure = Failure::new("MISCONF the store's file can't be read at the moment, try again");
+
 impl Reading {
+    fn check<T>(&self, outcome: Result<T, redb::StorageError>) -> Result<T, Failure> {
+        outcome.map_err(|error| {
+            self.has_failed.set(true);
+            Failure::of_disk(&error)
+        })
+    }
+
     fn deadlines(&self) -> Result<u64, Failure> {
-        self.deadlines.len().map_err(|error| Failure::of_disk(&error))
+        self.check(self.deadlines.len())
     }
 }
 
@@ -563,7 +676,7 @@ impl Keyspace for Reading {
     }
 
     fn entry(&self, key: &[u8]) -> Result<Option<Entry<'_>>, Failure> {
-        entry_of(&self.keys, &self.seed, key, self.now).map_err(|error| Failure::of_disk(&error))
+        self.check(entry_of(&self.keys, &self.seed, key, self.now))
     }
 
     fn put(&mut self, _: &[u8], _: &[u8], _: Option<u64>) -> Result<(), Failure> {
@@ -575,7 +688,7 @@ impl Keyspace for Reading {
     }
 
     fn len(&self) -> Result<u64, Failure> {
-        self.keys.len().map_err(|error| Failure::of_disk(&error))
+        self.check(self.keys.len())
     }
 
     fn clear(&mut self) -> Result<(), Failure> {
@@ -583,7 +696,35 @@ impl Keyspace for Reading {
     }
 
     fn walk(&self, from: u64, count: usize, visit: &mut dyn FnMut(&[u8])) -> Result<u64, Failure> {
-        walk_over(&self.keys, self.now, from, count, visit).map_err(|error| Failure::of_disk(&error))
+        self.check(walk_over(&self.keys, self.now, from, count, visit))
+    }
+}
+
+/// Keys that were written in a transaction.
+#[derive(Default)]
+struct Touched {
+    keys: HashSet<Vec<u8>>,
+    /// All keys were deleted.
+    cleared: bool,
+    /// Watched keys that were not there then.
+    absent: HashSet<Vec<u8>>,
+}
+
+impl Touched {
+    fn has(&self, key: &[u8]) -> bool {
+        self.keys.contains(key)
+    }
+
+    fn is_empty(&self) -> bool {
+        self.keys.is_empty() && !self.cleared
+    }
+
+    /// After the commit, so that whoever has read a key before, and watched it, hears of it.
+    fn tell(&self, watches: &Watches) {
+        self.keys.iter().for_each(|key| watches.touch(key));
+        if self.cleared {
+            watches.touch_all(|key| !self.absent.contains(key) && !self.keys.contains(key));
+        }
     }
 }
 
@@ -594,8 +735,7 @@ struct Writing<'t> {
     tables: Option<Tables<'t>>,
     shared: &'t Shared,
     now: u64,
-    /// Keys that were written.
-    touched: Vec<Vec<u8>>,
+    touched: Touched,
     /// The disk has failed: nothing of this transaction can be committed.
     error: Option<redb::Error>,
 }
@@ -639,7 +779,7 @@ impl<'t> Tables<'t> {
 impl<'t> Writing<'t> {
     fn begin(transaction: &'t WriteTransaction, shared: &'t Shared) -> Result<Writing<'t>, redb::Error> {
         let tables = Some(Tables::open(transaction)?);
-        Ok(Writing { transaction, tables, shared, now: now(), touched: Vec::new(), error: None })
+        Ok(Writing { transaction, tables, shared, now: now(), touched: Touched::default(), error: None })
     }
 
     /// How many were dropped.
@@ -692,7 +832,7 @@ impl Keyspace for Writing<'_> {
 
     fn put(&mut self, key: &[u8], value: &[u8], expires: Option<u64>) -> Result<(), Failure> {
         let stored = stored_key(&self.shared.seed, key);
-        self.touched.push(key.to_vec());
+        self.touched.keys.insert(key.to_vec());
         self.with(|tables| tables.put(&stored, key, value, expires))
     }
 
@@ -701,7 +841,7 @@ impl Keyspace for Writing<'_> {
         let removed = self.with(|tables| tables.remove(&stored, key))?;
         let was_live = removed.is_some_and(|expires| expires > self.now);
         if was_live {
-            self.touched.push(key.to_vec());
+            self.touched.keys.insert(key.to_vec());
         }
         Ok(was_live)
     }
@@ -711,9 +851,13 @@ impl Keyspace for Writing<'_> {
     }
 
     fn clear(&mut self) -> Result<(), Failure> {
+        self.touched.cleared = true;
+        self.touched.absent.clear();
         for key in self.shared.watches.keys() {
             if self.entry(&key)?.is_some() {
-                self.touched.push(key);
+                self.touched.keys.insert(key);
+            } else {
+                self.touched.absent.insert(key);
             }
         }
         self.tables = None;

@@ -29,9 +29,13 @@ impl Failure {
         *self == Failure::SYNTAX || self.0.starts_with("ERR wrong number of arguments")
     }
 
+    pub(super) fn is_of_disk(&self) -> bool {
+        self.0.starts_with("MISCONF")
+    }
+
     /// Nothing can be written to the disk, or read from it.
     pub(super) fn of_disk(error: &dyn std::fmt::Display) -> Failure {
-        Failure(Cow::Owned(format!("MISCONF the store's file can't be used, so nothing was written: {error}")))
+        Failure(Cow::Owned(format!("MISCONF the store's file can't be used at the moment: {error}")))
     }
 }
 
@@ -53,6 +57,23 @@ pub(super) trait Keyspace {
     fn entry(&self, key: &[u8]) -> Result<Option<Entry<'_>>, Failure>;
 
     fn put(&mut self, key: &[u8], value: &[u8], expires: Option<u64>) -> Result<(), Failure>;
+
+    /// Puts `piece` into a value from `offset` on; what is between the value's end and `offset` becomes zeros. The value's
+    /// new length. It still expires when it did.
+    fn overwrite(&mut self, key: &[u8], offset: usize, piece: &[u8]) -> Result<usize, Failure> {
+        let entry = self.entry(key)?;
+        let expires = entry.as_ref().and_then(|entry| entry.expires);
+        let mut value = entry.map(|entry| entry.value.into_owned()).unwrap_or_default();
+        overwrite(&mut value, offset, piece);
+        self.put(key, &value, expires)?;
+        Ok(value.len())
+    }
+
+    /// Changes when a key that is there expires.
+    fn set_deadline(&mut self, key: &[u8], expires: Option<u64>) -> Result<(), Failure> {
+        let value = self.value(key)?.map(Cow::into_owned);
+        value.map_or(Ok(()), |value| self.put(key, &value, expires))
+    }
 
     /// Whether it was there.
     fn remove(&mut self, key: &[u8]) -> Result<bool, Failure>;
@@ -140,6 +161,18 @@ pub(super) trait Engine: Send + Sync {
 
     /// Keys that have expired so far, and were dropped.
     fn expired(&self) -> u64;
+}
+
+/// Puts `piece` into `value` from `offset` on, which may be after its end.
+pub(super) fn overwrite(value: &mut Vec<u8>, offset: usize, piece: &[u8]) {
+    let end = offset + piece.len();
+    if value.len() < end {
+        value.reserve_exact(end - value.len());
+        value.resize(end, 0);
+    }
+    if let Some(place) = value.get_mut(offset..end) {
+        place.copy_from_slice(piece);
+    }
 }
 
 /// Milliseconds since 1970.

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use hashbrown::HashTable;
 
-use super::engine::{Call, Engine, Entry, Failure, Keyspace, Watched, Watches, now};
+use super::engine::{Call, Engine, Entry, Failure, Keyspace, Watched, Watches, now, overwrite};
 use super::reply::Replies;
 use crate::panics::lock;
 
@@ -103,14 +103,31 @@ impl Record {
     }
 
     /// Takes another value of the same length, and another deadline, without an allocation. Whether it could.
-    fn overwrite(&mut self, value: &[u8], expires: Option<u64>) -> bool {
+    fn replace(&mut self, value: &[u8], expires: Option<u64>) -> bool {
         let begin = HEAD + self.key_length();
         let Some(place) = self.0.get_mut(begin..).filter(|place| place.len() == value.len()) else { return false };
         place.copy_from_slice(value);
+        self.set_expires(expires);
+        true
+    }
+
+    fn set_expires(&mut self, expires: Option<u64>) {
         if let Some(place) = self.0.first_chunk_mut() {
             *place = expires.unwrap_or(u64::MAX).to_le_bytes();
         }
-        true
+    }
+
+    /// Changes a part of the value, in place as far as it is there. Its new length.
+    fn overwrite_from(&mut self, offset: usize, piece: &[u8]) -> usize {
+        let begin = HEAD + self.key_length();
+        if let Some(place) = self.0.get_mut(begin + offset..begin + offset + piece.len()) {
+            place.copy_from_slice(piece);
+        } else {
+            let mut bytes = std::mem::take(&mut self.0).into_vec();
+            overwrite(&mut bytes, begin + offset, piece);
+            self.0 = bytes.into_boxed_slice();
+        }
+        self.0.len() - begin
     }
 
     fn footprint(&self) -> usize {
@@ -323,23 +340,35 @@ impl Shard {
         let tables = self.table_size();
         if let Some(record) = self.records.find_mut(hash, |record| record.key() == key) {
             let (before, old) = (record.footprint(), record.expires());
-            if !record.overwrite(value, expires) {
+            if !record.replace(value, expires) {
                 *record = Record::new(key, value, expires);
                 shared.used.fetch_add(record.footprint(), Ordering::Relaxed);
                 shared.used.fetch_sub(before, Ordering::Relaxed);
             }
-            if old != expires {
-                self.forget_deadline(old, key, shared);
-            } else {
-                return;
-            }
+            return self.note_deadline(old, expires, key, shared);
         } else {
             let record = Record::new(key, value, expires);
             shared.used.fetch_add(record.footprint(), Ordering::Relaxed);
             self.records.insert_unique(hash, record, |record| shared.hash(record.key()));
             shared.used.fetch_add(self.table_size() - tables, Ordering::Relaxed);
         }
-        if let Some(deadline) = expires {
+        self.note_deadline(None, expires, key, shared);
+    }
+
+    fn set_deadline(&mut self, hash: u64, key: &[u8], expires: Option<u64>, shared: &Shared) {
+        if let Some(record) = self.records.find_mut(hash, |record| record.key() == key) {
+            let old = record.expires();
+            record.set_expires(expires);
+            self.note_deadline(old, expires, key, shared);
+        }
+    }
+
+    fn note_deadline(&mut self, old: Option<u64>, new: Option<u64>, key: &[u8], shared: &Shared) {
+        if old == new {
+            return;
+        }
+        self.forget_deadline(old, key, shared);
+        if let Some(deadline) = new {
             shared.used.fetch_add(deadline_footprint(key), Ordering::Relaxed);
             self.deadlines.insert((deadline, key.into()));
             shared.alarm.set(deadline);
@@ -472,6 +501,36 @@ impl Keyspace for Locked<'_> {
     fn put(&mut self, key: &[u8], value: &[u8], expires: Option<u64>) -> Result<(), Failure> {
         let (hash, shared) = (self.shared.hash(key), self.shared);
         self.shard_mut(hash)?.put(hash, key, value, expires, shared);
+        shared.watches.touch(key);
+        Ok(())
+    }
+
+    fn overwrite(&mut self, key: &[u8], offset: usize, piece: &[u8]) -> Result<usize, Failure> {
+        let (hash, shared, now) = (self.shared.hash(key), self.shared, self.now);
+        let shard = self.shard_mut(hash)?;
+        let known = shard.records.find_mut(hash, |record| record.key() == key).filter(|record| record.is_live(now));
+        let length = match known {
+            Some(record) => {
+                let before = record.footprint();
+                let length = record.overwrite_from(offset, piece);
+                shared.used.fetch_add(record.footprint(), Ordering::Relaxed);
+                shared.used.fetch_sub(before, Ordering::Relaxed);
+                length
+            }
+            None => {
+                let mut value = Vec::new();
+                overwrite(&mut value, offset, piece);
+                shard.put(hash, key, &value, None, shared);
+                value.len()
+            }
+        };
+        shared.watches.touch(key);
+        Ok(length)
+    }
+
+    fn set_deadline(&mut self, key: &[u8], expires: Option<u64>) -> Result<(), Failure> {
+        let (hash, shared) = (self.shared.hash(key), self.shared);
+        self.shard_mut(hash)?.set_deadline(hash, key, expires, shared);
         shared.watches.touch(key);
         Ok(())
     }

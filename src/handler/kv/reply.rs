@@ -155,6 +155,7 @@ impl Replies {
     /// Text of several lines, for people.
     pub(super) fn verbatim(&mut self, text: &str) {
         match self.dialect {
+            Dialect::Text if text.is_empty() => self.line(b"EMPTY", b""),
             Dialect::Text => {
                 for line in text.lines() {
                     self.line(b"", line.as_bytes());
@@ -198,7 +199,7 @@ impl Replies {
     /// As an array, in no order; RESP3 says so.
     pub(super) fn set(&mut self, count: usize) {
         match self.dialect {
-            Dialect::Text => {}
+            Dialect::Text => self.array(count),
             Dialect::Resp2 => self.length(b'*', count),
             Dialect::Resp3 => self.length(b'~', count),
         }
@@ -207,7 +208,7 @@ impl Replies {
     /// `count` pairs of replies follow.
     pub(super) fn map(&mut self, count: usize) {
         match self.dialect {
-            Dialect::Text => {}
+            Dialect::Text => self.array(count),
             Dialect::Resp2 => self.length(b'*', count * 2),
             Dialect::Resp3 => self.length(b'%', count),
         }

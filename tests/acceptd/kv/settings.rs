@@ -9,6 +9,7 @@ use crate::support::daemon::{Daemon, acceptd};
 use crate::support::kv::{Engine, Reply, bulk, request, words};
 
 crate::for_each_engine! {
+    what_one_client_makes_the_server_keep_or_do_has_bounds
     nothing_is_done_for_a_client_that_has_not_given_the_password
     hello_takes_the_password_too
     a_stranger_may_send_little
@@ -217,4 +218,23 @@ fn the_limits_can_be_given_on_the_command_line(engine: Engine) {
     let daemon = start(engine, &[]);
     assert_eq!(daemon.connect().talk("GET a\n"), "NOT_FOUND\n");
     assert_eq!(daemon.connect().talk(words("GET a")), "$-1\r\n");
+}
+
+fn what_one_client_makes_the_server_keep_or_do_has_bounds(engine: Engine) {
+    let server = engine.serve();
+    let mut client = server.connect();
+    let long = "k".repeat(600 * 1024);
+    client.send(request(&["WATCH", &long]));
+    client.expect("+OK\r\n");
+    client.send(request(&["WATCH", &format!("{long}2")]));
+    client.expect("-ERR too many watched keys, 4096 are allowed and a megabyte of them\r\n");
+    client.send(request(&["CLIENT", "SETNAME", &"n".repeat(257)]));
+    client.expect("-ERR Client names cannot contain spaces, newlines or special characters.\r\n");
+    client.send(request(&["KEYS", &"*a".repeat(300)]));
+    client.expect("-ERR the pattern is longer than 512 bytes\r\n");
+    // A reply that would be hundreds of megabytes long.
+    client.send(request(&["SET", "k", &"v".repeat(8 << 20)]));
+    client.expect("+OK\r\n");
+    client.send(words(&format!("MGET{}", " k".repeat(100))));
+    client.expect("-ERR the reply would be longer than 64 MiB, ask for less at a time\r\n");
 }

@@ -7,6 +7,7 @@ use crate::support::kv::{Engine, bulk, request};
 use crate::support::{Client, text};
 
 crate::for_each_engine! {
+    nothing_that_was_found_is_a_line_too
     a_conversation_is_answered_line_by_line
     the_reply_ends_as_the_line_did
     an_empty_line_answers_nothing
@@ -285,4 +286,20 @@ fn a_star_that_is_not_first_is_a_line_like_any_other(engine: Engine) {
     let replies = server.connect().talk("PING\n*1\r\n$4\r\nPING\r\n");
     let unknown = |name: &str| format!("ERROR unknown command '{name}', try HELP\r\n");
     assert_eq!(replies, format!("+PONG\n{}{}+PONG\r\n", unknown("*1"), unknown("$4")));
+}
+
+fn nothing_that_was_found_is_a_line_too(engine: Engine) {
+    let server = engine.serve();
+    for question in [
+        "KEYS nope",
+        "CONFIG GET nope",
+        "COMMAND DOCS nope",
+        "CLIENT LIST TYPE pubsub",
+        "CLIENT LIST ID 99999",
+        "INFO nope",
+    ] {
+        let mut client = server.connect();
+        client.send(format!("{question}\n"));
+        client.expect("EMPTY\n");
+    }
 }

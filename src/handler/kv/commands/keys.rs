@@ -49,7 +49,7 @@ pub(super) fn flush(keyspace: &mut dyn Keyspace, words: &[&[u8]], replies: &mut 
 }
 
 pub(super) fn keys(keyspace: &mut dyn Keyspace, words: &[&[u8]], replies: &mut Replies) -> Outcome {
-    let pattern = word(words, 1);
+    let pattern = checked(word(words, 1))?;
     let mut found = Vec::new();
     keyspace.walk(0, usize::MAX, &mut |key| {
         if matches(pattern, key) {
@@ -66,7 +66,7 @@ pub(super) fn scan(keyspace: &mut dyn Keyspace, words: &[&[u8]], replies: &mut R
     let (mut pattern, mut count, mut wants_strings) = (None, 10, true);
     for option in words.get(2..).unwrap_or_default().chunks(2) {
         match option {
-            [name, value] if is(name, "MATCH") => pattern = Some(*value),
+            [name, value] if is(name, "MATCH") => pattern = Some(checked(value)?),
             [name, value] if is(name, "COUNT") => {
                 count = integer(value)?;
                 if count < 1 {
@@ -262,20 +262,19 @@ fn set_deadline(
         drop(entry);
         keyspace.remove(key)?;
     } else {
-        let value = entry.value.into_owned();
-        keyspace.put(key, &value, Some(instant as u64))?;
+        drop(entry);
+        keyspace.set_deadline(key, Some(instant as u64))?;
     }
     replies.integer(1);
     Ok(())
 }
 
 pub(super) fn persist(keyspace: &mut dyn Keyspace, words: &[&[u8]], replies: &mut Replies) -> Outcome {
-    let entry = keyspace.entry(word(words, 1))?.filter(|entry| entry.expires.is_some());
-    let value = entry.map(|entry| entry.value.into_owned());
-    if let Some(value) = &value {
-        keyspace.put(word(words, 1), value, None)?;
+    let expires = keyspace.entry(word(words, 1))?.is_some_and(|entry| entry.expires.is_some());
+    if expires {
+        keyspace.set_deadline(word(words, 1), None)?;
     }
-    replies.integer(i64::from(value.is_some()));
+    replies.integer(i64::from(expires));
     Ok(())
 }
 
@@ -311,6 +310,14 @@ fn reply_deadline(
     };
     replies.integer(number);
     Ok(())
+}
+
+/// The longest pattern, in bytes: matching takes time for each byte of it, while others wait for the keys.
+const LONGEST_PATTERN: usize = 512;
+
+fn checked(pattern: &[u8]) -> Result<&[u8], Failure> {
+    let fits = pattern.len() <= LONGEST_PATTERN;
+    if fits { Ok(pattern) } else { Err(Failure::new("ERR the pattern is longer than 512 bytes")) }
 }
 
 /// Whether a text matches a pattern of Redis: `*`, `?`, `[abc]`, `[^a-c]`, and `\` before what stands for itself.

@@ -253,21 +253,14 @@ pub(super) fn msetnx(keyspace: &mut dyn Keyspace, words: &[&[u8]], replies: &mut
     Ok(())
 }
 
-/// The value as it is, to be changed, and when it expires.
-fn taken(keyspace: &dyn Keyspace, key: &[u8]) -> Result<(Vec<u8>, Option<u64>), Failure> {
-    let entry = keyspace.entry(key)?;
-    Ok(entry.map_or((Vec::new(), None), |entry| (entry.value.into_owned(), entry.expires)))
-}
-
 pub(super) fn append(keyspace: &mut dyn Keyspace, words: &[&[u8]], replies: &mut Replies) -> Outcome {
-    let key = word(words, 1);
-    let (mut value, expires) = taken(keyspace, key)?;
-    value.extend_from_slice(word(words, 2));
-    if value.len() > keyspace.max_value() {
+    let (key, piece) = (word(words, 1), word(words, 2));
+    let length = keyspace.value(key)?.map_or(0, |value| value.len());
+    if length + piece.len() > keyspace.max_value() {
         return Err(TOO_LONG);
     }
-    keyspace.put(key, &value, expires)?;
-    replies.integer(value.len() as i64);
+    let length = keyspace.overwrite(key, length, piece)?;
+    replies.integer(length as i64);
     Ok(())
 }
 
@@ -288,16 +281,12 @@ pub(super) fn setrange(keyspace: &mut dyn Keyspace, words: &[&[u8]], replies: &m
     let (key, piece) = (word(words, 1), word(words, 3));
     let offset = integer(word(words, 2))?;
     let offset = usize::try_from(offset).map_err(|_| Failure::new("ERR offset is out of range"))?;
-    let (mut value, expires) = taken(keyspace, key)?;
+    let mut length = keyspace.value(key)?.map_or(0, |value| value.len());
     if !piece.is_empty() {
-        let end = offset.checked_add(piece.len()).filter(|end| *end <= keyspace.max_value()).ok_or(TOO_LONG)?;
-        value.resize(value.len().max(end), 0);
-        if let Some(place) = value.get_mut(offset..end) {
-            place.copy_from_slice(piece);
-        }
-        keyspace.put(key, &value, expires)?;
+        offset.checked_add(piece.len()).filter(|end| *end <= keyspace.max_value()).ok_or(TOO_LONG)?;
+        length = keyspace.overwrite(key, offset, piece)?;
     }
-    replies.integer(value.len() as i64);
+    replies.integer(length as i64);
     Ok(())
 }
 
