@@ -62,7 +62,7 @@ same "nc -C: all lines at once get the same answers, on lines that end in CRLF" 
 same "nc -N: who ends without QUIT gets all answers" $'OK\n1' "$(ask 'SET k 1' 'GET k')"
 printf 'SET k 2\nSET k 3' | timeout 30 nc.openbsd -N 127.0.0.1 "$PORT" >"$TMP/unfinished"
 check "nc -N: who ends amid a line is told that it was not carried out" \
-    grep -q 'ERR the last request was not complete and was not carried out' "$TMP/unfinished"
+    grep -q 'ERROR the last request was not complete and was not carried out' "$TMP/unfinished"
 same "nc: what was said on one connection, up to its last line end, is known on the next" "2" "$(ask 'GET k')"
 
 # HELP is for people, and has a line for each command that there is.
