@@ -111,9 +111,10 @@ impl Handler for Kv {
             client.send(conversation.replies.bytes())?;
             conversation.replies.clear();
             conversation.replies.shrink_to(IDLE);
-            if conversation.replies.dialect() == Dialect::Text {
-                client.set_farewell(|reason| format!("ERROR {reason}\n").into_bytes().into());
-            }
+            client.set_farewell(match conversation.replies.dialect() {
+                Dialect::Text => |reason: Farewell| format!("ERROR {reason}\n").into_bytes().into(),
+                Dialect::Resp2 | Dialect::Resp3 => in_redis_words,
+            });
             match next {
                 Next::Continue => {}
                 Next::Close => return Ok(()),
@@ -124,12 +125,16 @@ impl Handler for Kv {
 
     /// In Redis's words where it has some: nobody knows yet which dialect a client speaks that is turned away.
     fn farewell(&self, reason: Farewell) -> Cow<'static, [u8]> {
-        let words = match reason {
-            Farewell::Full { .. } => "ERR max number of clients reached".to_owned(),
-            other => format!("ERR {other}"),
-        };
-        format!("-{words}\r\n").into_bytes().into()
+        in_redis_words(reason)
     }
+}
+
+fn in_redis_words(reason: Farewell) -> Cow<'static, [u8]> {
+    let words = match reason {
+        Farewell::Full { .. } => "ERR max number of clients reached".to_owned(),
+        other => format!("ERR {other}"),
+    };
+    format!("-{words}\r\n").into_bytes().into()
 }
 
 impl std::fmt::Debug for Kv {

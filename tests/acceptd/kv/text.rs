@@ -271,6 +271,8 @@ fn a_person_can_change_to_resp_by_hello(engine: Engine) {
     client.expect("$1\r\n1\r\n");
     client.send(request(&["GET", "b"]));
     client.expect("_\r\n");
+    // The server's last words, too.
+    assert_eq!(client.talk("GET b"), "-ERR the last request was not complete and was not carried out\r\n");
 }
 
 fn an_unfinished_last_line_is_not_carried_out_and_told_so(engine: Engine) {
