@@ -1,43 +1,42 @@
-//! A bell wakes a thread that waits in `poll`: it is a pipe that becomes readable when the bell is rung.
+//! A bell wakes a thread that waits in `poll`: it is an eventfd, which becomes readable when the bell is rung.
 //!
 //! Ringing never blocks and may happen any number of times; whoever waits hears it once. A wait without a deadline
 //! costs nothing until then, which is what lets an idle server sleep instead of looking at a flag every so often.
 
-use std::io::{self, PipeReader, PipeWriter, Read, Write};
-use std::os::fd::{AsFd, BorrowedFd};
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 
 pub(crate) struct Bell {
-    ear: PipeReader,
-    hammer: PipeWriter,
-    /// Whether a byte is in the pipe, or about to be: keeps a bell that rings often from filling the pipe.
+    event: OwnedFd,
+    /// Whether it is readable, or about to be: saves a bell that rings often most of its system calls.
     rung: AtomicBool,
 }
 
 impl Bell {
     /// # Errors
     ///
-    /// The system has no descriptor left for the pipe.
+    /// The system has no descriptor left.
     pub(crate) fn new() -> io::Result<Bell> {
-        let (ear, hammer) = io::pipe()?;
-        Ok(Bell { ear, hammer, rung: AtomicBool::new(false) })
+        let event = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
+        Ok(Bell { event, rung: AtomicBool::new(false) })
     }
 
     pub(crate) fn ring(&self) {
         if !self.rung.swap(true, Ordering::AcqRel) {
-            // Can't fail: both ends live as long as the bell, and the pipe holds at most two bytes.
-            let _ = (&self.hammer).write_all(b"!");
+            // Can't fail: the counter is read whenever it was added to.
+            let _ = rustix::io::write(&self.event, &1u64.to_ne_bytes());
         }
     }
 
     /// Takes one ring back. Call it when `poll` says that the bell is readable, and then look at what it was rung for.
     pub(crate) fn hush(&self) {
-        // In this order: a ring from here on adds a byte of its own, so it is heard by the next wait and never lost.
-        self.rung.store(false, Ordering::Release);
-        let _ = (&self.ear).read_exact(&mut [0]);
+        // In this order: a ring in between adds nothing to the counter, but what it was rung for is seen by who has hushed.
+        let _ = rustix::io::read(&self.event, &mut [0u8; 8]);
+        self.rung.swap(false, Ordering::AcqRel);
     }
 
     /// Waits until the bell is rung, or the deadline is there.
@@ -51,7 +50,7 @@ impl Bell {
 
 impl AsFd for Bell {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.ear.as_fd()
+        self.event.as_fd()
     }
 }
 

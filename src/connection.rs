@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use crate::handler::Farewell;
 use crate::limits::Limits;
+use crate::outbox::Outbox;
 use crate::shutdown::Shutdown;
 use crate::totals::{Stats, Totals};
 
@@ -51,12 +52,25 @@ pub struct Connection {
     output: Output,
     /// By when the request that has begun to arrive must be here. `None` between requests.
     request_deadline: Option<Instant>,
+    /// How long the client has been silent between requests.
+    silent: Duration,
     /// During a drain: how many of the bytes that had arrived when it began may still be read.
     drain_budget: Option<usize>,
     /// The input has ended, or all of the conversation, and why.
     state: State,
     /// Last words in the client's own dialect.
     farewell: Option<LastWords>,
+}
+
+/// What [`Connection::read_request_until`] has come to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Next<T> {
+    /// A request.
+    Request(T),
+    /// The client has sent its last.
+    End,
+    /// The deadline was first.
+    Deadline,
 }
 
 /// What to say to a client for each reason to lose it.
@@ -92,6 +106,7 @@ impl Connection {
             input: Input::default(),
             output: Output::default(),
             request_deadline: None,
+            silent: Duration::ZERO,
             drain_budget: None,
             state: State::Open,
             farewell: None,
@@ -176,8 +191,26 @@ impl Connection {
     pub fn read_request<T>(
         &mut self,
         limit: usize,
-        mut parse: impl FnMut(&[u8]) -> Option<(T, usize)>,
+        parse: impl FnMut(&[u8]) -> Option<(T, usize)>,
     ) -> io::Result<Option<T>> {
+        match self.read_request_until(None, limit, parse)? {
+            Next::Request(request) => Ok(Some(request)),
+            Next::End | Next::Deadline => Ok(None),
+        }
+    }
+
+    /// As [`read_request`](Connection::read_request), but waits no longer than to the `deadline`: for a handler that has
+    /// something else to do then. One that has passed: looks at what is there, without a system call.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`read_request`](Connection::read_request).
+    pub fn read_request_until<T>(
+        &mut self,
+        deadline: Option<Instant>,
+        limit: usize,
+        mut parse: impl FnMut(&[u8]) -> Option<(T, usize)>,
+    ) -> io::Result<Next<T>> {
         self.check_open()?;
         self.input.expect_at_most(limit);
         loop {
@@ -185,16 +218,42 @@ impl Connection {
             if !unread.is_empty() {
                 if let Some((request, length)) = parse(unread).filter(|(_, length)| *length <= limit) {
                     self.consume(length);
-                    return Ok(Some(request));
+                    return Ok(Next::Request(request));
                 }
                 if unread.len() >= limit {
                     return Err(self.end(CloseReason::TooLong(limit)));
                 }
             }
-            if self.receive()? == 0 {
-                return if self.input.unread().is_empty() { Ok(None) } else { Err(self.end(self.unfinished())) };
+            match self.receive(deadline)? {
+                None => return Ok(Next::Deadline),
+                Some(0) if self.input.unread().is_empty() => return Ok(Next::End),
+                Some(0) => return Err(self.end(self.unfinished())),
+                Some(_) => {}
             }
         }
+    }
+
+    /// Waits until `deadline`, for nothing; what others send to the client goes on. Less long in a drain.
+    ///
+    /// # Errors
+    ///
+    /// The client is gone.
+    pub fn pause(&mut self, deadline: Instant) -> io::Result<()> {
+        self.check_open()?;
+        self.wait_until(deadline)
+    }
+
+    /// The way in for other threads that have something to send to this client. From now on their messages and what this
+    /// handler writes arrive one after the other, each whole. Every call returns the same one.
+    ///
+    /// A handler that calls this should have [`Limits::descriptors_per_client`] count 2.
+    ///
+    /// # Errors
+    ///
+    /// The system has no descriptor left.
+    pub fn outbox(&mut self) -> io::Result<Outbox> {
+        let limits = &self.context.limits;
+        self.transport.outbox(limits.max_outbox, limits.write_timeout)
     }
 
     /// Sends the next `count` bytes of input back, after all that was written before, and consumes them. At once and
@@ -242,8 +301,21 @@ impl Connection {
         }
     }
 
+    fn end_input(&mut self, error: &io::Error) -> io::Error {
+        self.end(self.outbox_reason().unwrap_or_else(|| CloseReason::of_input(error)))
+    }
+
     fn end_output(&mut self, error: &io::Error) -> io::Error {
-        self.end(CloseReason::of_output(error))
+        self.end(self.output_reason(error))
+    }
+
+    fn output_reason(&self, error: &io::Error) -> CloseReason {
+        self.outbox_reason().unwrap_or_else(|| CloseReason::of_output(error))
+    }
+
+    /// Why others can send nothing more, if so.
+    fn outbox_reason(&self) -> Option<CloseReason> {
+        self.transport.end_of_outbox().map(|end| CloseReason::of_outbox(end, &self.context.limits))
     }
 
     /// Notes the reason why the conversation is over, and makes an error of it.
@@ -271,7 +343,7 @@ impl BufRead for Connection {
     fn fill_buf(&mut self) -> io::Result<&[u8]> {
         self.check_open()?;
         if self.input.unread().is_empty() {
-            self.receive()?;
+            self.receive(None)?;
         }
         Ok(self.input.unread())
     }

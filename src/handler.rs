@@ -114,6 +114,8 @@ pub enum Farewell {
         /// How many bytes were allowed.
         limit: usize,
     },
+    /// Did not read what others have sent to it: see [`Outbox`](crate::Outbox).
+    TooSlow,
     /// Closed its side in the middle of a request, which was not carried out.
     Unfinished,
     /// The handler failed, by its own fault.
@@ -131,6 +133,7 @@ impl fmt::Display for Farewell {
                 write!(f, "the request was not complete after {timeout:?}, closing")
             }
             Farewell::TooLong { limit } => write!(f, "the request is longer than {limit} bytes, closing"),
+            Farewell::TooSlow => f.write_str("you read too slowly, closing"),
             Farewell::Unfinished => f.write_str("the last request was not complete and was not carried out"),
             Farewell::Failed => f.write_str("the server failed to answer, closing"),
         }

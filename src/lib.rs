@@ -44,14 +44,16 @@ pub mod handler;
 mod bell;
 mod connection;
 mod limits;
+mod outbox;
 mod panics;
 mod server;
 mod shutdown;
 mod totals;
 
-pub use connection::Connection;
+pub use connection::{Connection, Next};
 pub use handler::{Echo, Farewell, Handler, Kv, Line};
 pub use limits::Limits;
+pub use outbox::Outbox;
 pub use panics::log_panic;
 pub use server::{Server, Summary};
 pub use shutdown::Shutdown;

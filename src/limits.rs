@@ -45,8 +45,15 @@ pub struct Limits {
     /// Replies held back to be sent together, in bytes. More is sent at once, and a handler that writes waits for its
     /// client. Default: 64 KiB.
     pub max_output: usize,
+    /// What others have sent to a client by its [`Outbox`](crate::Outbox) and it has not taken may be this many bytes,
+    /// besides 32 KiB in the kernel; or one message, if that is longer. A client that lets more wait is told so and
+    /// closed. Default: 256 KiB.
+    pub max_outbox: usize,
     /// How far the read buffer of a busy stream may grow, in bytes. Default: 1 MiB.
     pub max_stream_buffer: usize,
+    /// Descriptors that each client takes, at least 1: its socket, one more if its handler asks for an
+    /// [`Outbox`](crate::Outbox), and what its handler opens. It counts in what the system allows. Default: 1.
+    pub descriptors_per_client: usize,
     /// Connections that the kernel queues until they are accepted; it lowers this to `net.core.somaxconn` silently.
     /// A burst beyond it waits for TCP's retransmission, a second or more. Default: 4096.
     pub backlog: u16,
@@ -72,7 +79,9 @@ impl Default for Limits {
             drain_timeout: Duration::from_secs(5),
             max_line: 64 * 1024,
             max_output: 64 * 1024,
+            max_outbox: 256 * 1024,
             max_stream_buffer: 1024 * 1024,
+            descriptors_per_client: 1,
             backlog: 4096,
             keepalive: Duration::from_secs(2 * 60),
             stack_size: 256 * 1024,
@@ -97,8 +106,11 @@ impl Limits {
         if self.request_timeout.is_zero() || self.write_timeout.is_zero() {
             return wrong("request_timeout and write_timeout must be longer than zero");
         }
-        if self.max_line == 0 || self.max_output == 0 || self.max_stream_buffer == 0 {
-            return wrong("max_line, max_output and max_stream_buffer must be at least 1 byte");
+        if self.max_line == 0 || self.max_output == 0 || self.max_outbox == 0 || self.max_stream_buffer == 0 {
+            return wrong("max_line, max_output, max_outbox and max_stream_buffer must be at least 1 byte");
+        }
+        if self.descriptors_per_client == 0 {
+            return wrong("descriptors_per_client is 0: a client takes at least 1");
         }
         if self.backlog == 0 {
             return wrong("backlog is 0: allow at least 1");

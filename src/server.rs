@@ -79,12 +79,12 @@ impl Server {
             events::bound(*address, Some(error));
         }
 
-        let ceiling = system::ceiling();
+        let ceiling = system::ceiling(limits.descriptors_per_client);
         if ceiling.clients < limits.max_connections {
             events::lowered(limits.max_connections, &ceiling);
         }
         let capacity = limits.max_connections.min(ceiling.clients);
-        let spare = ceiling.descriptors.saturating_sub(capacity) / 2;
+        let spare = ceiling.descriptors.saturating_sub(capacity * limits.descriptors_per_client) / 2;
         let linger = Linger::start(spare.clamp(LINGERING_AT_LEAST, LINGERING_AT_MOST))?;
         let context = Arc::new(Context {
             limits,
@@ -229,7 +229,7 @@ fn refuse_backlog(mut listener: Listener, admission: &Admission) {
 /// Cuts those who are busy, and has those leave who only wait. How many were cut.
 fn cut_the_rest(admission: &Admission) -> usize {
     let Admission { connections, context, handler, .. } = admission;
-    let (idle, busy): (Vec<_>, Vec<_>) = connections.sockets().into_iter().partition(|socket| socket.is_waiting());
+    let (idle, busy): (Vec<_>, Vec<_>) = connections.sockets().into_iter().partition(|socket| socket.is_idle());
     idle.iter().for_each(|socket| socket.end_input());
     if !busy.is_empty() {
         events::cutting(busy.len());

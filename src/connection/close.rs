@@ -7,6 +7,7 @@ use log::Level;
 
 use crate::handler::Farewell;
 use crate::limits::Limits;
+use crate::outbox::End;
 
 /// Every way a connection can end.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,6 +26,10 @@ pub(crate) enum CloseReason {
     RequestTimeout,
     /// Did not take a reply in time.
     WriteTimeout,
+    /// Let more than this many bytes wait that others have sent to it.
+    OutboxFull(usize),
+    /// Did not take what others have sent to it in time.
+    OutboxTimeout,
     /// Sent a request longer than this many bytes.
     TooLong(usize),
     /// Left in a drain.
@@ -43,6 +48,17 @@ impl CloseReason {
     /// What an error of reading means; the caller tells the timeouts apart.
     pub(super) fn of_input(error: &io::Error) -> CloseReason {
         CloseReason::Lost(error.kind())
+    }
+
+    /// What it means that others can't send to this client any more.
+    pub(super) fn of_outbox(end: End, limits: &Limits) -> CloseReason {
+        match end {
+            End::Full => CloseReason::OutboxFull(limits.max_outbox),
+            End::Slow => CloseReason::OutboxTimeout,
+            End::Lost(io::ErrorKind::ConnectionAborted) => CloseReason::Cut,
+            End::Lost(kind) => CloseReason::Lost(kind),
+            End::Closed => CloseReason::HandlerClosed,
+        }
     }
 
     /// What an error of [`Output`](super::output::Output) means.
@@ -66,6 +82,8 @@ impl CloseReason {
             CloseReason::Idle
             | CloseReason::RequestTimeout
             | CloseReason::WriteTimeout
+            | CloseReason::OutboxFull(_)
+            | CloseReason::OutboxTimeout
             | CloseReason::TooLong(_)
             | CloseReason::Misspoke(_)
             | CloseReason::Cut => Level::Info,
@@ -80,6 +98,7 @@ impl CloseReason {
             CloseReason::Idle => Some(Farewell::Idle { timeout: limits.idle_timeout.unwrap_or_default() }),
             CloseReason::RequestTimeout => Some(Farewell::RequestTimeout { timeout: limits.request_timeout }),
             CloseReason::TooLong(limit) => Some(Farewell::TooLong { limit: *limit }),
+            CloseReason::OutboxFull(_) | CloseReason::OutboxTimeout => Some(Farewell::TooSlow),
             CloseReason::Unfinished => Some(Farewell::Unfinished),
             CloseReason::Drained => Some(Farewell::Draining),
             CloseReason::HandlerFailed(_) | CloseReason::HandlerPanicked(_) => Some(Farewell::Failed),
@@ -101,7 +120,11 @@ impl CloseReason {
     /// What a handler gets from a method of its client, and should hand up.
     pub(super) fn to_error(&self) -> io::Error {
         let kind = match self {
-            CloseReason::Idle | CloseReason::RequestTimeout | CloseReason::WriteTimeout => io::ErrorKind::TimedOut,
+            CloseReason::Idle
+            | CloseReason::RequestTimeout
+            | CloseReason::WriteTimeout
+            | CloseReason::OutboxFull(_)
+            | CloseReason::OutboxTimeout => io::ErrorKind::TimedOut,
             CloseReason::TooLong(_) => io::ErrorKind::InvalidData,
             CloseReason::Unfinished | CloseReason::Drained => io::ErrorKind::UnexpectedEof,
             CloseReason::Lost(kind) => *kind,
@@ -121,6 +144,8 @@ impl fmt::Display for CloseReason {
             CloseReason::Idle => f.write_str("idle too long"),
             CloseReason::RequestTimeout => f.write_str("request not complete in time"),
             CloseReason::WriteTimeout => f.write_str("reply not taken in time"),
+            CloseReason::OutboxFull(limit) => write!(f, "too slow: more than {limit} bytes waited for it"),
+            CloseReason::OutboxTimeout => f.write_str("too slow: a message was not taken in time"),
             CloseReason::TooLong(limit) => write!(f, "request longer than {limit} bytes"),
             CloseReason::Drained => f.write_str("drained"),
             CloseReason::Cut => f.write_str("cut"),

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use super::close::CloseReason;
 use super::{Connection, Socket, State};
-use crate::handler::{Handler, last_words};
+use crate::handler::{Farewell, Handler, last_words};
 use crate::panics;
 use crate::totals::Totals;
 
@@ -45,13 +45,18 @@ impl Connection {
             // The client is busy until it has taken its replies; how long that may take, the drain's deadline says.
             self.transport.socket().wait_until_sent(Instant::now() + self.context.limits.write_timeout);
         }
+        let sent_by_others = self.transport.close_outbox();
+        self.output.note_sent(sent_by_others);
+        let mut has_heard = false;
         if let Some(farewell) = told {
             let words = self.farewell.map_or_else(|| last_words(handler, farewell), |words| words(farewell));
-            if self.transport.socket().say_last(&words) {
-                self.output.note_sent(words.len());
+            has_heard = self.transport.socket().say_last(&words);
+            if has_heard {
+                self.output.note_sent(words.len() as u64);
             }
         }
-        let socket = if reason.aborts() || (reason == CloseReason::Cut && self.output.is_mid_reply()) {
+        let is_mute = told == Some(Farewell::TooSlow) && !has_heard;
+        let socket = if reason.aborts() || is_mute || (reason == CloseReason::Cut && self.output.is_mid_reply()) {
             self.transport.socket().abort_on_close();
             None
         } else {
@@ -83,19 +88,22 @@ impl Connection {
             return CloseReason::Cut;
         }
         if let Err(error) = flushed {
-            return CloseReason::of_output(&error);
+            return self.output_reason(&error);
         }
-        match (&self.state, result) {
-            (State::Ended(reason), _) => reason.clone(),
+        // And what others have sent to it comes before last words.
+        let emptied = self.transport.wait_for_others(Instant::now() + pace.timeout);
+        match (&self.state, emptied, result) {
+            (State::Ended(reason), ..) => reason.clone(),
+            (_, Err(error), _) => self.output_reason(&error),
             // What `read_exact` and its like say.
-            (State::ClientEnded | State::DrainEnded, Err(error)) if error.kind() == ErrorKind::UnexpectedEof => {
+            (State::ClientEnded | State::DrainEnded, _, Err(error)) if error.kind() == ErrorKind::UnexpectedEof => {
                 self.unfinished()
             }
-            (_, Err(error)) if error.kind() == ErrorKind::InvalidData => CloseReason::Misspoke(error.to_string()),
-            (_, Err(error)) => CloseReason::HandlerFailed(error.to_string()),
-            (State::ClientEnded, Ok(())) => CloseReason::ClientClosed,
-            (State::DrainEnded, Ok(())) => CloseReason::Drained,
-            (State::Open, Ok(())) => CloseReason::HandlerClosed,
+            (.., Err(error)) if error.kind() == ErrorKind::InvalidData => CloseReason::Misspoke(error.to_string()),
+            (.., Err(error)) => CloseReason::HandlerFailed(error.to_string()),
+            (State::ClientEnded, _, Ok(())) => CloseReason::ClientClosed,
+            (State::DrainEnded, _, Ok(())) => CloseReason::Drained,
+            (State::Open, _, Ok(())) => CloseReason::HandlerClosed,
         }
     }
 

@@ -63,7 +63,7 @@ impl Output {
             self.send(&[], transport, pace)?;
         }
         if self.deadline.take().is_some() {
-            transport.socket().end_reply();
+            transport.end_reply();
         }
         Ok(())
     }
@@ -72,10 +72,10 @@ impl Output {
         if bytes.is_empty() {
             return Ok(());
         }
-        if self.deadline.is_none() && !transport.socket().begin_reply() {
-            return Err(ErrorKind::ConnectionAborted.into());
-        }
         let now = Instant::now();
+        if self.deadline.is_none() {
+            transport.begin_reply(now + pace.timeout)?;
+        }
         let deadline = *self.deadline.get_or_insert(now + pace.timeout);
         let mut left = deadline.saturating_duration_since(now);
         loop {
@@ -120,8 +120,8 @@ impl Output {
     }
 
     /// Counts what was sent without this buffer.
-    pub(super) fn note_sent(&mut self, count: usize) {
-        self.sent += count as u64;
+    pub(super) fn note_sent(&mut self, count: u64) {
+        self.sent += count;
     }
 
     pub(super) fn sent(&self) -> u64 {

@@ -3,7 +3,7 @@
 //! A [`Socket`] is what a client's thread and the server both hold: the server ends it from outside. A [`Transport`]
 //! is the thread's own side, with the timeouts.
 
-use std::io::{self, Write};
+use std::io::{self, ErrorKind, IoSlice, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
@@ -12,13 +12,17 @@ use std::time::{Duration, Instant};
 
 use rustix::buffer::spare_capacity;
 use rustix::event::{PollFd, PollFlags};
-use rustix::net::{RecvFlags, SendFlags, recv, send};
+use rustix::net::{RecvFlags, SendAncillaryBuffer, SendFlags, recv, send, sendmsg};
 use socket2::SockRef;
 
 use crate::bell::wait_for;
+use crate::outbox::{End, Outbox, Owner};
 
 /// The shortest timeout that a socket is given; the kernel takes zero for "no timeout".
 pub(crate) const SHORTEST: Duration = Duration::from_millis(1);
+
+/// At most this many bytes that a client with an outbox does not take wait in the kernel, which would hold megabytes.
+const UNSENT_AT_MOST: u32 = 32 * 1024;
 
 /// A client's socket: one descriptor for both directions, closed when the last holder lets go.
 pub(crate) struct Socket {
@@ -40,11 +44,11 @@ impl Socket {
     }
 
     /// Whether a reply may begin: not when another is not complete.
-    pub(super) fn begin_reply(&self) -> bool {
+    pub(crate) fn begin_reply(&self) -> bool {
         !self.speaking.swap(true, Ordering::AcqRel)
     }
 
-    pub(super) fn end_reply(&self) {
+    pub(crate) fn end_reply(&self) {
         self.speaking.store(false, Ordering::Release);
     }
 
@@ -56,6 +60,11 @@ impl Socket {
 
     pub(crate) fn is_waiting(&self) -> bool {
         self.waiting.load(Ordering::SeqCst)
+    }
+
+    /// Whether the client's thread waits for input and for nothing else: all that others have sent to it is on its way.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.is_waiting() && !self.speaking.load(Ordering::Acquire)
     }
 
     /// Ends the input: a thread that waits for it sees the end at once. From then on Linux answers what the peer sends
@@ -121,6 +130,26 @@ impl Socket {
         self.begin_reply() && send(&self.stream, words, flags).is_ok_and(|sent| sent == words.len())
     }
 
+    /// Sends what the system takes of these parts at this moment.
+    ///
+    /// # Errors
+    ///
+    /// `WouldBlock` if that is nothing, `Interrupted` by a signal, and the socket's own.
+    pub(crate) fn try_send(&self, parts: &[IoSlice<'_>]) -> io::Result<usize> {
+        let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
+        Ok(sendmsg(&self.stream, parts, &mut SendAncillaryBuffer::default(), flags)?)
+    }
+
+    /// From now on the system takes only a part of what it could hold for a peer that does not read.
+    pub(crate) fn keep_room_for_last_words(&self) {
+        let _ = SockRef::from(&self.stream).set_tcp_notsent_lowat(UNSENT_AT_MOST);
+    }
+
+    /// From now on the system takes what it can hold.
+    pub(crate) fn make_room_for_last_words(&self) {
+        let _ = SockRef::from(&self.stream).set_tcp_notsent_lowat(u32::MAX);
+    }
+
     /// Throws away what has arrived, a few buffers of it at the most, so that a peer that sends without end leaves a
     /// turn to others.
     pub(crate) fn drop_input(&self, scratch: &mut [u8]) -> Arrived {
@@ -166,6 +195,8 @@ pub(crate) enum Arrived {
 /// one more only when the timeout is another one than before.
 pub(super) struct Transport {
     socket: Arc<Socket>,
+    /// If others send to this client too.
+    owner: Option<Owner>,
     receive_timeout: Option<Duration>,
     send_timeout: Option<Duration>,
 }
@@ -174,7 +205,8 @@ impl Transport {
     /// For a socket that was accepted with these timeouts: it has them from its listener.
     pub(super) fn new(socket: Arc<Socket>, receive_timeout: Option<Duration>, send_timeout: Duration) -> Transport {
         let send_timeout = Some(send_timeout.max(SHORTEST));
-        Transport { socket, receive_timeout: receive_timeout.map(|length| length.max(SHORTEST)), send_timeout }
+        let receive_timeout = receive_timeout.map(|length| length.max(SHORTEST));
+        Transport { socket, owner: None, receive_timeout, send_timeout }
     }
 
     pub(super) fn socket(&self) -> &Arc<Socket> {
@@ -187,6 +219,16 @@ impl Transport {
     ///
     /// `WouldBlock` after the timeout, `Interrupted` by a signal, and the socket's own.
     pub(super) fn receive(&mut self, buffer: &mut Vec<u8>, timeout: Option<Duration>) -> io::Result<usize> {
+        if let Some(owner) = &self.owner {
+            let deadline = timeout.map(|timeout| Instant::now() + timeout);
+            while !owner.wait(PollFlags::IN, deadline)?.is_empty() {
+                match recv(&self.socket.stream, spare_capacity(buffer), RecvFlags::DONTWAIT) {
+                    Err(rustix::io::Errno::AGAIN) => {}
+                    outcome => return Ok(outcome?.0),
+                }
+            }
+            return Err(ErrorKind::WouldBlock.into());
+        }
         let timeout = timeout.map(|length| length.max(SHORTEST));
         if timeout != self.receive_timeout {
             self.socket.stream.set_read_timeout(timeout)?;
@@ -208,6 +250,71 @@ impl Transport {
             self.send_timeout = timeout;
         }
         (&self.socket.stream).write(bytes)
+    }
+
+    /// Waits until a reply may begin: when what others have sent is complete.
+    ///
+    /// # Errors
+    ///
+    /// `TimedOut` at the deadline, `ConnectionAborted` if nothing more can be said, and why others' bytes failed.
+    pub(super) fn begin_reply(&self, deadline: Instant) -> io::Result<()> {
+        self.wait_for_others(deadline)?;
+        if self.socket.begin_reply() { Ok(()) } else { Err(ErrorKind::ConnectionAborted.into()) }
+    }
+
+    pub(super) fn end_reply(&self) {
+        self.socket.end_reply();
+        if let Some(owner) = &self.owner {
+            owner.release();
+        }
+    }
+
+    /// Waits until what others have sent is complete, and keeps them from sending more.
+    ///
+    /// # Errors
+    ///
+    /// As [`begin_reply`](Transport::begin_reply).
+    pub(super) fn wait_for_others(&self, deadline: Instant) -> io::Result<()> {
+        self.owner.as_ref().map_or(Ok(()), |owner| owner.claim(deadline))
+    }
+
+    /// Waits until the socket shows one of these signs, or that the client is gone: which it shows, none of them if the
+    /// deadline was first.
+    ///
+    /// # Errors
+    ///
+    /// The system's, or why others' bytes failed.
+    pub(super) fn wait(&self, signs: PollFlags, deadline: Instant) -> io::Result<PollFlags> {
+        if let Some(owner) = &self.owner {
+            return owner.wait(signs, Some(deadline));
+        }
+        let mut fds = [PollFd::new(&self.socket, signs)];
+        wait_for(&mut fds, Some(deadline))?;
+        let [shown] = fds.map(|fd| fd.revents());
+        Ok(shown)
+    }
+
+    /// The way in for others.
+    ///
+    /// # Errors
+    ///
+    /// No descriptor is left.
+    pub(super) fn outbox(&mut self, limit: usize, patience: Duration) -> io::Result<Outbox> {
+        let owner = match self.owner.take() {
+            Some(owner) => owner,
+            None => Owner::new(Arc::clone(&self.socket), limit, patience)?,
+        };
+        Ok(self.owner.insert(owner).outbox().clone())
+    }
+
+    /// Why others can send nothing more, if so.
+    pub(super) fn end_of_outbox(&self) -> Option<End> {
+        self.owner.as_ref().and_then(Owner::end)
+    }
+
+    /// Keeps others from sending. How many bytes they have sent.
+    pub(super) fn close_outbox(&mut self) -> u64 {
+        self.owner.take().map_or(0, |owner| owner.close())
     }
 
     /// How many bytes have arrived and are not received yet.

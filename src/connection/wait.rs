@@ -4,6 +4,8 @@
 use std::io::{self, ErrorKind, Write};
 use std::time::{Duration, Instant};
 
+use rustix::event::PollFlags;
+
 use super::close::CloseReason;
 use super::{Connection, State};
 
@@ -11,26 +13,49 @@ use super::{Connection, State};
 const LULL: Duration = Duration::from_secs(1);
 
 impl Connection {
-    /// Waits for input, after what was written has been sent. How many bytes came; 0: no more will.
-    pub(super) fn receive(&mut self) -> io::Result<usize> {
+    /// Waits for input, after what was written has been sent. How many bytes came; 0: no more will. `None`: nothing has
+    /// come until then.
+    pub(super) fn receive(&mut self, until: Option<Instant>) -> io::Result<Option<usize>> {
         // In this order: what a client sends after it has read a reply has not arrived before the drain.
         self.heed_drain();
         self.flush()?;
         if matches!(self.state, State::ClientEnded | State::DrainEnded) {
-            return Ok(0);
+            return Ok(Some(0));
         }
         if !self.may_wait() {
             let has_ended = self.transport.socket().peer_has_ended();
             self.state = if has_ended { State::ClientEnded } else { State::DrainEnded };
-            return Ok(0);
+            return Ok(Some(0));
         }
-        let outcome = self.receive_within_deadlines();
+        let outcome = self.receive_within_deadlines(until);
         let socket = self.transport.socket();
         socket.set_waiting(false);
-        if let Ok(0) = outcome {
+        if let Ok(Some(0)) = outcome {
             self.state = if socket.input_was_ended() { State::DrainEnded } else { State::ClientEnded };
         }
         outcome
+    }
+
+    /// Waits for nothing but the time, or a drain.
+    pub(super) fn wait_until(&mut self, deadline: Instant) -> io::Result<()> {
+        self.flush()?;
+        // A drain ends the input, which wakes this thread.
+        let mut signs = PollFlags::RDHUP;
+        while self.may_wait() && !self.is_draining() && Instant::now() < deadline {
+            let outcome = self.transport.wait(signs, deadline);
+            self.transport.socket().set_waiting(false);
+            match outcome {
+                Ok(shown) if shown.intersects(PollFlags::HUP | PollFlags::ERR) => {
+                    return Err(self.end(CloseReason::Lost(ErrorKind::ConnectionReset)));
+                }
+                // It sends no more, and may still read.
+                Ok(shown) if shown.contains(PollFlags::RDHUP) => signs = PollFlags::empty(),
+                Ok(_) => {}
+                Err(error) => return Err(self.end_input(&error)),
+            }
+        }
+        self.transport.socket().set_waiting(false);
+        Ok(())
     }
 
     /// During a drain, only what has arrived when this client hears of it is still read.
@@ -53,24 +78,31 @@ impl Connection {
         self.drain_budget.is_none_or(|budget| budget > 0)
     }
 
-    fn receive_within_deadlines(&mut self) -> io::Result<usize> {
+    fn receive_within_deadlines(&mut self, until: Option<Instant>) -> io::Result<Option<usize>> {
         let in_request = !self.input.unread().is_empty();
-        let mut waited = Duration::ZERO;
         loop {
-            let timeout = if in_request { Some(self.request_time_left()) } else { self.idle_time_left(waited) };
+            let mut timeout = if in_request { Some(self.request_time_left()) } else { self.idle_time_left() };
+            if let Some(until) = until {
+                let left = until.saturating_duration_since(Instant::now());
+                if left.is_zero() {
+                    return Ok(None);
+                }
+                timeout = Some(timeout.map_or(left, |timeout| timeout.min(left)));
+            }
             let buffer = self.input.room(self.context.limits.max_stream_buffer);
             match self.transport.receive(buffer, timeout) {
                 Ok(count) => {
                     self.input.note_received(count);
+                    self.silent = Duration::ZERO;
                     self.drain_budget = self.drain_budget.map(|budget| budget.saturating_sub(count));
-                    return Ok(count);
+                    return Ok(Some(count));
                 }
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                    waited += timeout.unwrap_or_default();
-                    self.note_silence(in_request, waited)?;
+                    self.silent += timeout.unwrap_or_default();
+                    self.note_silence(in_request)?;
                 }
-                Err(error) => return Err(self.end(CloseReason::of_input(&error))),
+                Err(error) => return Err(self.end_input(&error)),
             }
         }
     }
@@ -84,19 +116,19 @@ impl Connection {
 
     /// How long the next wait for a request may take, `None` for ever. Large buffers shorten it to a lull, after which
     /// they are given back: an idle client costs no more for having been a busy one.
-    fn idle_time_left(&self, waited: Duration) -> Option<Duration> {
-        let left = self.context.limits.idle_timeout.map(|timeout| timeout.saturating_sub(waited));
+    fn idle_time_left(&self) -> Option<Duration> {
+        let left = self.context.limits.idle_timeout.map(|timeout| timeout.saturating_sub(self.silent));
         if self.holds_memory() { Some(left.map_or(LULL, |left| left.min(LULL))) } else { left }
     }
 
     /// A wait for input has timed out: ends the conversation, or gives memory back and lets the wait go on.
-    fn note_silence(&mut self, in_request: bool, waited: Duration) -> io::Result<()> {
+    fn note_silence(&mut self, in_request: bool) -> io::Result<()> {
         if in_request {
             // The kernel counts in ticks and may be early.
             let over = self.request_deadline.is_none_or(|deadline| Instant::now() >= deadline);
             return if over { Err(self.end(CloseReason::RequestTimeout)) } else { Ok(()) };
         }
-        if self.context.limits.idle_timeout.is_some_and(|timeout| waited >= timeout) {
+        if self.context.limits.idle_timeout.is_some_and(|timeout| self.silent >= timeout) {
             return Err(self.end(CloseReason::Idle));
         }
         self.input.release();

@@ -1,6 +1,6 @@
 //! What the system allows: how many clients can be served at once, whatever was configured.
 //!
-//! A client takes a descriptor, a thread, and four memory maps (the thread's stack and its signal stack, each with a
+//! A client takes a descriptor or more, a thread, and four memory maps (the thread's stack and its signal stack, each with a
 //! guard page). Running out of the last one can abort the process (rust-lang/rust#78497), so the limit is kept well
 //! below.
 
@@ -29,10 +29,11 @@ pub(super) struct Ceiling {
 }
 
 /// Raises the soft limit on descriptors to the hard one, and finds the lowest limit.
-pub(super) fn ceiling() -> Ceiling {
+pub(super) fn ceiling(descriptors_per_client: usize) -> Ceiling {
     let descriptors = raise_descriptors();
+    let for_clients = descriptors.saturating_sub(OTHER_DESCRIPTORS) / descriptors_per_client as u64;
     let candidates = [
-        (Some(descriptors.saturating_sub(OTHER_DESCRIPTORS)), "descriptors (RLIMIT_NOFILE)", "ulimit -n"),
+        (Some(for_clients), "descriptors (RLIMIT_NOFILE)", "ulimit -n"),
         (threads(getrlimit(Resource::Nproc).current), "processes of this user (RLIMIT_NPROC)", "ulimit -u"),
         (threads(number_in("/proc/sys/kernel/threads-max")), "threads of the system", "sysctl kernel.threads-max"),
         (threads(number_in("/proc/sys/kernel/pid_max")), "thread numbers of the system", "sysctl kernel.pid_max"),
@@ -108,7 +109,7 @@ mod tests {
 
     #[test]
     fn there_is_a_ceiling_and_it_says_why() {
-        let ceiling = ceiling();
+        let ceiling = ceiling(1);
         assert!(ceiling.clients >= 1 && ceiling.clients < 1_000_000, "{ceiling:?}");
         assert!(ceiling.because.contains("raise it with"), "{ceiling:?}");
     }

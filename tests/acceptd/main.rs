@@ -10,6 +10,7 @@ mod echo;
 mod handlers;
 mod kv;
 mod line;
+mod outbox;
 mod readme;
 mod shutdown;
 #[path = "../support/mod.rs"]

@@ -1,0 +1,27 @@
+//! A room in which everybody hears everybody, and nobody waits for who does not listen.
+//!
+//! `cargo run --example broadcast`, and `nc 127.0.0.1 17007` in other terminals.
+
+#![allow(clippy::unwrap_used)]
+
+use acceptd::{Connection, Limits, Outbox, Server};
+use std::io;
+use std::sync::{Arc, Mutex};
+
+fn main() -> io::Result<()> {
+    let room: Mutex<Vec<Outbox>> = Mutex::default();
+    let server = Server::bind("127.0.0.1:17007", Limits::default())?;
+    server.run(move |client: &mut Connection| {
+        room.lock().unwrap().push(client.outbox()?);
+        while let Some(line) = client.read_line()? {
+            let line: Arc<[u8]> = [&line[..], b"\n"].concat().into();
+            // Queued under the lock, so that all see the same order; sent after it, so that nobody waits for I/O.
+            let mut members = room.lock().unwrap();
+            members.retain(|member| member.queue(Arc::clone(&line)));
+            let members = Vec::clone(&members);
+            members.iter().for_each(Outbox::flush);
+        }
+        Ok(())
+    });
+    Ok(())
+}

@@ -1,0 +1,205 @@
+//! [`Outbox`]: the end of a connection that other threads hold, to send its client something without waiting for it.
+//!
+//! A message is queued, and who has queued it tries the socket at once. What the socket does not take, the client's own
+//! thread sends later: it waits for its socket and for a bell, in [`Owner`].
+
+use std::fmt;
+use std::io::{self, IoSlice};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags};
+
+use crate::bell::{Bell, wait_for};
+use crate::connection::Socket;
+
+mod handover;
+
+pub(crate) use handover::End;
+use handover::{Handover, Turn, Wire};
+
+/// Sends to a client from other threads than its own, without ever waiting for it.
+///
+/// It comes from [`Connection::outbox`](crate::Connection::outbox), and is a handle: clones send to the same client.
+/// Messages arrive whole, in the order in which they were queued, and never in the middle of a reply that the client's
+/// own handler writes.
+///
+/// What a client does not take waits for it, up to [`Limits::max_outbox`](crate::Limits::max_outbox) bytes and
+/// [`Limits::write_timeout`](crate::Limits::write_timeout). A client that lets more wait, or longer, is told that it
+/// reads too slowly, and closed; nobody else notices. A message that goes to many is held once.
+///
+/// When the client has left, the outbox holds nothing of it: keep it as long as is convenient.
+///
+/// This is a room in which everybody hears everybody (`examples/broadcast.rs`):
+///
+/// ```no_run
+#[doc = include_str!("../examples/broadcast.rs")]
+/// ```
+#[derive(Clone)]
+pub struct Outbox(Arc<Handover<Line>>);
+
+impl Outbox {
+    /// Sends a message, or queues what the client does not take at once. Never waits. `false`: the client has left, or
+    /// is being closed, and this and all later messages are dropped.
+    pub fn send(&self, message: impl Into<Arc<[u8]>>) -> bool {
+        let is_open = self.queue(message);
+        self.flush();
+        is_open
+    }
+
+    /// Queues a message, without a system call: for who holds a lock, say, so that all clients see all messages in the
+    /// same order. Has to be followed by [`flush`](Outbox::flush). `false` as for [`send`](Outbox::send).
+    pub fn queue(&self, message: impl Into<Arc<[u8]>>) -> bool {
+        self.0.push(message.into(), Instant::now())
+    }
+
+    /// Sends what is queued, as much as the client takes at once. Never waits.
+    pub fn flush(&self) {
+        self.0.flush();
+    }
+
+    /// Whether messages are still taken.
+    pub fn is_open(&self) -> bool {
+        self.0.end().is_none()
+    }
+}
+
+impl fmt::Debug for Outbox {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Outbox").field("is_open", &self.is_open()).finish_non_exhaustive()
+    }
+}
+
+/// A client's socket, and the bell of its own thread.
+struct Line {
+    socket: Arc<Socket>,
+    bell: Bell,
+}
+
+impl Wire for Line {
+    fn send(&self, parts: &[IoSlice<'_>]) -> io::Result<usize> {
+        self.socket.try_send(parts)
+    }
+
+    fn wake(&self) {
+        self.bell.ring();
+    }
+
+    fn begin(&self) -> bool {
+        self.socket.begin_reply()
+    }
+
+    fn end(&self) {
+        self.socket.end_reply();
+    }
+}
+
+/// The side of the client's own thread, which finishes what others have sent while it waits for something else.
+pub(crate) struct Owner {
+    outbox: Outbox,
+    line: Arc<Line>,
+    patience: Duration,
+}
+
+impl Owner {
+    /// # Errors
+    ///
+    /// No descriptor for the bell.
+    pub(crate) fn new(socket: Arc<Socket>, limit: usize, patience: Duration) -> io::Result<Owner> {
+        socket.keep_room_for_last_words();
+        let line = Arc::new(Line { socket, bell: Bell::new()? });
+        let outbox = Outbox(Arc::new(Handover::new(Arc::clone(&line), limit)));
+        Ok(Owner { outbox, line, patience })
+    }
+
+    pub(crate) fn outbox(&self) -> &Outbox {
+        &self.outbox
+    }
+
+    /// Why the client gets no more, if so.
+    pub(crate) fn end(&self) -> Option<End> {
+        self.outbox.0.end()
+    }
+
+    /// Waits until the socket shows one of these `signs`, or that the client is gone: which it shows, none of them if the
+    /// deadline was first.
+    ///
+    /// # Errors
+    ///
+    /// The client gets no more: why, [`end`](Owner::end) tells.
+    pub(crate) fn wait(&self, signs: PollFlags, deadline: Option<Instant>) -> io::Result<PollFlags> {
+        loop {
+            let shown = match self.outbox.0.turn() {
+                Turn::Over(_) => return Err(io::ErrorKind::ConnectionAborted.into()),
+                turn => self.attend(turn, signs, deadline)?,
+            };
+            if !shown.is_empty() || deadline.is_some_and(|deadline| Instant::now() >= deadline) {
+                return Ok(shown);
+            }
+        }
+    }
+
+    /// Makes it the client's own thread that sends, after all that others have queued.
+    ///
+    /// # Errors
+    ///
+    /// `TimedOut` at the deadline; else the client gets no more.
+    pub(crate) fn claim(&self, deadline: Instant) -> io::Result<()> {
+        loop {
+            match self.outbox.0.claim() {
+                Turn::Reply => return Ok(()),
+                Turn::Over(_) => return Err(io::ErrorKind::ConnectionAborted.into()),
+                _ if Instant::now() >= deadline => return Err(io::ErrorKind::TimedOut.into()),
+                turn => drop(self.attend(turn, PollFlags::empty(), Some(deadline))?),
+            }
+        }
+    }
+
+    /// Lets others send again.
+    pub(crate) fn release(&self) {
+        self.outbox.0.release();
+    }
+
+    /// Ends the outbox. A message that was cut short by that is completed, if the socket takes the rest of it at once, so
+    /// that last words can follow. How many bytes were sent in all.
+    pub(crate) fn close(&self) -> u64 {
+        let deadline = Instant::now() + self.patience;
+        loop {
+            if let Some(remains) = self.outbox.0.close() {
+                let Some(rest) = remains.rest else { return remains.sent };
+                self.line.socket.make_room_for_last_words();
+                let sent = self.line.socket.try_send(&[IoSlice::new(&rest)]).unwrap_or(0);
+                if sent == rest.len() {
+                    self.line.socket.end_reply();
+                }
+                return remains.sent + sent as u64;
+            }
+            // Another thread is in the middle of a system call that does not wait.
+            self.line.bell.wait(deadline);
+        }
+    }
+
+    /// Waits once, for what the turn says, for these `signs` and for the bell, and does what is to be done. Which of the
+    /// signs there are.
+    fn attend(&self, turn: Turn, signs: PollFlags, deadline: Option<Instant>) -> io::Result<PollFlags> {
+        let (wanted, given_up) = match turn {
+            Turn::Write { since } => (signs | PollFlags::OUT, Some(since + self.patience)),
+            _ => (signs, None),
+        };
+        if given_up.is_some_and(|at| Instant::now() >= at) {
+            self.outbox.0.give_up();
+            return Err(io::ErrorKind::ConnectionAborted.into());
+        }
+        let mut fds = [PollFd::new(&*self.line.socket, wanted), PollFd::new(&self.line.bell, PollFlags::IN)];
+        wait_for(&mut fds, deadline.into_iter().chain(given_up).min())?;
+        let [socket, bell] = fds.map(|fd| fd.revents());
+        if !bell.is_empty() {
+            self.line.bell.hush();
+        }
+        let gone = PollFlags::HUP | PollFlags::ERR;
+        if socket.intersects(PollFlags::OUT | gone) {
+            self.outbox.0.flush_as_owner();
+        }
+        Ok(socket & (signs | gone))
+    }
+}

@@ -1,0 +1,270 @@
+//! What others send to a client: whole, in order, bounded, and never at anybody's expense.
+
+use std::io::{self, Read, Write};
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use acceptd::{Connection, Limits, Outbox};
+
+use crate::support::{Client, PATIENCE, TestServer, eventually, logged};
+
+/// A server that hands out the outboxes of its clients, in the order in which they came, and answers lines in capitals.
+struct Room {
+    server: TestServer,
+    outboxes: Arc<Mutex<Vec<Outbox>>>,
+}
+
+impl Room {
+    fn with(limits: Limits) -> Room {
+        let outboxes: Arc<Mutex<Vec<Outbox>>> = Arc::default();
+        let for_clients = Arc::clone(&outboxes);
+        let server = TestServer::with(limits, move |client: &mut Connection| {
+            for_clients.lock().unwrap().push(client.outbox()?);
+            while let Some(line) = client.read_line()? {
+                client.write_all(&line.to_ascii_uppercase())?;
+                client.write_all(b"\n")?;
+            }
+            Ok(())
+        });
+        Room { server, outboxes }
+    }
+
+    /// A client, with the way in to it.
+    fn enter(&self) -> (Client, Outbox) {
+        let before = self.outboxes.lock().unwrap().len();
+        let client = self.server.connect();
+        eventually("the outbox of a new client is there", || self.outboxes.lock().unwrap().len() > before);
+        (client, self.outboxes.lock().unwrap()[before].clone())
+    }
+}
+
+/// Waits until the log tells how this client's connection has ended.
+fn end_of(addr: SocketAddr) -> String {
+    let words = ["closed id=", &format!("peer={addr} ")];
+    eventually("its end is in the log", || !logged(&words).is_empty());
+    logged(&words)[0].1.clone()
+}
+
+fn numbered(sender: usize, number: usize) -> Vec<u8> {
+    format!("{sender} {number} {}\n", "x".repeat(number % 200)).into_bytes()
+}
+
+#[test]
+fn messages_of_one_sender_arrive_in_their_order_and_whole_beside_replies() {
+    const COUNT: usize = 5000;
+    let room = Room::with(Limits { max_outbox: 64 << 20, ..Limits::default() });
+    let (mut client, outbox) = room.enter();
+    let senders: Vec<_> = (0..4)
+        .map(|sender| {
+            let outbox = outbox.clone();
+            thread::spawn(move || (0..COUNT).for_each(|number| assert!(outbox.send(numbered(sender, number)))))
+        })
+        .collect();
+    let mut asking = client.stream.try_clone().unwrap();
+    let questions = thread::spawn(move || (0..COUNT).for_each(|n| writeln!(asking, "question {n}").unwrap()));
+    let mut next = [0; 5];
+    for _ in 0..5 * COUNT {
+        let line = client.line();
+        if let Some(number) = line.strip_prefix("QUESTION ") {
+            assert_eq!(number.trim_end(), next[4].to_string());
+            next[4] += 1;
+        } else {
+            let sender: usize = line[..1].parse().unwrap();
+            assert_eq!(format!("{line}\n").as_bytes(), numbered(sender, next[sender]));
+            next[sender] += 1;
+        }
+    }
+    assert_eq!(next, [COUNT; 5]);
+    senders.into_iter().for_each(|sender| sender.join().unwrap());
+    questions.join().unwrap();
+}
+
+#[test]
+fn a_client_that_reads_slowly_gets_everything_up_to_the_bound() {
+    let room = Room::with(Limits { max_outbox: 16 << 20, ..Limits::default() });
+    let (mut client, outbox) = room.enter();
+    let message: Arc<[u8]> = vec![b'x'; 100_000].into();
+    // More than the kernel takes.
+    for _ in 0..100 {
+        assert!(outbox.send(Arc::clone(&message)));
+    }
+    client.send("after that\n");
+    let mut taken = vec![0; 100 * message.len()];
+    client.stream.read_exact(&mut taken).unwrap();
+    assert!(taken.iter().all(|&byte| byte == b'x'));
+    client.expect("AFTER THAT\n");
+}
+
+#[test]
+fn a_client_that_lets_too_much_wait_is_told_and_closed_and_nobody_waits_for_it() {
+    let room = Room::with(Limits::default());
+    let (mut client, outbox) = room.enter();
+    let message: Arc<[u8]> = [&[b'x'; 999][..], b"\n"].concat().into();
+    let mut sent = 0;
+    while outbox.send(Arc::clone(&message)) {
+        sent += message.len();
+        assert!(sent < 64 << 20, "nothing bounds it");
+    }
+    assert!(!outbox.is_open());
+    let end = end_of(client.stream.local_addr().unwrap());
+    assert!(end.contains("too slow: more than 262144 bytes waited for it"), "{end}");
+    // What the kernel had taken comes first, then the reason, at the begin of a line.
+    let rest = client.rest();
+    assert!(rest.starts_with("xxx"));
+    assert!(rest.ends_with("x\nERROR you read too slowly, closing\n"), "{}", &rest[rest.len().saturating_sub(200)..]);
+}
+
+#[test]
+fn a_client_that_does_not_take_a_message_in_time_is_told_and_closed() {
+    let room = Room::with(Limits { write_timeout: Duration::from_millis(300), ..Limits::default() });
+    let (mut client, outbox) = room.enter();
+    // More than the kernel takes. Nothing comes after it, so nobody but its own thread can tell.
+    assert!(outbox.send([&[b'x'; 20 << 20][..], b"\n"].concat()));
+    let end = end_of(client.stream.local_addr().unwrap());
+    assert!(end.contains("too slow: a message was not taken in time"), "{end}");
+    assert!(!outbox.is_open());
+    // The message is not complete, so nothing can follow it.
+    assert!(client.stream.read_to_end(&mut Vec::new()).is_err());
+}
+
+#[test]
+fn a_client_that_takes_a_little_now_and_then_is_closed_as_well() {
+    let room = Room::with(Limits { write_timeout: Duration::from_millis(500), ..Limits::default() });
+    let (mut client, outbox) = room.enter();
+    let is_over = Arc::new(AtomicBool::new(false));
+    let tell = Arc::clone(&is_over);
+    let dripping = thread::spawn(move || {
+        while !tell.load(Ordering::SeqCst) {
+            let _ = client.stream.read(&mut [0; 1000]);
+            thread::park_timeout(Duration::from_millis(10));
+        }
+        client
+    });
+    // 60 KB at a time, each time when the last one has left for the kernel; in the end the kernel is full.
+    let start = Instant::now();
+    while outbox.send([&[b'x'; 60_000][..], b"\n"].concat()) {
+        thread::park_timeout(Duration::from_millis(20));
+        assert!(start.elapsed() < PATIENCE);
+    }
+    is_over.store(true, Ordering::SeqCst);
+    let mut client = dripping.join().unwrap();
+    assert!(client.rest().ends_with("ERROR you read too slowly, closing\n"));
+}
+
+#[test]
+fn a_message_longer_than_the_bound_is_taken_when_nothing_waits() {
+    let room = Room::with(Limits { max_outbox: 10, ..Limits::default() });
+    let (mut client, outbox) = room.enter();
+    assert!(outbox.send(*b"more than ten bytes\n"));
+    client.expect("more than ten bytes\n");
+}
+
+#[test]
+fn what_is_queued_is_sent_by_the_next_flush() {
+    let room = Room::with(Limits::default());
+    let (mut client, outbox) = room.enter();
+    assert!(outbox.queue(*b"a\n"));
+    assert!(outbox.queue(*b"b\n"));
+    outbox.flush();
+    client.expect("a\nb\n");
+}
+
+#[test]
+fn what_was_sent_before_a_client_leaves_arrives_and_later_messages_are_refused() {
+    let room = Room::with(Limits { max_outbox: 64 << 20, ..Limits::default() });
+    let (mut client, outbox) = room.enter();
+    outbox.send(vec![b'x'; 5 << 20]);
+    outbox.send(*b"\nlast\n");
+    client.end_output();
+    assert!(client.rest().ends_with("x\nlast\n"));
+    eventually("it has left", || !outbox.is_open());
+    assert!(!outbox.send(*b"too late\n"));
+}
+
+#[test]
+fn an_outbox_that_is_kept_keeps_no_descriptor() {
+    let room = Room::with(Limits::default());
+    let before = descriptors();
+    for _ in 0..50 {
+        let (mut client, _) = room.enter();
+        client.end_output();
+        assert_eq!(client.rest(), "");
+    }
+    // Other tests run beside this one, and open some.
+    eventually("they are closed", || descriptors() < before + 50);
+    assert_eq!(room.outboxes.lock().unwrap().len(), 50);
+}
+
+fn descriptors() -> usize {
+    std::fs::read_dir("/proc/self/fd").unwrap().count()
+}
+
+#[test]
+fn a_drain_lets_what_was_sent_arrive_before_the_last_words() {
+    let room = Room::with(Limits { max_outbox: 64 << 20, ..Limits::default() });
+    let (mut client, outbox) = room.enter();
+    outbox.send(vec![b'x'; 5 << 20]);
+    outbox.send(*b"\nlast\n");
+    room.server.shutdown.request();
+    let rest = client.rest();
+    assert!(rest.ends_with("x\nlast\nERROR the server is shutting down\n"), "{}", &rest[rest.len() - 100..]);
+}
+
+#[test]
+fn a_drain_ends_in_time_with_a_client_that_does_not_read() {
+    let limits = Limits { drain_timeout: Duration::from_millis(300), max_outbox: 64 << 20, ..Limits::default() };
+    let room = Room::with(limits);
+    let (_client, outbox) = room.enter();
+    outbox.send(vec![b'x'; 40 << 20]);
+    let start = Instant::now();
+    let summary = room.server.stop();
+    assert_eq!(summary.cut, 1);
+    assert!(start.elapsed() < PATIENCE / 2);
+    assert!(!outbox.is_open());
+}
+
+#[test]
+fn a_pause_is_as_long_as_it_says_and_messages_arrive_meanwhile() {
+    const LONG: Duration = Duration::from_millis(400);
+    let outboxes: Arc<Mutex<Vec<Outbox>>> = Arc::default();
+    let for_clients = Arc::clone(&outboxes);
+    let is_over = Arc::new(AtomicBool::new(false));
+    let tell = Arc::clone(&is_over);
+    let server = TestServer::start(move |client: &mut Connection| -> io::Result<()> {
+        for_clients.lock().unwrap().push(client.outbox()?);
+        let start = Instant::now();
+        client.pause(start + LONG)?;
+        assert!(start.elapsed() >= LONG);
+        tell.store(true, Ordering::SeqCst);
+        writeln!(client, "done")
+    });
+    let mut client = server.connect();
+    eventually("it is there", || !outboxes.lock().unwrap().is_empty());
+    // More than the socket takes at once: its own thread has to go on while it pauses.
+    let sent = outboxes.lock().unwrap()[0].send(vec![b'x'; 5 << 20]);
+    assert!(sent);
+    let mut taken = vec![0; 5 << 20];
+    client.stream.read_exact(&mut taken).unwrap();
+    client.expect("done\n");
+    assert!(is_over.load(Ordering::SeqCst));
+}
+
+#[test]
+fn a_pause_ends_with_a_drain_and_with_its_client() {
+    let server = TestServer::start(|client: &mut Connection| {
+        client.write_all(b"hello\n")?;
+        client.pause(Instant::now() + 10 * PATIENCE)
+    });
+    let mut client = server.connect();
+    client.expect("hello\n");
+    let addr = client.stream.local_addr().unwrap();
+    socket2::SockRef::from(&client.stream).set_linger(Some(Duration::ZERO)).unwrap();
+    drop(client);
+    assert!(end_of(addr).contains("lost: "));
+    let mut another = server.connect();
+    another.expect("hello\n");
+    assert_eq!(server.stop().drained, 1);
+}
