@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use acceptd::handler::chat::{self, Chat};
 use acceptd::handler::kv::{self, Kv};
 use acceptd::{Echo, Handler, Limits, Line};
 use clap::{ArgAction, Parser, ValueEnum};
@@ -15,6 +16,7 @@ Examples:
   acceptd                               echo on 127.0.0.1:17007; then: nc 127.0.0.1 17007
   acceptd --handler line '[::1]:0'      a command server on a free port
   acceptd --handler kv --store data    a key-value store in a file; then: redis-cli -p 17007
+  acceptd --handler chat               a chat; then: nc 127.0.0.1 17007, or irssi -c 127.0.0.1 -p 17007
   acceptd --idle-timeout 30s -v 0.0.0.0:7007
 
 Times are written 250ms, 10s, 5m, 2h; a bare number is seconds.
@@ -38,11 +40,11 @@ pub(crate) struct Cli {
     #[arg(short, long, env = "ACCEPTD_MAX_CONNECTIONS", value_name = "N", default_value = "1024", value_parser = at_least_one)]
     max_connections: usize,
 
-    /// Close a client that is silent this long between requests; 0 = never [default: 5m; kv: 0]
+    /// Close a client that is silent this long between requests; 0 = never [default: 5m; kv and chat: 0]
     #[arg(long, env = "ACCEPTD_IDLE_TIMEOUT", value_name = "TIME", value_parser = time)]
     idle_timeout: Option<Duration>,
 
-    /// Close a client whose request takes longer than this, from its first byte to its last (line, kv)
+    /// Close a client whose request takes longer than this, from its first byte to its last (line, kv, chat)
     #[arg(long, env = "ACCEPTD_REQUEST_TIMEOUT", value_name = "TIME", default_value = "30s", value_parser = some_time)]
     request_timeout: Duration,
 
@@ -82,6 +84,14 @@ pub(crate) struct Cli {
     #[arg(long, env = "ACCEPTD_MAX_MEMORY", value_name = "SIZE", default_value = "0", value_parser = memory)]
     max_memory: usize,
 
+    /// Cut a client that lets more than this wait of what others have sent to it (chat)
+    #[arg(long, env = "ACCEPTD_MAX_OUTBOX", value_name = "SIZE", default_value = "256KiB", value_parser = size)]
+    max_outbox: usize,
+
+    /// Take this many lines a second from each client, after a burst of so many; 0 = no limit (chat)
+    #[arg(long, env = "ACCEPTD_MESSAGE_RATE", value_name = "N/BURST", default_value = "10/20", value_parser = rate)]
+    message_rate: chat::Rate,
+
     /// Let the kernel queue this many connections until they are accepted
     #[arg(long, env = "ACCEPTD_BACKLOG", value_name = "N", default_value = "4096", value_parser = clap::value_parser!(u16).range(1..))]
     backlog: u16,
@@ -104,6 +114,8 @@ pub(crate) enum HandlerName {
     Line,
     /// Keeps keys and values, for people and for Redis's clients
     Kv,
+    /// Rooms to talk in, for people and for IRC clients
+    Chat,
 }
 
 impl HandlerName {
@@ -111,15 +123,23 @@ impl HandlerName {
     fn keeps_state(self) -> bool {
         match self {
             HandlerName::Echo | HandlerName::Line => false,
-            HandlerName::Kv => true,
+            HandlerName::Kv | HandlerName::Chat => true,
         }
     }
 
-    /// How long its clients may be silent: those of a store wait for their own users.
+    /// How long its clients may be silent: those of a store wait for their own users, and people may listen.
     fn idle_timeout(self) -> Option<Duration> {
         match self {
             HandlerName::Echo | HandlerName::Line => Some(Duration::from_secs(5 * 60)),
-            HandlerName::Kv => None,
+            HandlerName::Kv | HandlerName::Chat => None,
+        }
+    }
+
+    /// How many descriptors a client of it takes.
+    fn descriptors_per_client(self) -> usize {
+        match self {
+            HandlerName::Echo | HandlerName::Line | HandlerName::Kv => 1,
+            HandlerName::Chat => 2,
         }
     }
 }
@@ -173,6 +193,9 @@ impl Cli {
                     }
                 })
             }
+            HandlerName::Chat => {
+                Box::new(Chat::new(chat::Options { rate: self.message_rate, ..chat::Options::default() }))
+            }
         })
     }
 
@@ -197,6 +220,8 @@ impl Cli {
             write_timeout: self.write_timeout,
             drain_timeout: self.drain_timeout,
             max_line: self.max_line,
+            max_outbox: self.max_outbox,
+            descriptors_per_client: self.handler.descriptors_per_client(),
             backlog: self.backlog,
             ..Limits::default()
         }
@@ -216,6 +241,16 @@ impl Cli {
     /// What to warn of, if strangers can reach a handler that they can change.
     pub(crate) fn exposure(&self, bound: &[SocketAddr]) -> Option<String> {
         if self.handler.keeps_state() { exposed(bound) } else { None }
+    }
+}
+
+/// Lines a second, and after a slash how many at once.
+fn rate(text: &str) -> Result<chat::Rate, String> {
+    let wrong = || "write 10/20 for 10 lines a second after a burst of 20, or 0 for no limit".to_owned();
+    let (per_second, burst) = text.split_once('/').unwrap_or((text, "1"));
+    match (per_second.parse(), burst.parse()) {
+        (Ok(per_second), Ok(burst @ 1..=10_000)) if per_second <= 1_000_000 => Ok(chat::Rate { per_second, burst }),
+        _ => Err(wrong()),
     }
 }
 

@@ -8,11 +8,14 @@ use std::time::Duration;
 
 use crate::{Connection, panics};
 
+pub mod chat;
 mod echo;
 mod http;
 pub mod kv;
 pub mod line;
+mod telnet;
 
+pub use chat::Chat;
 pub use echo::Echo;
 pub use kv::Kv;
 pub use line::Line;

@@ -51,7 +51,7 @@ mod shutdown;
 mod totals;
 
 pub use connection::{Connection, Next};
-pub use handler::{Echo, Farewell, Handler, Kv, Line};
+pub use handler::{Chat, Echo, Farewell, Handler, Kv, Line};
 pub use limits::Limits;
 pub use outbox::Outbox;
 pub use panics::log_panic;

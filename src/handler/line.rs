@@ -10,12 +10,11 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::{Farewell, Handler, http};
+use super::{Farewell, Handler, http, telnet};
 use crate::connection::Connection;
 use crate::totals::Stats;
 
 pub mod commands;
-mod telnet;
 
 /// A server for a protocol of lines.
 ///

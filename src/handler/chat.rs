@@ -1,0 +1,204 @@
+//! Chat: rooms for people at `nc` or telnet and for IRC clients, on one port and in the same rooms.
+//!
+//! A client that begins as IRC clients do is spoken to in IRC (`irc.rs`), all others in lines for people (`plain.rs`).
+//! Both change the same hall (`hall.rs`), which tells everybody what concerns them (`event.rs`) through their outboxes.
+
+use std::borrow::Cow;
+use std::io::{self, ErrorKind};
+use std::sync::{Mutex, MutexGuard};
+use std::time::{Duration, Instant};
+
+use super::{Farewell, Handler};
+use crate::connection::{Connection, Next};
+use crate::panics;
+
+mod event;
+mod hall;
+mod irc;
+mod lines;
+mod mail;
+mod name;
+mod plain;
+mod rate;
+mod text;
+
+use hall::Hall;
+use lines::{Arrival, Line, Lines};
+use mail::Mail;
+pub use rate::Rate;
+
+/// So long an IRC client has to begin, before it is greeted as a person.
+const FIRST_WORDS: Duration = Duration::from_millis(300);
+
+/// What IRC clients begin with.
+const IRC_BEGINS: [&str; 4] = ["CAP ", "NICK ", "PASS ", "USER "];
+
+/// A chat server: plain lines, and IRC ([RFC 1459](https://www.rfc-editor.org/rfc/rfc1459),
+/// [RFC 2812](https://www.rfc-editor.org/rfc/rfc2812), [modern.ircdocs.horse](https://modern.ircdocs.horse)).
+///
+/// A member who does not read is cut, and no other notices: see [`Outbox`](crate::Outbox). Each client takes two
+/// descriptors: set [`Limits::descriptors_per_client`](crate::Limits::descriptors_per_client) to 2.
+#[derive(Default)]
+pub struct Chat {
+    hall: Mutex<Hall>,
+    options: Options,
+}
+
+/// What can be set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Options {
+    /// How many lines each client may send; what is more waits, up to 200 lines. Default: 10 a second after a burst of
+    /// 20.
+    pub rate: Rate,
+    /// An IRC client that is silent this long is asked whether it is still there (PING), and closed if it is silent as
+    /// long again. Default: 1 minute.
+    pub ping: Duration,
+}
+
+impl Default for Options {
+    fn default() -> Options {
+        Options { rate: Rate::default(), ping: Duration::from_secs(60) }
+    }
+}
+
+impl Chat {
+    /// A chat with nobody in it.
+    pub fn new(options: Options) -> Chat {
+        Chat { hall: Mutex::default(), options }
+    }
+
+    fn hall(&self) -> MutexGuard<'_, Hall> {
+        panics::lock(&self.hall)
+    }
+}
+
+impl Handler for Chat {
+    fn handle(&self, client: &mut Connection) -> io::Result<()> {
+        if speaks_irc(client)? { irc::converse(self, client) } else { plain::converse(self, client) }
+    }
+
+    /// In IRC's words, which people can read as well: nobody knows yet who it is that is turned away.
+    fn farewell(&self, reason: Farewell) -> Cow<'static, [u8]> {
+        irc::farewell(reason)
+    }
+}
+
+impl std::fmt::Debug for Chat {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Chat").field("options", &self.options).finish_non_exhaustive()
+    }
+}
+
+/// Looks at the first bytes of a client, which stay unread.
+fn speaks_irc(client: &mut Connection) -> io::Result<bool> {
+    let deadline = Instant::now() + FIRST_WORDS;
+    let decision =
+        client.read_request_until(Some(deadline), usize::MAX, |unread| begins_as_irc(unread).map(|is| (is, 0)));
+    Ok(matches!(decision?, Next::Request(true)))
+}
+
+/// `None`: it may become so.
+fn begins_as_irc(bytes: &[u8]) -> Option<bool> {
+    let matches =
+        |begin: &&&str| bytes.iter().zip(begin.bytes()).all(|(byte, other)| byte.eq_ignore_ascii_case(&other));
+    let begin = IRC_BEGINS.iter().find(matches);
+    match begin {
+        None => Some(false),
+        Some(begin) if bytes.len() >= begin.len() => Some(true),
+        Some(_) => None,
+    }
+}
+
+/// What each dialect makes of a client's lines.
+trait Session {
+    /// # Errors
+    ///
+    /// The connection's.
+    fn hear(&mut self, client: &mut Connection, line: Line) -> io::Result<Then>;
+
+    /// When to act although nothing is heard.
+    fn deadline(&self) -> Option<Instant>;
+
+    /// Nothing was heard until then.
+    ///
+    /// # Errors
+    ///
+    /// The connection's.
+    fn wonder(&mut self, client: &mut Connection) -> io::Result<Then>;
+
+    /// Says that the client sends too much.
+    ///
+    /// # Errors
+    ///
+    /// The connection's.
+    fn object(&mut self, client: &mut Connection) -> io::Result<()>;
+
+    fn mail(&mut self) -> &mut Mail;
+}
+
+/// What comes after a line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Then {
+    Continue,
+    Close,
+}
+
+/// A session from its first line to its last.
+fn attend(session: &mut impl Session, client: &mut Connection, mut lines: Lines) -> io::Result<()> {
+    loop {
+        // What was said goes out when there is nothing more to be heard at the moment, so that many lines that come at
+        // once are sent at once.
+        let arrival = match lines.next(client, Some(Instant::now()))? {
+            Arrival::Deadline => {
+                session.mail().send();
+                lines.next(client, session.deadline())?
+            }
+            arrival => arrival,
+        };
+        let then = match arrival {
+            Arrival::Line(line) => session.hear(client, line)?,
+            Arrival::Deadline => session.wonder(client)?,
+            Arrival::End => Then::Close,
+            Arrival::Flood => {
+                session.object(client)?;
+                return Err(io::Error::new(ErrorKind::InvalidData, "flood: sends faster than allowed"));
+            }
+        };
+        if then == Then::Close {
+            return Ok(());
+        }
+        if session.mail().is_heavy() {
+            session.mail().send();
+        }
+    }
+}
+
+/// A member's place in the hall, given back when it is dropped, whatever happened.
+struct Place<'a> {
+    chat: &'a Chat,
+    id: u64,
+    /// What the others are told when the member leaves.
+    reason: String,
+    mail: Mail,
+}
+
+impl Place<'_> {
+    /// Notes how the conversation ended, unless the member has said why.
+    fn note(&mut self, client: &mut Connection, outcome: &io::Result<()>) {
+        let Err(error) = outcome else { return };
+        self.reason = match error.kind() {
+            ErrorKind::TimedOut if client.outbox().is_ok_and(|outbox| !outbox.is_open()) => "read too slowly",
+            ErrorKind::TimedOut => "timed out",
+            ErrorKind::InvalidData => "flood",
+            ErrorKind::UnexpectedEof => "",
+            _ => "connection lost",
+        }
+        .to_owned();
+    }
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        self.chat.hall().quit(self.id, &self.reason, &mut self.mail);
+    }
+}

@@ -1,0 +1,242 @@
+//! What members of a room learn of each other, and how each dialect puts it.
+
+use std::fmt::Write;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use super::name::Name;
+use super::text::{CTCP, at_most};
+
+/// What the server calls itself.
+pub(super) const SERVER: &str = "acceptd";
+
+/// What all members have for a host name: nobody's address is anybody else's business.
+pub(super) const HOST: &str = "chat";
+
+/// The longest line of IRC, with its end (RFC 2812, 2.3).
+pub(super) const LONGEST_OF_IRC: usize = 512;
+
+/// How a client wants to be spoken to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Dialect {
+    /// Lines for people.
+    Plain,
+    /// IRC.
+    Irc,
+    /// IRC, each line with its time (the capability `server-time`).
+    TimedIrc,
+}
+
+impl Dialect {
+    pub(super) fn is_irc(self) -> bool {
+        self != Dialect::Plain
+    }
+}
+
+/// Who causes an event: `bob`, or to IRC `bob!~bob@chat`.
+#[derive(Clone, Debug)]
+pub(super) struct Person {
+    pub(super) name: Name,
+    pub(super) user: String,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    Message,
+    /// What somebody does rather than says: `/me waves`.
+    Action,
+    /// A message that no program answers.
+    Notice,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Event<'a> {
+    Said {
+        kind: Kind,
+        room: &'a Name,
+        text: &'a str,
+    },
+    Told {
+        kind: Kind,
+        to: &'a Name,
+        text: &'a str,
+    },
+    Joined {
+        room: &'a Name,
+    },
+    Left {
+        room: &'a Name,
+        reason: &'a str,
+    },
+    Quit {
+        reason: &'a str,
+    },
+    Renamed {
+        to: &'a Name,
+    },
+    Topic {
+        room: &'a Name,
+        text: &'a str,
+    },
+    Kicked {
+        room: &'a Name,
+        whom: &'a Name,
+        reason: &'a str,
+    },
+    /// Has become the first member of a room.
+    Promoted {
+        room: &'a Name,
+    },
+}
+
+/// An event as bytes, made once for each dialect that somebody speaks, and shared by all who do.
+pub(super) struct Rendered<'a> {
+    event: Event<'a>,
+    from: &'a Person,
+    at: Timestamp,
+    made: [Option<Arc<[u8]>>; 3],
+}
+
+impl<'a> Rendered<'a> {
+    pub(super) fn new(event: Event<'a>, from: &'a Person) -> Rendered<'a> {
+        Rendered { event, from, at: Timestamp::now(), made: [const { None }; 3] }
+    }
+
+    pub(super) fn at(&self) -> Timestamp {
+        self.at
+    }
+
+    /// The lines of the event; none if there is nothing to say in this dialect.
+    pub(super) fn lines(&mut self, dialect: Dialect) -> Arc<[u8]> {
+        let [plain, irc, timed] = &mut self.made;
+        let made = match dialect {
+            Dialect::Plain => plain,
+            Dialect::Irc => irc,
+            Dialect::TimedIrc => timed,
+        };
+        Arc::clone(made.get_or_insert_with(|| {
+            let lines = match dialect {
+                Dialect::Plain => self.event.plain(self.from),
+                Dialect::Irc => self.event.irc(self.from, ""),
+                Dialect::TimedIrc => {
+                    self.event.irc(self.from, &self.at.strftime("@time=%Y-%m-%dT%H:%M:%S.%3fZ ").to_string())
+                }
+            };
+            lines.into_bytes().into()
+        }))
+    }
+}
+
+impl Event<'_> {
+    /// A line for people; notices begin with a star.
+    pub(super) fn plain(&self, from: &Person) -> String {
+        let name = &from.name;
+        match *self {
+            Event::Said { kind: Kind::Action, text, .. } => format!("* {name} {text}\n"),
+            Event::Said { text, .. } => format!("{name}: {text}\n"),
+            Event::Told { kind: Kind::Action, text, .. } => format!("* {name} {text} (private)\n"),
+            Event::Told { text, .. } => format!("{name} (private): {text}\n"),
+            Event::Joined { .. } => format!("* {name} joined\n"),
+            Event::Left { reason, .. } | Event::Quit { reason } => format!("* {name} left{}\n", InBrackets(reason)),
+            Event::Renamed { to } => format!("* {name} is now {to}\n"),
+            Event::Topic { text: "", .. } => format!("* {name} removed the topic\n"),
+            Event::Topic { text, .. } => format!("* {name} set the topic: {text}\n"),
+            Event::Kicked { whom, reason, .. } => format!("* {name} kicked {whom}{}\n", InBrackets(reason)),
+            Event::Promoted { .. } => String::new(),
+        }
+    }
+
+    /// Lines of IRC, each begun with `tag`.
+    fn irc(&self, from: &Person, tag: &str) -> String {
+        let Person { name, user } = from;
+        let source = format!(":{name}!{user}@{HOST}");
+        match *self {
+            Event::Said { kind, room, text } => said(&format!("{source} {} #{room} :", kind.verb()), kind, text, tag),
+            Event::Told { kind, to, text } => said(&format!("{source} {} {to} :", kind.verb()), kind, text, tag),
+            Event::Joined { room } => format!("{tag}{source} JOIN #{room}\r\n"),
+            Event::Left { room, reason: "" } => format!("{tag}{source} PART #{room}\r\n"),
+            Event::Left { room, reason } => format!("{tag}{source} PART #{room} :{reason}\r\n"),
+            Event::Quit { reason } => format!("{tag}{source} QUIT :{reason}\r\n"),
+            Event::Renamed { to } => format!("{tag}{source} NICK {to}\r\n"),
+            Event::Topic { room, text } => format!("{tag}{source} TOPIC #{room} :{text}\r\n"),
+            Event::Kicked { room, whom, reason } => format!("{tag}{source} KICK #{room} {whom} :{reason}\r\n"),
+            Event::Promoted { room } => format!("{tag}:{SERVER} MODE #{room} +o {name}\r\n"),
+        }
+    }
+}
+
+impl Kind {
+    fn verb(self) -> &'static str {
+        match self {
+            Kind::Message | Kind::Action => "PRIVMSG",
+            Kind::Notice => "NOTICE",
+        }
+    }
+}
+
+/// A message in as many lines as IRC needs for it.
+fn said(start: &str, kind: Kind, mut text: &str, tag: &str) -> String {
+    let (open, close) = match kind {
+        Kind::Action => (format!("{CTCP}ACTION "), CTCP.to_string()),
+        Kind::Message | Kind::Notice => (String::new(), String::new()),
+    };
+    // A tag does not count (IRCv3 message tags).
+    let room = LONGEST_OF_IRC - "\r\n".len() - start.len() - open.len() - close.len();
+    let mut lines = String::new();
+    loop {
+        let part = at_most(text, room);
+        let _ = write!(lines, "{tag}{start}{open}{part}{close}\r\n");
+        text = text.get(part.len()..).unwrap_or_default();
+        if text.is_empty() {
+            return lines;
+        }
+    }
+}
+
+/// ` (reason)`, or nothing.
+struct InBrackets<'a>(&'a str);
+
+impl std::fmt::Display for InBrackets<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if self.0.is_empty() { Ok(()) } else { write!(f, " ({})", self.0) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn bob() -> Person {
+        Person { name: Name::of_member("bob").unwrap(), user: "~bob".to_owned() }
+    }
+
+    #[test]
+    fn a_long_message_is_several_lines_of_irc_and_loses_nothing() {
+        let room = Name::of_room("lobby").unwrap();
+        for kind in [Kind::Message, Kind::Action] {
+            let text = "grüße ".repeat(500);
+            let lines = Event::Said { kind, room: &room, text: &text }.irc(&bob(), "@time=x ");
+            let mut arrived = String::new();
+            for line in lines.split_inclusive("\r\n") {
+                let line = line.strip_prefix("@time=x ").unwrap();
+                assert!(line.len() <= LONGEST_OF_IRC);
+                let part = line.strip_prefix(":bob!~bob@chat PRIVMSG #lobby :").unwrap().trim_end_matches("\r\n");
+                arrived += part.trim_matches(CTCP).trim_start_matches("ACTION ");
+            }
+            assert_eq!(arrived, text);
+        }
+    }
+
+    #[test]
+    fn an_event_has_its_time_for_those_who_ask_for_it() {
+        let (bob, room) = (bob(), Name::of_room("lobby").unwrap());
+        let mut event = Rendered::new(Event::Joined { room: &room }, &bob);
+        let line = event.lines(Dialect::TimedIrc);
+        let line = std::str::from_utf8(&line).unwrap();
+        let (time, rest) = line.strip_prefix("@time=").unwrap().split_once(' ').unwrap();
+        assert_eq!(rest, ":bob!~bob@chat JOIN #lobby\r\n");
+        assert_eq!(time.len(), "2026-11-21T10:00:00.000Z".len());
+        assert!(time.parse::<Timestamp>().is_ok(), "{time}");
+    }
+}

@@ -1,0 +1,174 @@
+//! A client's lines, as they arrive: how long they may be, how fast they may come, and how many may wait.
+
+use std::collections::VecDeque;
+use std::io;
+use std::time::Instant;
+
+use super::rate::{Bucket, Rate};
+use crate::connection::{Connection, Next};
+use crate::handler::telnet::Scanner;
+
+/// A client that is faster than its rate has at most this many lines waiting, and is cut when there are more.
+const WAITING_AT_MOST: usize = 200;
+
+/// Nor is more read from it while its waiting lines have this many bytes; it is not cut for that.
+const WAITING_BYTES: usize = 64 * 1024;
+
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Line {
+    /// Without its end.
+    Whole(Vec<u8>),
+    /// Longer than allowed; all of it is dropped.
+    TooLong,
+}
+
+/// What comes next.
+pub(super) enum Arrival {
+    Line(Line),
+    /// The client has sent its last.
+    End,
+    /// The deadline was first.
+    Deadline,
+    /// Too many lines wait to be acted on.
+    Flood,
+}
+
+/// Reads lines, and hands them out at a bounded rate.
+pub(super) struct Lines {
+    finder: Finder,
+    bucket: Bucket,
+    waiting: VecDeque<Line>,
+    waiting_bytes: usize,
+    has_ended: bool,
+}
+
+impl Lines {
+    /// Lines have at most `longest` bytes, with their end.
+    pub(super) fn new(longest: usize, rate: Rate) -> Lines {
+        Lines {
+            finder: Finder { longest, scanner: Scanner::default(), is_dropping: false },
+            bucket: Bucket::new(rate),
+            waiting: VecDeque::new(),
+            waiting_bytes: 0,
+            has_ended: false,
+        }
+    }
+
+    /// The next line that may be acted on. A deadline that has passed asks for one that is there already.
+    ///
+    /// # Errors
+    ///
+    /// The connection's.
+    pub(super) fn next(&mut self, client: &mut Connection, deadline: Option<Instant>) -> io::Result<Arrival> {
+        loop {
+            let mut until = deadline;
+            if !self.waiting.is_empty() {
+                // A drain wants everything that was said before it.
+                match if client.is_draining() { Ok(()) } else { self.bucket.take() } {
+                    Ok(()) => return Ok(self.take().map_or(Arrival::End, Arrival::Line)),
+                    Err(time) => until = Some(deadline.map_or(time, |deadline| deadline.min(time))),
+                }
+            }
+            if let Some(until) = until.filter(|_| self.waiting_bytes >= WAITING_BYTES || self.has_ended) {
+                client.pause(until)?;
+                if deadline == Some(until) {
+                    return Ok(Arrival::Deadline);
+                }
+            } else if self.has_ended {
+                return Ok(Arrival::End);
+            } else {
+                match client.read_request_until(until, usize::MAX, |unread| self.finder.find(unread))? {
+                    Next::Request(None) => {}
+                    Next::Request(Some(line)) => self.keep(line),
+                    Next::End => self.has_ended = true,
+                    Next::Deadline if until == deadline => return Ok(Arrival::Deadline),
+                    Next::Deadline => {}
+                }
+            }
+            if self.waiting.len() > WAITING_AT_MOST {
+                return Ok(Arrival::Flood);
+            }
+        }
+    }
+
+    fn keep(&mut self, line: Line) {
+        self.waiting_bytes += line.length();
+        self.waiting.push_back(line);
+    }
+
+    fn take(&mut self) -> Option<Line> {
+        let line = self.waiting.pop_front()?;
+        self.waiting_bytes -= line.length();
+        Some(line)
+    }
+}
+
+impl Line {
+    fn length(&self) -> usize {
+        match self {
+            Line::Whole(bytes) => bytes.len(),
+            Line::TooLong => 0,
+        }
+    }
+}
+
+/// Finds lines in bytes that arrive bit by bit.
+struct Finder {
+    longest: usize,
+    scanner: Scanner,
+    /// The rest of a line that was too long is still to come.
+    is_dropping: bool,
+}
+
+impl Finder {
+    /// The next line and its length on the wire. No line, but a length: bytes that are none.
+    fn find(&mut self, unread: &[u8]) -> Option<(Option<Line>, usize)> {
+        if let Some((line, length)) = self.scanner.scan(unread) {
+            let line = if length > self.longest { Line::TooLong } else { Line::Whole(line.text) };
+            return Some(((!std::mem::take(&mut self.is_dropping)).then_some(line), length));
+        }
+        if unread.len() < self.longest {
+            return None;
+        }
+        self.scanner = Scanner::default();
+        let is_first = !std::mem::replace(&mut self.is_dropping, true);
+        Some((is_first.then_some(Line::TooLong), unread.len()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn found(stream: &[u8], longest: usize, step: usize) -> Vec<Line> {
+        let mut finder = Finder { longest, scanner: Scanner::default(), is_dropping: false };
+        let (mut unread, mut lines) = (Vec::new(), Vec::new());
+        for piece in stream.chunks(step) {
+            unread.extend_from_slice(piece);
+            while let Some((line, length)) = finder.find(&unread) {
+                lines.extend(line);
+                unread.drain(..length);
+                if unread.is_empty() {
+                    break;
+                }
+            }
+        }
+        lines
+    }
+
+    #[test]
+    fn a_line_that_is_too_long_is_one_and_the_next_is_found_however_they_arrive() {
+        let stream = [&b"one\r\n"[..], &[b'x'; 95], b"\n", &[b'y'; 16], b"\nlast\n"].concat();
+        let whole = |text: &str| Line::Whole(text.as_bytes().to_vec());
+        for step in 1..=stream.len() {
+            let lines = found(&stream, 16, step);
+            assert_eq!(lines, [whole("one"), Line::TooLong, Line::TooLong, whole("last")], "{step}");
+        }
+    }
+
+    #[test]
+    fn a_line_may_be_as_long_as_the_limit_with_its_end() {
+        assert_eq!(found(b"123456789\n", 10, 3), [Line::Whole(b"123456789".to_vec())]);
+        assert_eq!(found(b"1234567890\n", 10, 3), [Line::TooLong]);
+    }
+}

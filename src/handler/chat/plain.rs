@@ -1,0 +1,329 @@
+//! The dialect for people at `nc` and telnet: what they type is said in their room, and commands begin with a slash.
+
+use std::fmt::Display;
+use std::io::{self, Write};
+use std::time::Instant;
+
+use super::event::{Dialect, Kind};
+use super::hall::{Hall, Refusal};
+use super::lines::{Line, Lines};
+use super::mail::Mail;
+use super::name::{Key, Name, RULE, RULE_OF_ROOM};
+use super::text::clean;
+use super::{Chat, Place, Session, Then, attend};
+use crate::connection::Connection;
+use crate::handler::http;
+
+/// The longest line, with its end, in bytes.
+const LONGEST: usize = 4096;
+
+/// Where everyone starts.
+const LOBBY: &str = "lobby";
+
+const COMMANDS: [(&str, &str); 14] = [
+    ("/name NEW", "call yourself NEW"),
+    ("/who", "who is in your room"),
+    ("/rooms", "all rooms"),
+    ("/join ROOM", "go to another room, or make it"),
+    ("/leave", "go back to the lobby"),
+    ("/msg NAME TEXT", "say something to one person alone"),
+    ("/me TEXT", "do something: * you wave"),
+    ("/topic [TEXT]", "the topic of your room, or a new one"),
+    ("/away [TEXT]", "say that you are away, or back again"),
+    ("/ignore NAME", "hear no more of somebody, or hear them again"),
+    ("/history", "what was said last in your room"),
+    ("/help", "this"),
+    ("/quit", "leave"),
+    ("//TEXT", "say something that begins with a slash"),
+];
+
+/// A conversation in this dialect.
+///
+/// # Errors
+///
+/// The connection's.
+pub(super) fn converse(chat: &Chat, client: &mut Connection) -> io::Result<()> {
+    client.set_farewell(|reason| format!("* {reason}\n").into_bytes().into());
+    let outbox = client.outbox()?;
+    let id = client.id();
+    // A guest's name is free.
+    let entered = chat.hall().enter(id, None, Dialect::Plain, outbox);
+    let name = entered.map_err(|_| io::Error::other("no name is left for a guest"))?;
+    let place = Place { chat, id, reason: String::new(), mail: Mail::default() };
+    let mut session = Plain { place, room: None, lines: 0 };
+    session.welcome(client, &name)?;
+    let outcome = attend(&mut session, client, Lines::new(LONGEST, chat.options.rate));
+    session.place.note(client, &outcome);
+    outcome
+}
+
+struct Plain<'a> {
+    place: Place<'a>,
+    room: Option<Key>,
+    lines: u64,
+}
+
+impl Session for Plain<'_> {
+    fn hear(&mut self, client: &mut Connection, line: Line) -> io::Result<Then> {
+        let Line::Whole(bytes) = line else {
+            notice(client, format_args!("that line is longer than {LONGEST} bytes; nothing was said"))?;
+            return Ok(Then::Continue);
+        };
+        self.lines += 1;
+        if self.lines == 1 && http::is_http(&bytes) {
+            writeln!(client, "{}", http::REFUSAL)?;
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "HTTP spoken to a chat"));
+        }
+        let Ok(text) = std::str::from_utf8(&bytes) else {
+            notice(client, "that line is not UTF-8 text; nothing was said")?;
+            return Ok(Then::Continue);
+        };
+        let text = clean(text);
+        self.act(client, text.trim_end())
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        None
+    }
+
+    fn wonder(&mut self, _client: &mut Connection) -> io::Result<Then> {
+        Ok(Then::Continue)
+    }
+
+    fn object(&mut self, client: &mut Connection) -> io::Result<()> {
+        notice(client, "you send faster than is allowed, closing")
+    }
+
+    fn mail(&mut self) -> &mut Mail {
+        &mut self.place.mail
+    }
+}
+
+impl Plain<'_> {
+    fn welcome(&mut self, client: &mut Connection, name: &Name) -> io::Result<()> {
+        let Some(lobby) = Name::of_room(LOBBY) else { return Ok(()) };
+        let here = self.hall(|hall, _| hall.len());
+        notice(client, format_args!("welcome, you are {name}; {} here", People(here)))?;
+        notice(client, "what you type is said in your room; /help lists the commands")?;
+        self.go_to(client, &lobby)
+    }
+
+    fn act(&mut self, client: &mut Connection, text: &str) -> io::Result<Then> {
+        let Some(command) = text.strip_prefix('/').filter(|rest| !rest.starts_with('/')) else {
+            let said = text.strip_prefix('/').unwrap_or(text);
+            if !said.is_empty() {
+                self.say(client, Kind::Message, said)?;
+            }
+            return Ok(Then::Continue);
+        };
+        let (command, rest) = command.split_once(' ').unwrap_or((command, ""));
+        let rest = rest.trim();
+        match command.to_ascii_lowercase().as_str() {
+            "name" | "nick" => self.rename(client, rest)?,
+            "who" => self.who(client)?,
+            "rooms" => self.rooms(client)?,
+            "join" => match Name::of_room(rest) {
+                Some(room) => self.go_to(client, &room)?,
+                None => notice(client, format_args!("{RULE_OF_ROOM}: /join ROOM"))?,
+            },
+            "leave" => self.leave(client)?,
+            "msg" => self.tell(client, rest)?,
+            "me" if rest.is_empty() => notice(client, "what do you do? /me waves")?,
+            "me" => self.say(client, Kind::Action, rest)?,
+            "topic" => self.topic(client, rest)?,
+            "away" => self.away(client, rest)?,
+            "ignore" => self.ignore(client, rest)?,
+            "history" => self.history(client)?,
+            "help" => {
+                for (command, what) in COMMANDS {
+                    notice(client, format_args!("{command:<14}  {what}"))?;
+                }
+            }
+            "quit" => {
+                self.place.reason = rest.to_owned();
+                notice(client, "goodbye")?;
+                return Ok(Then::Close);
+            }
+            unknown => notice(client, format_args!("there is no command /{unknown}; /help lists them"))?,
+        }
+        Ok(Then::Continue)
+    }
+
+    fn say(&mut self, client: &mut Connection, kind: Kind, text: &str) -> io::Result<()> {
+        let Some(room) = self.room.clone() else { return nowhere(client) };
+        let id = self.place.id;
+        match self.hall(|hall, mail| hall.say(id, &room, kind, text, false, mail)) {
+            Ok(()) => Ok(()),
+            Err(_) => {
+                self.room = None;
+                nowhere(client)
+            }
+        }
+    }
+
+    fn tell(&mut self, client: &mut Connection, rest: &str) -> io::Result<()> {
+        let (whom, text) = rest.split_once(' ').unwrap_or((rest, ""));
+        let (Some(whom), text) = (Name::of_member(whom), text.trim()) else {
+            return notice(client, "to whom, and what? /msg NAME TEXT");
+        };
+        if text.is_empty() {
+            return notice(client, "to whom, and what? /msg NAME TEXT");
+        }
+        let id = self.place.id;
+        match self.hall(|hall, mail| hall.tell(id, &whom.key(), Kind::Message, text, false, mail)) {
+            Ok((name, Some(away))) => notice(client, format_args!("{name} is away: {away}")),
+            Ok((_, None)) => Ok(()),
+            Err(refusal) => refuse(client, refusal, &whom),
+        }
+    }
+
+    fn rename(&mut self, client: &mut Connection, name: &str) -> io::Result<()> {
+        let Some(name) = Name::of_member(name) else {
+            return notice(client, format_args!("{RULE}: /name NEW"));
+        };
+        let id = self.place.id;
+        match self.hall(|hall, mail| hall.rename(id, name.clone(), mail)) {
+            Ok(()) => notice(client, format_args!("you are now {name}")),
+            Err(refusal) => refuse(client, refusal, &name),
+        }
+    }
+
+    /// Goes to a room, out of the one before.
+    fn go_to(&mut self, client: &mut Connection, room: &Name) -> io::Result<()> {
+        // What was answered before is to be read before what is said there.
+        client.flush()?;
+        let (id, key, before) = (self.place.id, room.key(), self.room.clone());
+        if before.as_ref() == Some(&key) && self.is_in(&key) {
+            return notice(client, format_args!("you are in {room} already"));
+        }
+        let there = self.hall(|hall, mail| {
+            if let Some(before) = before {
+                // It may have been left already, by a kick.
+                let _ = hall.part(id, &before, "", mail);
+            }
+            hall.join(id, room, mail)?;
+            let room = hall.room(&key).ok_or(Refusal::NoRoom)?;
+            Ok((room.name.clone(), room.len(), room.topic.as_ref().map(|topic| topic.text.clone())))
+        });
+        match there {
+            Ok((name, count, topic)) => {
+                self.room = Some(key);
+                notice(client, format_args!("you are in {name}; {} here", People(count)))?;
+                topic.map_or(Ok(()), |topic| notice(client, format_args!("topic: {topic}")))
+            }
+            Err(refusal) => refuse(client, refusal, room),
+        }
+    }
+
+    fn leave(&mut self, client: &mut Connection) -> io::Result<()> {
+        match Name::of_room(LOBBY) {
+            Some(lobby) if self.room.as_ref() != Some(&lobby.key()) => self.go_to(client, &lobby),
+            _ => notice(client, "you are in the lobby; /quit leaves the chat"),
+        }
+    }
+
+    fn who(&mut self, client: &mut Connection) -> io::Result<()> {
+        let Some(key) = self.room.clone() else { return nowhere(client) };
+        let names = self.hall(|hall, _| {
+            let room = hall.room(&key)?;
+            let name = |member: &super::hall::Member| match &member.away {
+                Some(_) => format!("{} (away)", member.person.name),
+                None => member.person.name.to_string(),
+            };
+            Some((room.name.clone(), hall.members_of(room).map(|(_, member)| name(member)).collect::<Vec<_>>()))
+        });
+        let Some((room, names)) = names else { return nowhere(client) };
+        notice(client, format_args!("{} in {room}:", People(names.len())))?;
+        names.chunks(8).try_for_each(|some| notice(client, some.join(", ")))
+    }
+
+    fn rooms(&mut self, client: &mut Connection) -> io::Result<()> {
+        let rooms: Vec<String> = self.hall(|hall, _| {
+            let topic =
+                |room: &super::hall::Room| room.topic.as_ref().map_or(String::new(), |it| format!(": {}", it.text));
+            hall.rooms().map(|room| format!("{}, {} there{}", room.name, People(room.len()), topic(room))).collect()
+        });
+        rooms.iter().try_for_each(|room| notice(client, room))
+    }
+
+    fn topic(&mut self, client: &mut Connection, text: &str) -> io::Result<()> {
+        let Some(key) = self.room.clone() else { return nowhere(client) };
+        if !text.is_empty() {
+            let id = self.place.id;
+            client.flush()?;
+            let outcome = self.hall(|hall, mail| hall.set_topic(id, &key, text, mail));
+            return outcome.or_else(|_| nowhere(client));
+        }
+        let topic = self.hall(|hall, _| {
+            let topic = hall.room(&key)?.topic.as_ref()?;
+            Some(format!("topic: {} (set by {})", topic.text, topic.by))
+        });
+        notice(client, topic.as_deref().unwrap_or("there is no topic; /topic TEXT sets one"))
+    }
+
+    fn away(&mut self, client: &mut Connection, text: &str) -> io::Result<()> {
+        let id = self.place.id;
+        let is_away =
+            !text.is_empty() || self.hall(|hall, _| hall.member(id).is_some_and(|member| member.away.is_none()));
+        let text = if text.is_empty() { "away" } else { text };
+        self.hall(|hall, _| hall.set_away(id, is_away.then(|| text.to_owned())));
+        notice(client, if is_away { "you are away; /away says that you are back" } else { "you are back" })
+    }
+
+    fn ignore(&mut self, client: &mut Connection, whom: &str) -> io::Result<()> {
+        let Some(whom) = Name::of_member(whom) else { return notice(client, "whom? /ignore NAME") };
+        let id = self.place.id;
+        match self.hall(|hall, _| hall.ignore(id, &whom.key())) {
+            Ok((name, true)) => notice(client, format_args!("you hear no more of {name}; the same again to undo it")),
+            Ok((name, false)) => notice(client, format_args!("you hear {name} again")),
+            Err(refusal) => refuse(client, refusal, &whom),
+        }
+    }
+
+    fn history(&mut self, client: &mut Connection) -> io::Result<()> {
+        let Some(key) = self.room.clone() else { return nowhere(client) };
+        let past = self.hall(|hall, _| hall.room(&key).map(|room| room.past().cloned().collect::<Vec<_>>()));
+        let past = past.unwrap_or_default();
+        if past.is_empty() {
+            return notice(client, "nothing was said here yet");
+        }
+        notice(client, format_args!("the last lines ({}), with their times in UTC:", past.len()))?;
+        past.iter().try_for_each(|(at, line)| write!(client, "{} {line}", at.strftime("%H:%M:%S")))
+    }
+
+    fn is_in(&mut self, key: &Key) -> bool {
+        let id = self.place.id;
+        self.hall(|hall, _| hall.member(id).is_some_and(|member| member.rooms.contains(key)))
+    }
+
+    /// Does something with the hall, under its lock: no I/O in here.
+    fn hall<T>(&mut self, act: impl FnOnce(&mut Hall, &mut Mail) -> T) -> T {
+        act(&mut self.place.chat.hall(), &mut self.place.mail)
+    }
+}
+
+fn notice(client: &mut Connection, text: impl Display) -> io::Result<()> {
+    writeln!(client, "* {text}")
+}
+
+fn nowhere(client: &mut Connection) -> io::Result<()> {
+    notice(client, "you are in no room; /join lobby")
+}
+
+fn refuse(client: &mut Connection, refusal: Refusal, name: &Name) -> io::Result<()> {
+    match refusal {
+        Refusal::Taken => notice(client, format_args!("{name} is taken; choose another name")),
+        Refusal::Nobody => notice(client, format_args!("nobody here is called {name}; /who tells who is")),
+        Refusal::TooMany => notice(client, "that is one too many"),
+        _ => nowhere(client),
+    }
+}
+
+/// `1 person is`, `3 people are`.
+struct People(usize);
+
+impl Display for People {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if self.0 == 1 { f.write_str("1 person is") } else { write!(f, "{} people are", self.0) }
+    }
+}
