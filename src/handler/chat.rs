@@ -8,6 +8,8 @@ use std::io::{self, ErrorKind};
 use std::sync::{Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
+use jiff::Timestamp;
+
 use super::{Farewell, Handler};
 use crate::connection::{Connection, Next};
 use crate::panics;
@@ -38,10 +40,10 @@ const IRC_BEGINS: [&str; 4] = ["CAP ", "NICK ", "PASS ", "USER "];
 ///
 /// A member who does not read is cut, and no other notices: see [`Outbox`](crate::Outbox). Each client takes two
 /// descriptors: set [`Limits::descriptors_per_client`](crate::Limits::descriptors_per_client) to 2.
-#[derive(Default)]
 pub struct Chat {
     hall: Mutex<Hall>,
     options: Options,
+    since: Timestamp,
 }
 
 /// What can be set.
@@ -64,11 +66,17 @@ impl Default for Options {
 impl Chat {
     /// A chat with nobody in it.
     pub fn new(options: Options) -> Chat {
-        Chat { hall: Mutex::default(), options }
+        Chat { hall: Mutex::default(), options, since: Timestamp::now() }
     }
 
     fn hall(&self) -> MutexGuard<'_, Hall> {
         panics::lock(&self.hall)
+    }
+}
+
+impl Default for Chat {
+    fn default() -> Chat {
+        Chat::new(Options::default())
     }
 }
 

@@ -96,8 +96,6 @@ pub(super) enum Refusal {
     NotFirst,
     /// There are enough already.
     TooMany,
-    /// The name is not one that a member or a room can have.
-    BadName,
 }
 
 impl Hall {

@@ -63,9 +63,9 @@ mod tests {
     #[test]
     fn nothing_that_a_terminal_obeys_is_left() {
         for character in ('\0'..='\u{FFFF}').filter(|&character| is_obeyed(character)) {
-            let clean = clean(&format!("a{character}b"));
+            let clean = clean(&format!("a{character}z"));
             assert!(!clean.contains(is_obeyed), "{character:?}");
-            assert!(clean.starts_with('a') && clean.ends_with('b'), "{character:?}");
+            assert!(clean.starts_with('a') && clean.ends_with('z'), "{character:?}");
         }
         assert_eq!(clean("\u{1b}[31mred\u{7}"), "\u{FFFD}[31mred\u{FFFD}");
         assert_eq!(clean("a\tb"), "a b");

@@ -1,0 +1,96 @@
+//! A line of IRC taken apart (RFC 2812, 2.3.1; IRCv3 message tags).
+
+use crate::handler::chat::text::{CTCP, clean};
+
+/// More parameters than this are one (RFC 2812, 2.3).
+const PARAMETERS_AT_MOST: usize = 15;
+
+/// A command of a client. All of its text can be shown to anybody.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Message {
+    /// In capitals.
+    pub(super) command: String,
+    pub(super) parameters: Vec<String>,
+    /// The last parameter is one of CTCP: its command, such as `ACTION`. The parameter is without it.
+    pub(super) ctcp: Option<String>,
+}
+
+impl Message {
+    /// `None` for an empty line.
+    pub(super) fn parse(line: &str) -> Option<Message> {
+        let line = line.trim_end_matches(['\r', ' ']).trim_start();
+        // Tags mean nothing without a capability for them, and a client's source is known.
+        let line = without(without(line, '@'), ':');
+        let (command, mut rest) = line.split_once(' ').unwrap_or((line, ""));
+        if command.is_empty() {
+            return None;
+        }
+        let mut parameters = Vec::new();
+        while !rest.trim_start_matches(' ').is_empty() {
+            rest = rest.trim_start_matches(' ');
+            let is_last = rest.starts_with(':') || parameters.len() + 1 == PARAMETERS_AT_MOST;
+            let (parameter, after) = match rest.split_once(' ') {
+                Some(parts) if !is_last => parts,
+                _ => (if is_last { rest.strip_prefix(':').unwrap_or(rest) } else { rest }, ""),
+            };
+            parameters.push(parameter);
+            rest = after;
+        }
+        let mut ctcp = None;
+        if let Some(last) = parameters.last_mut()
+            && let Some(quoted) = last.strip_prefix(CTCP)
+        {
+            let quoted = quoted.strip_suffix(CTCP).unwrap_or(quoted);
+            let (command, text) = quoted.split_once(' ').unwrap_or((quoted, ""));
+            ctcp = Some(clean(command).to_ascii_uppercase());
+            *last = text;
+        }
+        let parameters = parameters.into_iter().map(clean).collect();
+        Some(Message { command: clean(command).to_ascii_uppercase(), parameters, ctcp })
+    }
+
+    pub(super) fn parameter(&self, place: usize) -> Option<&str> {
+        self.parameters.get(place).map(String::as_str).filter(|parameter| !parameter.is_empty())
+    }
+}
+
+/// The line after a word that begins with `mark`.
+fn without(line: &str, mark: char) -> &str {
+    match line.strip_prefix(mark) {
+        Some(rest) => rest.split_once(' ').map_or("", |(_, rest)| rest.trim_start_matches(' ')),
+        None => line,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(line: &str) -> String {
+        let Some(message) = Message::parse(line) else { return "nothing".to_owned() };
+        let ctcp = message.ctcp.map_or(String::new(), |ctcp| format!(" {{{ctcp}}}"));
+        format!("{}({}){ctcp}", message.command, message.parameters.join("|"))
+    }
+
+    #[test]
+    fn a_message_is_a_command_and_its_parameters() {
+        for (line, expected) in [
+            ("nick bob\r", "NICK(bob)"),
+            ("USER bob 0 * :Bob  the builder ", "USER(bob|0|*|Bob  the builder)"),
+            ("PRIVMSG  #lobby   hello", "PRIVMSG(#lobby|hello)"),
+            ("PRIVMSG #lobby :", "PRIVMSG(#lobby|)"),
+            ("PRIVMSG #lobby ::-)", "PRIVMSG(#lobby|:-))"),
+            ("@a=b;c=d :source PING :x y", "PING(x y)"),
+            (":source", "nothing"),
+            ("@a=b", "nothing"),
+            ("   ", "nothing"),
+            ("", "nothing"),
+            ("1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17", "1(2|3|4|5|6|7|8|9|10|11|12|13|14|15|16 17)"),
+            ("PRIVMSG a :\u{1}ACTION waves \u{2}both\u{2} arms\u{1}", "PRIVMSG(a|waves both arms) {ACTION}"),
+            ("PRIVMSG a :\u{1}version\u{1}", "PRIVMSG(a|) {VERSION}"),
+            ("TOPIC #a :\u{1}b\u{1b}c", "TOPIC(#a|) {B\u{FFFD}C}"),
+        ] {
+            assert_eq!(parsed(line), expected, "{line:?}");
+        }
+    }
+}

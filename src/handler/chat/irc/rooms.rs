@@ -1,0 +1,192 @@
+//! Channels: who is in them, what they are about, and who looks after them.
+
+use std::io::{self, Write};
+
+use super::{Irc, LONGEST_TEXT, Message, rooms_of, word};
+use crate::connection::Connection;
+use crate::handler::chat::event::LONGEST_OF_IRC;
+use crate::handler::chat::hall::{Member, Refusal, Topic};
+use crate::handler::chat::name::{self, Key, Name};
+use crate::handler::chat::text::at_most;
+
+impl Irc<'_> {
+    pub(super) fn join(&mut self, client: &mut Connection, message: &Message) -> io::Result<()> {
+        let Some(list) = message.parameter(0) else { return self.needs_more(client, "JOIN") };
+        if list == "0" {
+            let id = self.id;
+            let rooms = self.hall(|hall, _| hall.member(id).map(|member| member.rooms.clone()).unwrap_or_default());
+            return self.hall(|hall, mail| rooms.iter().try_for_each(|key| hall.part(id, key, "", mail))).or(Ok(()));
+        }
+        for (written, key) in rooms_of(list) {
+            let Some(room) = key.and_then(|_| Name::of_room(written)) else {
+                self.reply(client, 403, format_args!("{} :{}", word(written), name::RULE_OF_ROOM))?;
+                continue;
+            };
+            // What was answered before is to be read before what is said there.
+            client.flush()?;
+            let (id, key) = (self.id, room.key());
+            if self.hall(|hall, _| hall.member(id).is_some_and(|member| member.rooms.contains(&key))) {
+                continue;
+            }
+            match self.hall(|hall, mail| hall.join(id, &room, mail)) {
+                Ok(()) => {
+                    self.tell_topic(client, &key)?;
+                    self.tell_names(client, &key, written)?;
+                }
+                Err(refusal) => self.refuse(client, refusal, written, "")?,
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn part(&mut self, client: &mut Connection, message: &Message) -> io::Result<()> {
+        let Some(list) = message.parameter(0) else { return self.needs_more(client, "PART") };
+        let reason = at_most(message.parameter(1).unwrap_or_default(), LONGEST_TEXT);
+        client.flush()?;
+        for (written, key) in rooms_of(list) {
+            let id = self.id;
+            let outcome =
+                key.ok_or(Refusal::NoRoom).and_then(|key| self.hall(|hall, mail| hall.part(id, &key, reason, mail)));
+            outcome.or_else(|refusal| self.refuse(client, refusal, written, ""))?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn topic(&mut self, client: &mut Connection, message: &Message) -> io::Result<()> {
+        let Some(written) = message.parameter(0) else { return self.needs_more(client, "TOPIC") };
+        let Some((_, Some(key))) = rooms_of(written).next() else {
+            return self.refuse(client, Refusal::NoRoom, written, "");
+        };
+        let id = self.id;
+        if let Some(text) = message.parameters.get(1) {
+            client.flush()?;
+            let text = at_most(text, LONGEST_TEXT);
+            let outcome = self.hall(|hall, mail| hall.set_topic(id, &key, text, mail));
+            return outcome.or_else(|refusal| self.refuse(client, refusal, written, ""));
+        }
+        match self.hall(|hall, _| hall.room(&key).map(|room| room.topic.is_some())) {
+            None => self.refuse(client, Refusal::NoRoom, written, ""),
+            Some(true) => self.tell_topic(client, &key),
+            Some(false) => self.reply(client, 331, format_args!("{} :No topic is set", word(written))),
+        }
+    }
+
+    fn tell_topic(&mut self, client: &mut Connection, key: &Key) -> io::Result<()> {
+        let told = self.hall(|hall, _| {
+            let room = hall.room(key)?;
+            let Topic { text, by, at } = room.topic.as_ref()?;
+            Some((
+                format!("#{} :{}", room.name, at_most(text, LONGEST_TEXT)),
+                format!("#{} {by} {}", room.name, at.as_second()),
+            ))
+        });
+        let Some((topic, origin)) = told else { return Ok(()) };
+        self.reply(client, 332, topic)?;
+        self.reply(client, 333, origin)
+    }
+
+    pub(super) fn names(&mut self, client: &mut Connection, message: &Message) -> io::Result<()> {
+        let Some(list) = message.parameter(0) else { return self.reply(client, 366, "* :End of NAMES list") };
+        for (written, key) in rooms_of(list) {
+            match key {
+                Some(key) => self.tell_names(client, &key, written)?,
+                None => self.reply(client, 366, format_args!("{} :End of NAMES list", word(written)))?,
+            }
+        }
+        Ok(())
+    }
+
+    fn tell_names(&mut self, client: &mut Connection, key: &Key, written: &str) -> io::Result<()> {
+        let found = self.hall(|hall, _| {
+            let room = hall.room(key)?;
+            let mark = |id| if room.first() == Some(id) { "@" } else { "" };
+            let name = |(id, member): (u64, &Member)| format!("{}{}", mark(id), member.person.name);
+            Some((room.name.to_string(), hall.members_of(room).map(name).collect::<Vec<_>>()))
+        });
+        let Some((room, names)) = found else {
+            return self.reply(client, 366, format_args!("{} :End of NAMES list", word(written)));
+        };
+        // As many names as surely fit, whatever the client and the room are called.
+        for some in names.chunks((LONGEST_OF_IRC - 100) / (name::LONGEST + 2)) {
+            self.reply(client, 353, format_args!("= #{room} :{}", some.join(" ")))?;
+        }
+        self.reply(client, 366, format_args!("#{room} :End of NAMES list"))
+    }
+
+    pub(super) fn list(&mut self, client: &mut Connection, message: &Message) -> io::Result<()> {
+        let wanted: Option<Vec<Key>> =
+            message.parameter(0).map(|list| rooms_of(list).filter_map(|(_, key)| key).collect());
+        let rooms: Vec<String> = self.hall(|hall, _| {
+            let is_wanted = |name: &Name| wanted.as_ref().is_none_or(|wanted| wanted.contains(&name.key()));
+            let topic = |topic: &Topic| at_most(&topic.text, LONGEST_TEXT).to_owned();
+            let rooms = hall.rooms().filter(|room| is_wanted(&room.name));
+            rooms
+                .map(|room| {
+                    format!("#{} {} :{}", room.name, room.len(), room.topic.as_ref().map(topic).unwrap_or_default())
+                })
+                .collect()
+        });
+        self.reply(client, 321, "Channel :Users Topic")?;
+        rooms.iter().try_for_each(|room| self.reply(client, 322, room))?;
+        self.reply(client, 323, ":End of LIST")
+    }
+
+    pub(super) fn kick(&mut self, client: &mut Connection, message: &Message) -> io::Result<()> {
+        let (Some(written), Some(whom)) = (message.parameter(0), message.parameter(1)) else {
+            return self.needs_more(client, "KICK");
+        };
+        let Some((_, Some(key))) = rooms_of(written).next() else {
+            return self.refuse(client, Refusal::NoRoom, written, whom);
+        };
+        let reason = at_most(message.parameter(2).unwrap_or("kicked"), LONGEST_TEXT);
+        client.flush()?;
+        for whom in whom.split(',') {
+            let id = self.id;
+            let outcome = Name::of_member(whom)
+                .ok_or(Refusal::NotThere)
+                .and_then(|name| self.hall(|hall, mail| hall.kick(id, &key, &name.key(), reason, mail)));
+            outcome.or_else(|refusal| self.refuse(client, refusal, written, whom))?;
+        }
+        Ok(())
+    }
+
+    /// Modes can be asked for: each channel takes messages from its members alone (`n`), and its first member is its
+    /// operator (`o`). None can be changed.
+    pub(super) fn mode(&mut self, client: &mut Connection, message: &Message) -> io::Result<()> {
+        let Some(target) = message.parameter(0) else { return self.needs_more(client, "MODE") };
+        let change = message.parameter(1);
+        if !target.starts_with('#') {
+            return self.mode_of_user(client, target, change);
+        }
+        let found = rooms_of(target).next().and_then(|(_, key)| {
+            let key = key?;
+            self.hall(|hall, _| hall.room(&key).map(|room| (room.name.to_string(), room.since.as_second())))
+        });
+        let Some((room, since)) = found else { return self.refuse(client, Refusal::NoRoom, target, "") };
+        match change.map(|change| change.trim_start_matches(['+', '-'])) {
+            None => {
+                self.reply(client, 324, format_args!("#{room} +n"))?;
+                self.reply(client, 329, format_args!("#{room} {since}"))
+            }
+            Some("b") if message.parameter(2).is_none() => {
+                self.reply(client, 368, format_args!("#{room} :End of ban list"))
+            }
+            Some(mode) => {
+                let mode: String = mode.chars().take(1).collect();
+                self.reply(client, 472, format_args!("{} :Modes can't be changed here", word(&mode)))
+            }
+        }
+    }
+
+    fn mode_of_user(&mut self, client: &mut Connection, target: &str, change: Option<&str>) -> io::Result<()> {
+        let id = self.id;
+        let found =
+            Name::of_member(target).and_then(|name| self.hall(|hall, _| hall.find(&name.key()).map(|(id, _)| id)));
+        match found {
+            None => self.refuse(client, Refusal::Nobody, "", target),
+            Some(other) if other != id => self.reply(client, 502, ":Not your modes to see or change"),
+            Some(_) if change.is_some() => self.reply(client, 501, ":There are no modes for users here"),
+            Some(_) => self.reply(client, 221, "+"),
+        }
+    }
+}
