@@ -5,7 +5,7 @@ use std::sync::Arc;
 use subtle::ConstantTimeEq;
 
 use super::clients::Client;
-use super::commands::{self, Access, COMMANDS, Command};
+use super::commands::{self, Access, COMMANDS, Command, Special};
 use super::engine::{Call, Watched};
 use super::reply::{Dialect, Replies};
 use super::request::{Bounds, Parsed, Parser, integer, split};
@@ -209,7 +209,7 @@ impl<'k> Conversation<'k> {
                 self.replies.error_in_bytes(&why);
                 Next::Continue
             }
-            Ok(command) if self.transaction.is_some() && !ends_transaction(command.name) => {
+            Ok(command) if self.transaction.is_some() && !command.has(Special::Immediate) => {
                 self.queue(command, &words);
                 Next::Continue
             }
@@ -231,8 +231,8 @@ impl<'k> Conversation<'k> {
     /// Whether a request may be executed, or why not.
     fn check(&self, found: Option<&'static Command>, words: &[&[u8]]) -> Result<&'static Command, Vec<u8>> {
         let is_text = self.replies.dialect() == Dialect::Text;
-        let known = found.filter(|command| is_text || command.name != "help");
-        if !self.is_trusted && known.is_none_or(|command| !["auth", "hello", "quit", "reset"].contains(&command.name)) {
+        let known = found.filter(|command| is_text || !command.has(Special::TextOnly));
+        if !self.is_trusted && !known.is_some_and(|command| command.has(Special::Open)) {
             return Err("NOAUTH Authentication required.".into());
         }
         let Some(command) = known else { return Err(unknown(words, is_text)) };
@@ -507,16 +507,9 @@ impl<'i> Gathered<'i> {
         self.calls.push((command, words));
     }
 
-    /// Whether more may follow the last call in the same go: it answers in a word or two, and writes no more than was sent.
+    /// Whether more may follow the last call in the same go.
     fn may_go_on(&self) -> bool {
-        self.calls.last().is_some_and(|(command, words)| match command.name {
-            "set" => words.len() == 3,
-            "getset" | "getdel" | "getex" => false,
-            // They write a whole value again, however short the request is.
-            "append" | "copy" | "rename" | "renamenx" | "setrange" | "persist" => false,
-            name if name.contains("expire") => false,
-            _ => command.writes(),
-        })
+        self.calls.last().is_some_and(|(command, words)| command.is_brief(words.len()))
     }
 }
 
@@ -528,11 +521,6 @@ fn is_name(name: &[u8]) -> bool {
 }
 
 const NO_NAME: &str = "ERR Client names cannot contain spaces, newlines or special characters.";
-
-/// Commands that are executed at once, also in a transaction.
-fn ends_transaction(name: &str) -> bool {
-    ["exec", "discard", "multi", "reset", "quit"].contains(&name)
-}
 
 /// As Redis shows it: words up to a NUL, and about 128 bytes of the name and of all others together.
 fn unknown(words: &[&[u8]], is_text: bool) -> Vec<u8> {
