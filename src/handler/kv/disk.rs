@@ -193,8 +193,7 @@ fn prepare(database: &Database) -> Result<[u8; 16], redb::Error> {
     let transaction = database.begin_write()?;
     let seed = {
         let mut meta = transaction.open_table(META)?;
-        let kept = meta.get("seed")?.and_then(|seed| seed.value().try_into().ok());
-        let seed = kept.unwrap_or_else(random);
+        let seed = kept_seed(&meta)?.unwrap_or_else(random);
         meta.insert("seed", &seed[..])?;
         transaction.open_table(KEYS)?;
         transaction.open_table(DEADLINES)?;
@@ -206,7 +205,10 @@ fn prepare(database: &Database) -> Result<[u8; 16], redb::Error> {
 
 /// The seed of the hashes, if this is a store.
 fn seed_of(database: &Database) -> Result<Option<[u8; 16]>, redb::Error> {
-    let meta = database.begin_read()?.open_table(META)?;
+    Ok(kept_seed(&database.begin_read()?.open_table(META)?)?)
+}
+
+fn kept_seed(meta: &impl ReadableTable<&'static str, &'static [u8]>) -> Result<Option<[u8; 16]>, redb::StorageError> {
     Ok(meta.get("seed")?.and_then(|seed| seed.value().try_into().ok()))
 }
 
@@ -288,11 +290,7 @@ impl Disk {
         });
         outcome.unwrap_or_else(|failure| {
             replies.truncate(before);
-            let fail = |_: &_| {
-                replies.error(&failure.0);
-                replies.len()
-            };
-            calls.iter().map(fail).collect()
+            fail_each(calls.len(), &failure, replies)
         })
     }
 
@@ -325,16 +323,20 @@ impl Job {
         self.done.notify_one();
     }
 
-    /// The same reply to each of the calls.
     fn fail(&self, failure: &Failure) {
         let mut replies = self.replies.empty_copy();
-        let fail = |_: &_| {
-            replies.error(&failure.0);
-            replies.len()
-        };
-        let ends = self.calls.iter().map(fail).collect();
+        let ends = fail_each(self.calls.len(), failure, &mut replies);
         self.finish(Outcome::Executed(replies, ends));
     }
+}
+
+/// The same error for each of `calls` calls: where each of these replies ends.
+fn fail_each(calls: usize, failure: &Failure, replies: &mut Replies) -> Vec<usize> {
+    let fail = |_| {
+        replies.error(&failure.0);
+        replies.len()
+    };
+    (0..calls).map(fail).collect()
 }
 
 /// What was executed and is not committed yet.

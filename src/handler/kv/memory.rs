@@ -337,22 +337,23 @@ impl Shard {
     }
 
     fn put(&mut self, hash: u64, key: &[u8], value: &[u8], expires: Option<u64>, shared: &Shared) {
-        let tables = self.table_size();
+        let mut old = None;
         if let Some(record) = self.records.find_mut(hash, |record| record.key() == key) {
-            let (before, old) = (record.footprint(), record.expires());
+            let before = record.footprint();
+            old = record.expires();
             if !record.replace(value, expires) {
                 *record = Record::new(key, value, expires);
                 shared.used.fetch_add(record.footprint(), Ordering::Relaxed);
                 shared.used.fetch_sub(before, Ordering::Relaxed);
             }
-            return self.note_deadline(old, expires, key, shared);
         } else {
+            let tables = self.table_size();
             let record = Record::new(key, value, expires);
             shared.used.fetch_add(record.footprint(), Ordering::Relaxed);
             self.records.insert_unique(hash, record, |record| shared.hash(record.key()));
             shared.used.fetch_add(self.table_size() - tables, Ordering::Relaxed);
         }
-        self.note_deadline(None, expires, key, shared);
+        self.note_deadline(old, expires, key, shared);
     }
 
     fn set_deadline(&mut self, hash: u64, key: &[u8], expires: Option<u64>, shared: &Shared) {

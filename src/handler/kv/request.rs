@@ -4,7 +4,7 @@
 
 use std::ops::Range;
 
-/// Words of one request at the most, as in Redis.
+/// Words of one request at the most, as in Redis before version 7, which takes up to 2^31 - 1.
 const MOST_WORDS: usize = 1024 * 1024;
 
 /// The longest line of words, and the longest header line of an array, in bytes; as in Redis.
