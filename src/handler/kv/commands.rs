@@ -9,9 +9,11 @@ mod big;
 mod float;
 mod keys;
 mod number;
+mod pattern;
 mod strings;
 
-pub(super) use keys::{database, matches};
+pub(super) use keys::database;
+pub(super) use pattern::matches;
 
 /// A command of the store, or of the conversation.
 #[derive(Debug)]
