@@ -39,7 +39,8 @@ pub(crate) struct Cli {
     pub(crate) handler: HandlerName,
 
     /// Serve this many clients at once; more are refused, and told so
-    #[arg(short, long, env = "ACCEPTD_MAX_CONNECTIONS", value_name = "N", default_value = "1024", value_parser = at_least_one)]
+    #[arg(short, long, env = "ACCEPTD_MAX_CONNECTIONS", value_name = "N", default_value = "1024")]
+    #[arg(value_parser = at_least_one)]
     max_connections: usize,
 
     /// Close a client that is silent this long between requests; 0 = never [default: 5m; kv: 0]
@@ -87,7 +88,8 @@ pub(crate) struct Cli {
     max_memory: usize,
 
     /// Let the kernel queue this many connections until they are accepted
-    #[arg(long, env = "ACCEPTD_BACKLOG", value_name = "N", default_value = "4096", value_parser = clap::value_parser!(u16).range(1..))]
+    #[arg(long, env = "ACCEPTD_BACKLOG", value_name = "N", default_value = "4096")]
+    #[arg(value_parser = clap::value_parser!(u16).range(1..))]
     backlog: u16,
 
     /// Log more: each connection (in the environment: 1)
@@ -255,7 +257,8 @@ mod tests {
 
     #[test]
     fn every_flag_lands_in_its_limit() {
-        let line = "acceptd -m 7 --idle-timeout 1s --request-timeout 2s --write-timeout 3s --drain-timeout 4s --max-line 5 --backlog 6";
+        let line = "acceptd -m 7 --idle-timeout 1s --request-timeout 2s --write-timeout 3s \
+                    --drain-timeout 4s --max-line 5 --backlog 6";
         let seconds = Duration::from_secs;
         let expected = Limits {
             max_connections: 7,

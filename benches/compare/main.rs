@@ -7,7 +7,8 @@
 //!
 //! It builds the program, starts each peer as a process of its own, drives it, and goes on to the next one, so that
 //! whatever else the machine does falls on all of them. The table goes to standard output, `results.md`, `results.json`
-//! and the charts to `target/compare/`. Nothing is judged here but correctness: a byte that comes back wrong is an error.
+//! and the charts to `target/compare/`. Nothing is judged here but correctness: a byte that comes back wrong is an
+//! error.
 
 use std::fs;
 use std::io;

@@ -46,7 +46,8 @@ pub enum Figure {
 }
 
 impl Figure {
-    /// Whether it is shown as it is, since zero divided by zero tells nothing, and a peer that does not drain ends at once.
+    /// Whether it is shown as it is, since zero divided by zero tells nothing, and a peer that does not drain ends at
+    /// once.
     pub fn is_absolute(self) -> bool {
         matches!(self, Figure::Threads | Figure::IdleCpu | Figure::TimeToEnd)
     }

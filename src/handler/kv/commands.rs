@@ -32,7 +32,8 @@ pub(super) struct Command {
     special: &'static [Special],
 }
 
-/// Executes a command of the store. Its reply is taken back if it fails, so it may fail after it has begun to write one.
+/// Executes a command of the store. Its reply is taken back if it fails, so it may fail after it has begun to write
+/// one.
 pub(super) type Run = fn(&mut dyn Keyspace, &[&[u8]], &mut Replies) -> Result<(), Failure>;
 
 /// What a command does to the store.

@@ -92,8 +92,8 @@ impl<'k> Conversation<'k> {
         if self.is_trusted { Bounds::new(self.kv.options.max_value) } else { Bounds::of_a_stranger() }
     }
 
-    /// Executes the requests that are complete, as far as there is room for their replies. What comes then, and how many
-    /// bytes they were, at most `limit`; `None` if none is complete.
+    /// Executes the requests that are complete, as far as there is room for their replies. What comes then, and how
+    /// many bytes they were, at most `limit`; `None` if none is complete.
     pub(super) fn converse(&mut self, input: &[u8], limit: usize) -> Option<(Next, usize)> {
         self.decide(input);
         let (mut consumed, mut next) = (0, Next::Continue);

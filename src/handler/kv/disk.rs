@@ -1,8 +1,8 @@
 //! The engine on disk: one file, in which what was acknowledged survives whatever happens to the process.
 //!
-//! One thread writes. It takes all that clients have asked for while it was busy with the last transaction, executes it in
-//! one, commits, which waits for the disk once, and only then lets these clients go on. So the more clients there are, the
-//! more of them share one wait. Readers see what is committed, each by itself, and never wait.
+//! One thread writes. It takes all that clients have asked for while it was busy with the last transaction, executes it
+//! in one, commits, which waits for the disk once, and only then lets these clients go on. So the more clients there
+//! are, the more of them share one wait. Readers see what is committed, each by itself, and never wait.
 
 use std::collections::VecDeque;
 use std::fs::File;
@@ -437,8 +437,9 @@ impl Shared {
         Outcome::Executed(replies, ends)
     }
 
-    /// After an error of the disk nothing that is in memory can be trusted, nor the system's cache of the file: it is opened
-    /// again as it is on the disk. If that fails too, it is opened to be read only, and a later write tries again.
+    /// After an error of the disk nothing that is in memory can be trusted, nor the system's cache of the file: it is
+    /// opened again as it is on the disk. If that fails too, it is opened to be read only, and a later write tries
+    /// again.
     fn reopen(&self) {
         let mut database = self.database.write().unwrap_or_else(PoisonError::into_inner);
         drop(database.take());

@@ -1,6 +1,7 @@
 //! Requests, as they lie in the input: arrays of strings (RESP), or a line of words as a person types it.
 //!
-//! Nothing is copied but the words of a line that has quotes in it, and nothing is reserved for what a client says will come.
+//! Nothing is copied but the words of a line that has quotes in it, and nothing is reserved for what a client says will
+//! come.
 
 use std::ops::Range;
 

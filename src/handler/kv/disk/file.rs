@@ -32,8 +32,8 @@ pub(super) fn open(path: &Path, how: fn(&Builder, &Path) -> Result<Database, Dat
     })
 }
 
-/// Makes the system read a file from the disk again. After a failed write-back its cache may have what the disk has not, and
-/// call it written.
+/// Makes the system read a file from the disk again. After a failed write-back its cache may have what the disk has
+/// not, and call it written.
 pub(super) fn forget_cached(path: &Path) -> io::Result<()> {
     let file = File::open(path)?;
     let synced = file.sync_all();

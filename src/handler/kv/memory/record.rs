@@ -2,8 +2,8 @@
 
 use crate::handler::kv::engine::overwrite;
 
-/// A key and its value in one allocation: when it expires (8 bytes, all ones for never), the length of the key (4 bytes), the
-/// key, the value.
+/// A key and its value in one allocation: when it expires (8 bytes, all ones for never), the length of the key (4
+/// bytes), the key, the value.
 pub(super) struct Record(Box<[u8]>);
 
 const HEAD: usize = 12;
