@@ -7,12 +7,14 @@
 //!
 //! It builds the program, starts each peer as a process of its own, drives it, and goes on to the next one, so that
 //! whatever else the machine does falls on all of them. The table goes to standard output, `results.md`, `results.json`
-//! and the charts to `target/compare/`. Nothing is judged here but correctness: a byte that comes back wrong is an error.
+//! and the charts to `target/compare/`. Nothing is judged here but correctness: a byte that comes back wrong is an
+//! error.
 
 use std::fs;
 use std::io;
 use std::process::ExitCode;
 
+use acceptd_bench::command_line::{self, Asked};
 use acceptd_bench::machine;
 
 mod aims;
@@ -27,28 +29,14 @@ use report::Report;
 use work::{Scale, Work};
 
 fn main() -> ExitCode {
-    match compare() {
-        Ok(failures) if failures.is_empty() => ExitCode::SUCCESS,
-        Ok(failures) => {
-            eprintln!("{}", failures.join("\n"));
-            ExitCode::FAILURE
-        }
-        Err(error) => {
-            eprintln!("compare: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    command_line::run("compare", compare)
 }
 
-fn compare() -> io::Result<Vec<String>> {
-    let Some((scale, wanted)) = read_arguments()? else { return Ok(Vec::new()) };
-    let works: Vec<Work> = scale
-        .works()
-        .into_iter()
-        .filter(|work| wanted.is_empty() || wanted.iter().any(|wanted| work.name().contains(wanted)))
-        .collect();
+fn compare(asked: &Asked) -> io::Result<Vec<String>> {
+    let scale = if asked.is_quick { Scale::QUICK } else { Scale::FULL };
+    let works: Vec<Work> = scale.works().into_iter().filter(|work| asked.wants(&work.name())).collect();
     if works.is_empty() {
-        return Err(io::Error::other(format!("no work has {wanted:?} in its name")));
+        return Err(asked.nothing_found());
     }
     let root = machine::root()?;
     let acceptd = machine::build(root, env!("CARGO_BIN_EXE_textbook"))?;
@@ -56,9 +44,9 @@ fn compare() -> io::Result<Vec<String>> {
 
     let mut report = Report::default();
     let peers: Vec<Peer> = Peer::ALL.into_iter().filter(|peer| peer.is_installed()).collect();
-    for round in 0..scale.rounds {
+    for round in 0..asked.rounds {
         for work in works.iter().copied() {
-            eprintln!("round {} of {}: {}", round + 1, scale.rounds, work.name());
+            eprintln!("round {} of {}: {}", round + 1, asked.rounds, work.name());
             let mut peers: Vec<Peer> = peers.iter().copied().filter(|peer| work.suits(*peer)).collect();
             // Nobody is always the first, or always after the same other one.
             let first = round % peers.len();
@@ -83,26 +71,4 @@ fn compare() -> io::Result<Vec<String>> {
     charts::draw(&report, scale, &folder).map_err(io::Error::other)?;
     eprintln!("written to {}", folder.display());
     Ok(report.failures().to_vec())
-}
-
-const USAGE: &str = "write [--quick] [--rounds=N] [part of a work's name]...";
-
-/// How large, and which works. `None`: nothing is to be measured, since this is not `cargo bench`.
-fn read_arguments() -> io::Result<Option<(Scale, Vec<String>)>> {
-    let (mut scale, mut wanted, mut is_bench) = (Scale::FULL, Vec::new(), false);
-    let mut rounds = None;
-    for argument in std::env::args().skip(1) {
-        match argument.as_str() {
-            "--bench" => is_bench = true,
-            "--quick" => scale = Scale::QUICK,
-            _ if argument.starts_with("--rounds=") => {
-                let number = argument.trim_start_matches("--rounds=").parse().ok().filter(|number| *number > 0);
-                rounds = Some(number.ok_or_else(|| io::Error::other(USAGE))?);
-            }
-            _ if argument.starts_with('-') => return Err(io::Error::other(USAGE)),
-            _ => wanted.push(argument),
-        }
-    }
-    scale.rounds = rounds.unwrap_or(scale.rounds);
-    Ok(is_bench.then_some((scale, wanted)))
 }

@@ -46,7 +46,8 @@ pub enum Figure {
 }
 
 impl Figure {
-    /// Whether it is shown as it is, since zero divided by zero tells nothing, and a peer that does not drain ends at once.
+    /// Whether it is shown as it is, since zero divided by zero tells nothing, and a peer that does not drain ends at
+    /// once.
     pub fn is_absolute(self) -> bool {
         matches!(self, Figure::Threads | Figure::IdleCpu | Figure::TimeToEnd)
     }
@@ -68,15 +69,14 @@ impl Figure {
 /// How large the works are: all of it, or enough to see that it works.
 #[derive(Clone, Copy, Debug)]
 pub struct Scale {
-    pub rounds: usize,
     time: Duration,
     stream: usize,
     crowd: usize,
 }
 
 impl Scale {
-    pub const FULL: Scale = Scale { rounds: 5, time: Duration::from_millis(800), stream: 4 << 30, crowd: 10_000 };
-    pub const QUICK: Scale = Scale { rounds: 1, time: Duration::from_millis(150), stream: 128 << 20, crowd: 1_000 };
+    pub const FULL: Scale = Scale { time: Duration::from_millis(800), stream: 4 << 30, crowd: 10_000 };
+    pub const QUICK: Scale = Scale { time: Duration::from_millis(150), stream: 128 << 20, crowd: 1_000 };
 
     pub fn crowd(self) -> usize {
         self.crowd

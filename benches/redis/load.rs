@@ -11,7 +11,8 @@ use crate::works::{Figure, Figures};
 /// What should come does so within this time, or the server has failed. redis-benchmark itself waits for ever.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// So many requests before the measured ones tell how many of those fill the time: at least for each client, and in all.
+/// So many requests before the measured ones tell how many of those fill the time: at least for each client, and in
+/// all.
 const TRIAL_OF_CLIENT: usize = 20;
 const TRIAL: usize = 1_000;
 

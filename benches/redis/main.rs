@@ -12,8 +12,9 @@
 use std::fs;
 use std::io;
 use std::path::Path;
-use std::process::{Command, ExitCode};
+use std::process::ExitCode;
 
+use acceptd_bench::command_line::{self, Asked};
 use acceptd_bench::{machine, process};
 
 mod folder;
@@ -30,22 +31,11 @@ use works::{SETUPS, Scale, Setup};
 const PROGRAMS: [(&str, &str); 2] = [("redis-server", "redis-server"), ("redis-benchmark", "redis-tools")];
 
 fn main() -> ExitCode {
-    match compare() {
-        Ok(failures) if failures.is_empty() => ExitCode::SUCCESS,
-        Ok(failures) => {
-            eprintln!("{}", failures.join("\n"));
-            ExitCode::FAILURE
-        }
-        Err(error) => {
-            eprintln!("redis: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    command_line::run("redis", compare)
 }
 
-fn compare() -> io::Result<Vec<String>> {
-    let arguments: Vec<String> = std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
-    let (scale, wanted) = Scale::asked_for(&arguments)?;
+fn compare(asked: &Asked) -> io::Result<Vec<String>> {
+    let scale = if asked.is_quick { Scale::QUICK } else { Scale::FULL };
     let missing = PROGRAMS.into_iter().find(|(program, _)| !process::is_installed(program));
     if let Some((program, package)) = missing {
         let what_to_do = format!("{program} is not installed; on Debian: apt-get install {package}");
@@ -56,20 +46,19 @@ fn compare() -> io::Result<Vec<String>> {
     machine::raise_descriptors()?;
 
     let mut report = Report::default();
-    let help = help(&acceptd)?;
-    let is_wanted = |name: &str| wanted.is_empty() || wanted.iter().any(|wanted| name.contains(wanted.as_str()));
+    let is_wanted = |setup: &&Setup| setup.works.iter().any(|work| asked.wants(&work.name(scale)));
     let mut setups = Vec::new();
-    for setup in &SETUPS {
-        match setup.why_not(&help) {
-            _ if !setup.works.iter().any(|work| is_wanted(&work.name(scale))) => {}
-            Some(why) => report.skip(setup, &why),
-            None => setups.push(setup),
+    for setup in SETUPS.iter().filter(is_wanted) {
+        if setup.is_durable && folder::on_disk().is_none() {
+            report.skip(setup, "no folder for temporary files is on a disk");
+        } else {
+            setups.push(setup);
         }
     }
-    for round in 0..scale.rounds {
+    for round in 0..asked.rounds {
         for setup in &setups {
-            eprintln!("round {} of {}: {}", round + 1, scale.rounds, setup.name);
-            if let Err(error) = measure(setup, &acceptd, round, scale, &is_wanted, &mut report) {
+            eprintln!("round {} of {}: {}", round + 1, asked.rounds, setup.name);
+            if let Err(error) = measure(setup, &acceptd, round, scale, asked, &mut report) {
                 report.fail(setup, &error);
             }
         }
@@ -84,14 +73,14 @@ fn measure(
     acceptd: &str,
     round: usize,
     scale: Scale,
-    is_wanted: &dyn Fn(&str) -> bool,
+    asked: &Asked,
     report: &mut Report,
 ) -> io::Result<()> {
     let redis = Server::start(Store::Redis, setup, acceptd)?;
     let acceptd = Server::start(Store::Acceptd, setup, acceptd)?;
     // Who comes first takes turns too.
     let order = if round.is_multiple_of(2) { [&redis, &acceptd] } else { [&acceptd, &redis] };
-    for work in setup.works.iter().filter(|work| is_wanted(&work.name(scale))) {
+    for work in setup.works.iter().filter(|work| asked.wants(&work.name(scale))) {
         let mut figures = Vec::new();
         for server in order {
             let measured = work.measure(server, scale);
@@ -118,10 +107,4 @@ fn write(report: &Report, scale: Scale, root: &Path) -> io::Result<()> {
     fs::write(folder.join("redis.json"), format!("{:#}\n", report.json(scale, &machine)))?;
     eprintln!("written to {}", folder.display());
     Ok(())
-}
-
-/// What this acceptd can do.
-fn help(acceptd: &str) -> io::Result<String> {
-    let output = Command::new(acceptd).arg("--help").output()?;
-    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }

@@ -3,7 +3,6 @@
 use std::io;
 use std::time::Duration;
 
-use crate::folder;
 use crate::load;
 use crate::servers::Server;
 
@@ -14,8 +13,6 @@ pub struct Setup {
     pub redis: &'static [&'static str],
     /// What acceptd is told beside its address; [`FILE`] stands for a file in its folder.
     pub acceptd: &'static [&'static str],
-    /// An option that acceptd has to have, or else there is nothing to compare.
-    needs: Option<&'static str>,
     /// Whether fsync has to mean something in the folders of the servers.
     pub is_durable: bool,
     pub works: &'static [Work],
@@ -31,7 +28,6 @@ pub const SETUPS: [Setup; 3] = [
         name: "in memory",
         redis: VOLATILE,
         acceptd: &[],
-        needs: None,
         is_durable: false,
         works: &[
             Work::Commands { test: "SET", clients: 50, pipeline: 1, bar: Some(1.0) },
@@ -50,7 +46,6 @@ pub const SETUPS: [Setup; 3] = [
         name: "durable",
         redis: &["--save", "", "--appendonly", "yes", "--appendfsync", "always"],
         acceptd: &["--store", FILE],
-        needs: Some("--store"),
         is_durable: true,
         works: &[
             Work::Commands { test: "SET", clients: 50, pipeline: 1, bar: Some(1.0) },
@@ -58,30 +53,8 @@ pub const SETUPS: [Setup; 3] = [
         ],
     },
     // Servers of its own, which hold nothing yet.
-    Setup {
-        name: "size",
-        redis: VOLATILE,
-        acceptd: &[],
-        needs: None,
-        is_durable: false,
-        works: &[Work::Size { bar: 1.2 }],
-    },
+    Setup { name: "size", redis: VOLATILE, acceptd: &[], is_durable: false, works: &[Work::Size { bar: 1.2 }] },
 ];
-
-impl Setup {
-    /// What keeps this from being measured here.
-    pub fn why_not(&self, help: &str) -> Option<String> {
-        if let Some(option) = self.needs
-            && !help.split_whitespace().any(|word| word == option)
-        {
-            return Some(format!("this acceptd has no {option}"));
-        }
-        if self.is_durable && folder::on_disk().is_none() {
-            return Some("no folder for temporary files is on a disk".to_owned());
-        }
-        None
-    }
-}
 
 /// One thing to measure, and what acceptd's figure divided by Redis's should be.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -124,32 +97,13 @@ impl Figure {
 /// How large the works are: all of it, or enough to see that it works.
 #[derive(Clone, Copy, Debug)]
 pub struct Scale {
-    pub rounds: usize,
     time: Duration,
     keys: usize,
 }
 
 impl Scale {
-    const FULL: Scale = Scale { rounds: 5, time: Duration::from_secs(1), keys: 1_000_000 };
-    const QUICK: Scale = Scale { rounds: 1, time: Duration::from_millis(100), keys: 100_000 };
-
-    /// What the command line asks for, and the names of the works that are wanted (all, if there are none).
-    pub fn asked_for(arguments: &[String]) -> io::Result<(Scale, Vec<String>)> {
-        let quick = arguments.iter().any(|argument| argument == "--quick");
-        let mut scale = if quick { Scale::QUICK } else { Scale::FULL };
-        let mut wanted = Vec::new();
-        for argument in arguments.iter().filter(|argument| *argument != "--quick") {
-            if let Some(rounds) = argument.strip_prefix("--rounds=") {
-                let rounds = rounds.parse().ok().filter(|rounds| *rounds > 0);
-                scale.rounds = rounds.ok_or_else(|| io::Error::other(format!("{argument}: not a number of rounds")))?;
-            } else if argument.starts_with('-') {
-                return Err(io::Error::other(format!("{argument}: only --quick, --rounds=N and names of works")));
-            } else {
-                wanted.push(argument.clone());
-            }
-        }
-        Ok((scale, wanted))
-    }
+    pub const FULL: Scale = Scale { time: Duration::from_secs(1), keys: 1_000_000 };
+    pub const QUICK: Scale = Scale { time: Duration::from_millis(100), keys: 100_000 };
 }
 
 impl Work {

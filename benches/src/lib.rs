@@ -5,6 +5,7 @@ use std::io::{self, Write};
 use std::net::TcpListener;
 use std::time::{Duration, Instant};
 
+pub mod command_line;
 pub mod machine;
 pub mod process;
 pub mod ratio;

@@ -16,7 +16,8 @@ pub fn root() -> io::Result<&'static Path> {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().ok_or_else(|| io::Error::other("there is no root"))
 }
 
-/// Builds the program as its users do, and says where it is: Cargo puts it beside `neighbour`, a program of this package.
+/// Builds the program as its users do, and says where it is: Cargo puts it beside `neighbour`, a program of this
+/// package.
 ///
 /// # Errors
 ///

@@ -1,7 +1,7 @@
 //! Kv: a key-value store, for people at `nc` and for Redis's own clients, on one port.
 //!
-//! The first byte of a connection tells the dialect: `*` begins an array of RESP, all else is a line that a person types.
-//! A batch of requests is what has arrived: it is executed without a copy, and answered in one go.
+//! The first byte of a connection tells the dialect: `*` begins an array of RESP, all else is a line that a person
+//! types. A batch of requests is what has arrived: it is executed without a copy, and answered in one go.
 
 use std::borrow::Cow;
 use std::io::{self, ErrorKind};

@@ -2,8 +2,8 @@
 //!
 //! Left out, since the replies differ for a reason:
 //!
-//! - Times of which Redis adds up more than 64 bits hold: EXPIRETIME of the last millisecond there is. It is made, and its
-//!   reply is not compared.
+//! - Times of which Redis adds up more than 64 bits hold: EXPIRETIME of the last millisecond there is. It is made, and
+//!   its reply is not compared.
 //! - Commands that acceptd does not have, since it keeps strings alone; and those that tell of the server itself (INFO,
 //!   CLIENT, COMMAND, CONFIG …).
 //! - Databases other than 0: Redis is started with one too.

@@ -1,5 +1,5 @@
-//! The store beside Redis itself: the same bytes are sent to a real redis-server and to acceptd, and the same bytes must
-//! come back.
+//! The store beside Redis itself: the same bytes are sent to a real redis-server and to acceptd, and the same bytes
+//! must come back.
 //!
 //! Sequences of commands are made at random and shrunk when they fail, to the few commands that show the difference.
 //! `PROPTEST_CASES` sets how many there are.
@@ -32,8 +32,8 @@ fn the_store_in_memory_replies_as_redis_does() {
     compare_with_redis(&[], SEQUENCES);
 }
 
-/// The commands are the same ones, so a tenth of the sequences is enough to see that the file gives back what was put into
-/// it; each write waits for the disk.
+/// The commands are the same ones, so a tenth of the sequences is enough to see that the file gives back what was put
+/// into it; each write waits for the disk.
 #[test]
 fn the_store_in_a_file_replies_as_redis_does() {
     let folder = std::env::temp_dir().join(format!("acceptd-differential-{}", std::process::id()));

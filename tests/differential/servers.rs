@@ -134,12 +134,33 @@ impl Pair {
     }
 
     /// Sets a key, and lets it expire.
+    ///
+    /// Asking for the key would delete it, and what comes next shall find one that has expired and is still kept. So
+    /// both are asked for their time, until it is later than the time at which the key expires.
     pub fn let_expire(&mut self, key: &Word, value: &Word) -> Result<(), String> {
         let set = Command(vec![b"PSETEX".to_vec(), key.clone(), b"1".to_vec(), value.clone()]);
         self.exchange(ASIDE, &[&set])?;
-        // Nothing tells when it has expired without deleting it, so this is time that has to pass.
-        thread::sleep(Duration::from_millis(4));
-        Ok(())
+        let (redis, acceptd) = self.times()?;
+        let began = Instant::now();
+        while began.elapsed() < PATIENCE {
+            let (redis_now, acceptd_now) = self.times()?;
+            if redis_now > redis + 1 && acceptd_now > acceptd + 1 {
+                return Ok(());
+            }
+        }
+        Err(format!("a millisecond has not passed within {PATIENCE:?}"))
+    }
+
+    /// What time it is for Redis and for acceptd, in milliseconds since 1970.
+    fn times(&mut self) -> Result<(u64, u64), String> {
+        let replies = self.exchange(ASIDE, &[&Command(vec![b"TIME".to_vec()])])?;
+        let millis = |reply: &Frame| {
+            let number = |item: &Frame| std::str::from_utf8(&item.body).ok()?.parse::<u64>().ok();
+            let [seconds, micros] = &reply.items[..] else { return None };
+            Some(number(seconds)? * 1000 + number(micros)? / 1000)
+        };
+        let [(redis, acceptd)] = &replies[..] else { return Err("TIME is not answered".to_owned()) };
+        millis(redis).zip(millis(acceptd)).ok_or_else(|| format!("TIME is answered {redis:?} and {acceptd:?}"))
     }
 
     /// Iterates over all keys of both, to the end.

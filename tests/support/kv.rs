@@ -33,23 +33,12 @@ fn new_file() -> PathBuf {
     folder.join(format!("store-{}", COUNT.fetch_add(1, Ordering::Relaxed)))
 }
 
-/// Runs tests for each engine; a test is a function that takes an [`Engine`]. A new engine is a module here.
+/// Runs tests for each engine; a test is a function that takes an [`Engine`]. A new engine is a line here.
 #[macro_export]
 macro_rules! for_each_engine {
     ($($test:ident)*) => {
-        mod memory {
-            $(#[test]
-            fn $test() {
-                super::$test($crate::support::kv::MEMORY);
-            })*
-        }
-
-        mod store {
-            $(#[test]
-            fn $test() {
-                super::$test($crate::support::kv::STORE);
-            })*
-        }
+        $crate::for_one_engine! { memory MEMORY $($test)* }
+        $crate::for_one_engine! { store STORE $($test)* }
     };
 }
 
@@ -57,10 +46,18 @@ macro_rules! for_each_engine {
 #[macro_export]
 macro_rules! for_memory {
     ($($test:ident)*) => {
-        mod memory_only {
+        $crate::for_one_engine! { memory_only MEMORY $($test)* }
+    };
+}
+
+/// A module of tests, each with this engine.
+#[macro_export]
+macro_rules! for_one_engine {
+    ($module:ident $engine:ident $($test:ident)*) => {
+        mod $module {
             $(#[test]
             fn $test() {
-                super::$test($crate::support::kv::MEMORY);
+                super::$test($crate::support::kv::$engine);
             })*
         }
     };

@@ -9,9 +9,11 @@ mod big;
 mod float;
 mod keys;
 mod number;
+mod pattern;
 mod strings;
 
-pub(super) use keys::{database, matches};
+pub(super) use keys::database;
+pub(super) use pattern::matches;
 
 /// A command of the store, or of the conversation.
 #[derive(Debug)]
@@ -27,9 +29,11 @@ pub(super) struct Command {
     /// What it does, as `HELP` says it.
     pub(super) summary: &'static str,
     pub(super) run: Run,
+    special: &'static [Special],
 }
 
-/// Executes a command of the store. Its reply is taken back if it fails, so it may fail after it has begun to write one.
+/// Executes a command of the store. Its reply is taken back if it fails, so it may fail after it has begun to write
+/// one.
 pub(super) type Run = fn(&mut dyn Keyspace, &[&[u8]], &mut Replies) -> Result<(), Failure>;
 
 /// What a command does to the store.
@@ -41,6 +45,22 @@ pub(super) enum Access {
     Frees,
     /// It is about the conversation, and has nothing to do with the store.
     Talks,
+}
+
+/// What is not so of every command.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Special {
+    /// It is answered in a word or two and writes no more than was sent, so that many may be executed in one go. Others
+    /// write a whole value again, or answer with one, however short the request is.
+    Brief,
+    /// The same, while it has no more words than it must have.
+    BriefWithoutOptions,
+    /// It needs no password.
+    Open,
+    /// It is executed at once, also in a transaction.
+    Immediate,
+    /// It is unknown to those who speak RESP, as in Redis.
+    TextOnly,
 }
 
 /// Which of its words are keys.
@@ -66,12 +86,18 @@ impl Command {
         format!("{} {}", self.name.to_uppercase(), self.arguments).trim_end().to_owned()
     }
 
-    pub(super) fn writes(&self) -> bool {
-        matches!(self.access, Access::Writes | Access::Frees)
-    }
-
     pub(super) fn talks(&self) -> bool {
         self.access == Access::Talks
+    }
+
+    pub(super) fn has(&self, special: Special) -> bool {
+        self.special.contains(&special)
+    }
+
+    /// Whether it is brief when it has so many words.
+    pub(super) fn is_brief(&self, words: usize) -> bool {
+        let has_options = words > self.arity.unsigned_abs() as usize;
+        self.has(Special::Brief) || self.has(Special::BriefWithoutOptions) && !has_options
     }
 
     /// The first key, the last (-1: the last word), and the step, as COMMAND tells them.
@@ -102,10 +128,13 @@ fn talk(_: &mut dyn Keyspace, _: &[&[u8]], _: &mut Replies) -> Result<(), Failur
 }
 
 macro_rules! commands {
-    ($($name:literal $arity:literal $access:ident $keys:expr, $arguments:literal $summary:literal $run:expr;)*) => {
+    ($(
+        $name:literal $arity:literal $access:ident $keys:expr, $arguments:literal $summary:literal $run:expr
+        $(, $($special:ident)+)?;
+    )*) => {
         &[$(Command {
             name: $name, arity: $arity, access: Access::$access, keys: $keys, arguments: $arguments, summary: $summary,
-            run: $run,
+            run: $run, special: &[$($(Special::$special),+)?],
         }),*]
     };
 }
@@ -113,58 +142,62 @@ macro_rules! commands {
 /// All commands, by name.
 pub(super) const COMMANDS: &[Command] = commands! {
     "append" 3 Writes Keys::First, "key value" "add to the end of a value" strings::append;
-    "auth" -2 Talks Keys::None, "[user] password" "give the password" talk;
+    "auth" -2 Talks Keys::None, "[user] password" "give the password" talk, Open;
     "client" -2 Talks Keys::None, "ID|INFO|LIST|KILL|GETNAME|SETNAME|..." "about connections" talk;
     "command" -1 Talks Keys::None, "[COUNT|DOCS|INFO|LIST]" "about commands" talk;
     "config" -2 Talks Keys::None, "GET pattern" "settings" talk;
     "copy" -3 Writes Keys::FirstTwo, "from to [REPLACE]" "copy a value" keys::copy;
     "dbsize" 1 Reads Keys::All, "" "the number of keys" keys::dbsize;
-    "decr" 2 Writes Keys::First, "key" "subtract 1" strings::decr;
-    "decrby" 3 Writes Keys::First, "key number" "subtract" strings::decrby;
-    "del" -2 Frees Keys::Every(1), "key ..." "delete" keys::del;
-    "discard" 1 Talks Keys::None, "" "forget the commands since MULTI" talk;
+    "decr" 2 Writes Keys::First, "key" "subtract 1" strings::decr, Brief;
+    "decrby" 3 Writes Keys::First, "key number" "subtract" strings::decrby, Brief;
+    "del" -2 Frees Keys::Every(1), "key ..." "delete" keys::del, Brief;
+    "discard" 1 Talks Keys::None, "" "forget the commands since MULTI" talk, Immediate;
     "echo" 2 Talks Keys::None, "text" "the text" talk;
-    "exec" 1 Talks Keys::None, "" "execute the commands since MULTI" talk;
+    "exec" 1 Talks Keys::None, "" "execute the commands since MULTI" talk, Immediate;
     "exists" -2 Reads Keys::Every(1), "key ..." "how many of them exist" keys::exists;
     "expire" -3 Frees Keys::First, "key seconds [NX|XX|GT|LT]" "delete it after a time" keys::expire;
-    "expireat" -3 Frees Keys::First, "key time [NX|XX|GT|LT]" "delete it at a time, in seconds since 1970" keys::expireat;
+    "expireat" -3 Frees Keys::First, "key time [NX|XX|GT|LT]" "delete it at a time, in seconds since 1970"
+        keys::expireat;
     "expiretime" 2 Reads Keys::First, "key" "when it expires, in seconds since 1970" keys::expiretime;
-    "flushall" -1 Frees Keys::All, "" "delete all keys" keys::flush;
-    "flushdb" -1 Frees Keys::All, "" "delete all keys" keys::flush;
+    "flushall" -1 Frees Keys::All, "" "delete all keys" keys::flush, Brief;
+    "flushdb" -1 Frees Keys::All, "" "delete all keys" keys::flush, Brief;
     "get" 2 Reads Keys::First, "key" "the value" strings::get;
     "getdel" 2 Frees Keys::First, "key" "the value, and delete it" strings::getdel;
-    "getex" -2 Frees Keys::First, "key [EX|PX|EXAT|PXAT time|PERSIST]" "the value, and change when it expires" strings::getex;
+    "getex" -2 Frees Keys::First, "key [EX|PX|EXAT|PXAT time|PERSIST]" "the value, and change when it expires"
+        strings::getex;
     "getrange" 4 Reads Keys::First, "key start end" "a part of the value" strings::getrange;
     "getset" 3 Writes Keys::First, "key value" "set, and get the old value" strings::getset;
-    "hello" -1 Talks Keys::None, "[2|3 [AUTH user password] [SETNAME name]]" "choose the protocol" talk;
-    "help" -1 Talks Keys::None, "" "this list" talk;
-    "incr" 2 Writes Keys::First, "key" "add 1" strings::incr;
-    "incrby" 3 Writes Keys::First, "key number" "add" strings::incrby;
-    "incrbyfloat" 3 Writes Keys::First, "key number" "add a number with a fraction" strings::incrbyfloat;
+    "hello" -1 Talks Keys::None, "[2|3 [AUTH user password] [SETNAME name]]" "choose the protocol" talk, Open;
+    "help" -1 Talks Keys::None, "" "this list" talk, TextOnly;
+    "incr" 2 Writes Keys::First, "key" "add 1" strings::incr, Brief;
+    "incrby" 3 Writes Keys::First, "key number" "add" strings::incrby, Brief;
+    "incrbyfloat" 3 Writes Keys::First, "key number" "add a number with a fraction" strings::incrbyfloat, Brief;
     "info" -1 Talks Keys::None, "[section ...]" "about the server" talk;
     "keys" 2 Reads Keys::All, "pattern" "the keys that match: h?llo, h*, h[ae]llo" keys::keys;
     "lolwut" -1 Talks Keys::None, "" "a picture" talk;
     "mget" -2 Reads Keys::Every(1), "key ..." "the values" strings::mget;
-    "mset" -3 Writes Keys::Every(2), "key value ..." "set several at once" strings::mset;
-    "msetnx" -3 Writes Keys::Every(2), "key value ..." "set several, if none of them exists" strings::msetnx;
-    "multi" 1 Talks Keys::None, "" "execute what follows in one go, at EXEC" talk;
+    "mset" -3 Writes Keys::Every(2), "key value ..." "set several at once" strings::mset, Brief;
+    "msetnx" -3 Writes Keys::Every(2), "key value ..." "set several, if none of them exists" strings::msetnx, Brief;
+    "multi" 1 Talks Keys::None, "" "execute what follows in one go, at EXEC" talk, Immediate;
     "persist" 2 Frees Keys::First, "key" "do not let it expire" keys::persist;
     "pexpire" -3 Frees Keys::First, "key milliseconds [NX|XX|GT|LT]" "delete it after a time" keys::pexpire;
-    "pexpireat" -3 Frees Keys::First, "key time [NX|XX|GT|LT]" "delete it at a time, in milliseconds since 1970" keys::pexpireat;
+    "pexpireat" -3 Frees Keys::First, "key time [NX|XX|GT|LT]" "delete it at a time, in milliseconds since 1970"
+        keys::pexpireat;
     "pexpiretime" 2 Reads Keys::First, "key" "when it expires, in milliseconds since 1970" keys::pexpiretime;
     "ping" -1 Talks Keys::None, "[text]" "is anybody there?" talk;
-    "psetex" 4 Writes Keys::First, "key milliseconds value" "set, for a time" strings::psetex;
+    "psetex" 4 Writes Keys::First, "key milliseconds value" "set, for a time" strings::psetex, Brief;
     "pttl" 2 Reads Keys::First, "key" "milliseconds until it expires" keys::pttl;
-    "quit" -1 Talks Keys::None, "" "close the connection" talk;
+    "quit" -1 Talks Keys::None, "" "close the connection" talk, Open Immediate;
     "randomkey" 1 Reads Keys::All, "" "some key" keys::randomkey;
     "rename" 3 Writes Keys::FirstTwo, "from to" "rename" keys::rename;
     "renamenx" 3 Writes Keys::FirstTwo, "from to" "rename, if the new name is free" keys::renamenx;
-    "reset" 1 Talks Keys::None, "" "as if just connected" talk;
+    "reset" 1 Talks Keys::None, "" "as if just connected" talk, Open Immediate;
     "scan" -2 Reads Keys::All, "cursor [MATCH pattern] [COUNT n] [TYPE type]" "keys, some at a time" keys::scan;
     "select" 2 Talks Keys::None, "0" "the database: there is one" talk;
-    "set" -3 Writes Keys::First, "key value [NX|XX] [GET] [EX|PX|EXAT|PXAT time|KEEPTTL]" "set" strings::set;
-    "setex" 4 Writes Keys::First, "key seconds value" "set, for a time" strings::setex;
-    "setnx" 3 Writes Keys::First, "key value" "set, if it does not exist" strings::setnx;
+    "set" -3 Writes Keys::First, "key value [NX|XX] [GET] [EX|PX|EXAT|PXAT time|KEEPTTL]" "set"
+        strings::set, BriefWithoutOptions;
+    "setex" 4 Writes Keys::First, "key seconds value" "set, for a time" strings::setex, Brief;
+    "setnx" 3 Writes Keys::First, "key value" "set, if it does not exist" strings::setnx, Brief;
     "setrange" 4 Writes Keys::First, "key offset value" "overwrite a part of the value" strings::setrange;
     "strlen" 2 Reads Keys::First, "key" "the length of the value" strings::strlen;
     "substr" 4 Reads Keys::First, "key start end" "a part of the value" strings::getrange;
@@ -172,7 +205,7 @@ pub(super) const COMMANDS: &[Command] = commands! {
     "touch" -2 Reads Keys::Every(1), "key ..." "how many of them exist" keys::exists;
     "ttl" 2 Reads Keys::First, "key" "seconds until it expires" keys::ttl;
     "type" 2 Reads Keys::First, "key" "string, or none" keys::type_of;
-    "unlink" -2 Frees Keys::Every(1), "key ..." "delete" keys::del;
+    "unlink" -2 Frees Keys::Every(1), "key ..." "delete" keys::del, Brief;
     "unwatch" 1 Talks Keys::None, "" "watch no keys any more" talk;
     "watch" -2 Talks Keys::Every(1), "key ..." "let EXEC fail if they change" talk;
 };

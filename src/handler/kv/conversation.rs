@@ -5,7 +5,7 @@ use std::sync::Arc;
 use subtle::ConstantTimeEq;
 
 use super::clients::Client;
-use super::commands::{self, Access, COMMANDS, Command};
+use super::commands::{self, Access, COMMANDS, Command, Special};
 use super::engine::{Call, Watched};
 use super::reply::{Dialect, Replies};
 use super::request::{Bounds, Parsed, Parser, integer, split};
@@ -13,10 +13,9 @@ use super::{BATCH, Kv, Protocol, http};
 use crate::{Connection, Stats};
 
 mod about;
+mod transaction;
 
-/// Keys that a client may watch, and the bytes of all of them, for each WATCH that names them.
-const WATCHED: usize = 4096;
-const WATCHED_BYTES: usize = 1024 * 1024;
+use transaction::Transaction;
 
 /// The longest name of a client or its library, in bytes.
 const LONGEST_NAME: usize = 256;
@@ -40,21 +39,6 @@ pub(super) struct Conversation<'k> {
     /// How busy the server is.
     pub(super) stats: Stats,
     max_clients: usize,
-}
-
-/// Commands between MULTI and EXEC.
-#[derive(Default)]
-struct Transaction {
-    queue: Vec<Queued>,
-    /// Bytes of all of them.
-    size: usize,
-    /// One of them was wrong, so none will be executed.
-    is_broken: bool,
-}
-
-struct Queued {
-    command: &'static Command,
-    words: Vec<Vec<u8>>,
 }
 
 /// What CLIENT REPLY has set.
@@ -108,8 +92,8 @@ impl<'k> Conversation<'k> {
         if self.is_trusted { Bounds::new(self.kv.options.max_value) } else { Bounds::of_a_stranger() }
     }
 
-    /// Executes the requests that are complete, as far as there is room for their replies. What comes then, and how many
-    /// bytes they were, at most `limit`; `None` if none is complete.
+    /// Executes the requests that are complete, as far as there is room for their replies. What comes then, and how
+    /// many bytes they were, at most `limit`; `None` if none is complete.
     pub(super) fn converse(&mut self, input: &[u8], limit: usize) -> Option<(Next, usize)> {
         self.decide(input);
         let (mut consumed, mut next) = (0, Next::Continue);
@@ -209,7 +193,7 @@ impl<'k> Conversation<'k> {
                 self.replies.error_in_bytes(&why);
                 Next::Continue
             }
-            Ok(command) if self.transaction.is_some() && !ends_transaction(command.name) => {
+            Ok(command) if self.transaction.is_some() && !command.has(Special::Immediate) => {
                 self.queue(command, &words);
                 Next::Continue
             }
@@ -231,8 +215,8 @@ impl<'k> Conversation<'k> {
     /// Whether a request may be executed, or why not.
     fn check(&self, found: Option<&'static Command>, words: &[&[u8]]) -> Result<&'static Command, Vec<u8>> {
         let is_text = self.replies.dialect() == Dialect::Text;
-        let known = found.filter(|command| is_text || command.name != "help");
-        if !self.is_trusted && known.is_none_or(|command| !["auth", "hello", "quit", "reset"].contains(&command.name)) {
+        let known = found.filter(|command| is_text || !command.has(Special::TextOnly));
+        if !self.is_trusted && !known.is_some_and(|command| command.has(Special::Open)) {
             return Err("NOAUTH Authentication required.".into());
         }
         let Some(command) = known else { return Err(unknown(words, is_text)) };
@@ -269,88 +253,6 @@ impl<'k> Conversation<'k> {
         gathered.calls.clear();
     }
 
-    /// Keeps a command for EXEC.
-    fn queue(&mut self, command: &'static Command, words: &[&[u8]]) {
-        let limit = self.bounds().request();
-        let Some(transaction) = &mut self.transaction else { return };
-        if command.name == "watch" {
-            self.replies.error("ERR WATCH inside MULTI is not allowed");
-            return;
-        }
-        transaction.size += words.iter().map(|word| word.len() + 64).sum::<usize>();
-        if transaction.size > limit {
-            transaction.is_broken = true;
-            transaction.queue.clear();
-            self.replies.error("ERR too many bytes in a transaction");
-            return;
-        }
-        let words = words.iter().map(|word| word.to_vec()).collect();
-        transaction.queue.push(Queued { command, words });
-        self.replies.simple("QUEUED");
-    }
-
-    fn exec(&mut self) -> Next {
-        let Some(Transaction { queue, is_broken, .. }) = self.transaction.take() else {
-            self.replies.error("ERR EXEC without MULTI");
-            return Next::Continue;
-        };
-        let watched = std::mem::take(&mut self.watched);
-        self.watched_bytes = 0;
-        // As when it was queued: many may have queued what together is too much.
-        if !is_broken && self.is_full() && queue.iter().any(|queued| queued.command.access == Access::Writes) {
-            self.kv.engine.unwatch(watched);
-            self.replies.error(OOM);
-            return Next::Continue;
-        }
-        if is_broken {
-            self.kv.engine.unwatch(watched);
-            self.replies.error("EXECABORT Transaction discarded because of previous errors.");
-            return Next::Continue;
-        }
-        let words: Vec<Vec<&[u8]>> =
-            queue.iter().map(|queued| queued.words.iter().map(Vec::as_slice).collect()).collect();
-        let all = queue.iter().zip(&words);
-        let calls: Vec<Call<'_>> = all
-            .clone()
-            .filter(|(queued, _)| !queued.command.talks())
-            .map(|(queued, words)| Call { command: queued.command, words })
-            .collect();
-        let mut from_store = self.replies.empty_copy();
-        let ends = self.kv.engine.run_together(&calls, &watched, &mut from_store);
-        self.kv.engine.unwatch(watched);
-        let Some(ends) = ends else {
-            self.replies.nil_array();
-            return Next::Continue;
-        };
-        self.replies.array(queue.len());
-        let (mut begin, mut ends, mut next) = (0, ends.into_iter(), Next::Continue);
-        for (queued, words) in all {
-            if queued.command.talks() {
-                if self.talk(queued.command, words) == Next::Close {
-                    next = Next::Close;
-                }
-            } else {
-                let end = ends.next().unwrap_or(begin);
-                self.replies.append(from_store.bytes().get(begin..end).unwrap_or_default());
-                begin = end;
-            }
-        }
-        next
-    }
-
-    fn discard(&mut self) {
-        self.transaction = None;
-        self.unwatch();
-    }
-
-    fn unwatch(&mut self) {
-        self.watched_bytes = 0;
-        let watched = std::mem::take(&mut self.watched);
-        if !watched.is_empty() {
-            self.kv.engine.unwatch(watched);
-        }
-    }
-
     /// A command about the conversation.
     fn talk(&mut self, command: &'static Command, words: &[&[u8]]) -> Next {
         self.me.say(|said| said.command = command.name);
@@ -372,30 +274,14 @@ impl<'k> Conversation<'k> {
             ("auth", [user, password]) => self.auth(user, password),
             ("auth", _) => self.replies.error("ERR syntax error"),
             ("hello", _) => self.hello(arguments),
-            ("multi", _) if self.transaction.is_some() => self.replies.error("ERR MULTI calls can not be nested"),
-            ("multi", _) => {
-                self.transaction = Some(Transaction::default());
-                self.replies.ok();
-            }
+            ("multi", _) => self.multi(),
             ("exec", _) => return self.exec(),
             ("discard", _) if self.transaction.is_none() => self.replies.error("ERR DISCARD without MULTI"),
             ("discard", _) => {
                 self.discard();
                 self.replies.ok();
             }
-            ("watch", keys) => {
-                for key in keys {
-                    self.watched_bytes += key.len();
-                    if self.watched.len() >= WATCHED || self.watched_bytes > WATCHED_BYTES {
-                        self.replies.error("ERR too many watched keys, 4096 are allowed and a megabyte of them");
-                        return Next::Continue;
-                    }
-                    if !self.watched.iter().any(|watched| watched.key == *key) {
-                        self.watched.push(self.kv.engine.watch(key));
-                    }
-                }
-                self.replies.ok();
-            }
+            ("watch", keys) => self.watch(keys),
             ("unwatch", _) => {
                 self.unwatch();
                 self.replies.ok();
@@ -507,16 +393,9 @@ impl<'i> Gathered<'i> {
         self.calls.push((command, words));
     }
 
-    /// Whether more may follow the last call in the same go: it answers in a word or two, and writes no more than was sent.
+    /// Whether more may follow the last call in the same go.
     fn may_go_on(&self) -> bool {
-        self.calls.last().is_some_and(|(command, words)| match command.name {
-            "set" => words.len() == 3,
-            "getset" | "getdel" | "getex" => false,
-            // They write a whole value again, however short the request is.
-            "append" | "copy" | "rename" | "renamenx" | "setrange" | "persist" => false,
-            name if name.contains("expire") => false,
-            _ => command.writes(),
-        })
+        self.calls.last().is_some_and(|(command, words)| command.is_brief(words.len()))
     }
 }
 
@@ -528,11 +407,6 @@ fn is_name(name: &[u8]) -> bool {
 }
 
 const NO_NAME: &str = "ERR Client names cannot contain spaces, newlines or special characters.";
-
-/// Commands that are executed at once, also in a transaction.
-fn ends_transaction(name: &str) -> bool {
-    ["exec", "discard", "multi", "reset", "quit"].contains(&name)
-}
 
 /// As Redis shows it: words up to a NUL, and about 128 bytes of the name and of all others together.
 fn unknown(words: &[&[u8]], is_text: bool) -> Vec<u8> {

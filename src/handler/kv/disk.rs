@@ -1,15 +1,12 @@
 //! The engine on disk: one file, in which what was acknowledged survives whatever happens to the process.
 //!
-//! One thread writes. It takes all that clients have asked for while it was busy with the last transaction, executes it in
-//! one, commits, which waits for the disk once, and only then lets these clients go on. So the more clients there are, the
-//! more of them share one wait. Readers see what is committed, each by itself, and never wait.
+//! One thread writes. It takes all that clients have asked for while it was busy with the last transaction, executes it
+//! in one, commits, which waits for the disk once, and only then lets these clients go on. So the more clients there
+//! are, the more of them share one wait. Readers see what is committed, each by itself, and never wait.
 
 use std::collections::VecDeque;
-use std::collections::hash_map::RandomState;
-use std::fs::{self, File};
-use std::hash::BuildHasher;
+use std::fs::File;
 use std::io;
-use std::os::unix::fs::MetadataExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -17,25 +14,19 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError, RwLock};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use redb::{Builder, Database, DatabaseError, Durability, ReadableDatabase, ReadableTable, TableDefinition};
-use rustix::fs::{Advice, fadvise};
+use redb::{Database, DatabaseError, Durability, ReadableDatabase};
 
 use super::commands::{Access, Command};
 use super::engine::{Call, Engine, Failure, Keyspace, Watched, Watches, now};
 use super::reply::Replies;
 use crate::panics::{self, lock};
 
+mod file;
 mod overlay;
 mod transaction;
 
 use overlay::Overlay;
-use transaction::{DEADLINES, DROPPED_AT_ONCE, KEYS, Reading, Touched, Writing};
-
-/// `seed`: of the hashes. Random, so that nobody can choose keys that collide.
-const META: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("meta");
-
-/// Memory for what was read or is to be written, in bytes.
-const CACHE: usize = 256 * 1024 * 1024;
+use transaction::{DROPPED_AT_ONCE, Reading, Touched, Writing};
 
 /// Expired keys are dropped this often at the most. Nobody sees them meanwhile.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -116,8 +107,8 @@ impl Disk {
     ///
     /// It can't be opened, or another process has it: the message says who.
     pub(super) fn open(path: &Path, fsync: Fsync, max_value: usize) -> io::Result<Disk> {
-        let database = open(path, |builder, path| builder.create(path))?;
-        let seed = prepare(&database).map_err(io::Error::other)?;
+        let database = file::open(path, |builder, path| builder.create(path))?;
+        let seed = file::prepare(&database).map_err(io::Error::other)?;
         if let Some(folder) = path.canonicalize()?.parent() {
             // The name of a new file must survive too.
             File::open(folder)?.sync_all()?;
@@ -148,71 +139,6 @@ impl Drop for Disk {
             let _ = writer.join();
         }
     }
-}
-
-/// Opens the file; `how` says whether it may be made.
-fn open(path: &Path, how: fn(&Builder, &Path) -> Result<Database, DatabaseError>) -> io::Result<Database> {
-    let opened = how(Database::builder().set_cache_size(CACHE), path);
-    opened.map_err(|error| match error {
-        DatabaseError::DatabaseAlreadyOpen => io::Error::new(
-            io::ErrorKind::ResourceBusy,
-            format!("{} has it; end that one, or choose another file", owner(path)),
-        ),
-        DatabaseError::Storage(redb::StorageError::Io(error)) => error,
-        other => io::Error::other(format!("it is no store of acceptd, or damaged: {other}")),
-    })
-}
-
-/// Makes the system read a file from the disk again. After a failed write-back its cache may have what the disk has not, and
-/// call it written.
-fn forget_cached(path: &Path) -> io::Result<()> {
-    let file = File::open(path)?;
-    let synced = file.sync_all();
-    fadvise(&file, 0, None, Advice::DontNeed)?;
-    synced
-}
-
-/// Who has a file open, as far as the system tells us.
-fn owner(path: &Path) -> String {
-    let same = |one: &fs::Metadata, other: &fs::Metadata| one.dev() == other.dev() && one.ino() == other.ino();
-    let find = || {
-        let file = fs::metadata(path).ok()?;
-        let processes = fs::read_dir("/proc").ok()?.flatten();
-        let mut pids = processes.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
-        pids.find(|pid| {
-            let descriptors = fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
-            *pid != std::process::id()
-                && descriptors.filter_map(|entry| fs::metadata(entry.path()).ok()).any(|open| same(&open, &file))
-        })
-    };
-    find().map_or_else(|| "another process".to_owned(), |pid| format!("the process {pid}"))
-}
-
-/// Makes the tables of a new file. The seed of its hashes.
-fn prepare(database: &Database) -> Result<[u8; 16], redb::Error> {
-    let transaction = database.begin_write()?;
-    let seed = {
-        let mut meta = transaction.open_table(META)?;
-        let kept = meta.get("seed")?.and_then(|seed| seed.value().try_into().ok());
-        let seed = kept.unwrap_or_else(random);
-        meta.insert("seed", &seed[..])?;
-        transaction.open_table(KEYS)?;
-        transaction.open_table(DEADLINES)?;
-        seed
-    };
-    transaction.commit()?;
-    Ok(seed)
-}
-
-/// The seed of the hashes, if this is a store.
-fn seed_of(database: &Database) -> Result<Option<[u8; 16]>, redb::Error> {
-    let meta = database.begin_read()?.open_table(META)?;
-    Ok(meta.get("seed")?.and_then(|seed| seed.value().try_into().ok()))
-}
-
-fn random() -> [u8; 16] {
-    let half = || RandomState::new().hash_one(now());
-    (u128::from(half()) << 64 | u128::from(half())).to_le_bytes()
 }
 
 impl Engine for Disk {
@@ -288,11 +214,7 @@ impl Disk {
         });
         outcome.unwrap_or_else(|failure| {
             replies.truncate(before);
-            let fail = |_: &_| {
-                replies.error(&failure.0);
-                replies.len()
-            };
-            calls.iter().map(fail).collect()
+            fail_each(calls.len(), &failure, replies)
         })
     }
 
@@ -325,16 +247,20 @@ impl Job {
         self.done.notify_one();
     }
 
-    /// The same reply to each of the calls.
     fn fail(&self, failure: &Failure) {
         let mut replies = self.replies.empty_copy();
-        let fail = |_: &_| {
-            replies.error(&failure.0);
-            replies.len()
-        };
-        let ends = self.calls.iter().map(fail).collect();
+        let ends = fail_each(self.calls.len(), failure, &mut replies);
         self.finish(Outcome::Executed(replies, ends));
     }
+}
+
+/// The same error for each of `calls` calls: where each of these replies ends.
+fn fail_each(calls: usize, failure: &Failure, replies: &mut Replies) -> Vec<usize> {
+    let fail = |_| {
+        replies.error(&failure.0);
+        replies.len()
+    };
+    (0..calls).map(fail).collect()
 }
 
 /// What was executed and is not committed yet.
@@ -511,14 +437,16 @@ impl Shared {
         Outcome::Executed(replies, ends)
     }
 
-    /// After an error of the disk nothing that is in memory can be trusted, nor the system's cache of the file: it is opened
-    /// again as it is on the disk. If that fails too, it is opened to be read only, and a later write tries again.
+    /// After an error of the disk nothing that is in memory can be trusted, nor the system's cache of the file: it is
+    /// opened again as it is on the disk. If that fails too, it is opened to be read only, and a later write tries
+    /// again.
     fn reopen(&self) {
         let mut database = self.database.write().unwrap_or_else(PoisonError::into_inner);
         drop(database.take());
-        let reopened = forget_cached(&self.path).and_then(|()| open(&self.path, |builder, path| builder.open(path)));
+        let reopened =
+            file::forget_cached(&self.path).and_then(|()| file::open(&self.path, |builder, path| builder.open(path)));
         let reopened = reopened.and_then(|database| {
-            let is_ours = seed_of(&database).map_err(io::Error::other)? == Some(self.seed);
+            let is_ours = file::seed_of(&database).map_err(io::Error::other)? == Some(self.seed);
             if is_ours {
                 Ok(database)
             } else {

@@ -58,8 +58,8 @@ pub(super) trait Keyspace {
 
     fn put(&mut self, key: &[u8], value: &[u8], expires: Option<u64>) -> Result<(), Failure>;
 
-    /// Puts `piece` into a value from `offset` on; what is between the value's end and `offset` becomes zeros. The value's
-    /// new length. It still expires when it did.
+    /// Puts `piece` into a value from `offset` on; what is between the value's end and `offset` becomes zeros. The
+    /// value's new length. It still expires when it did.
     fn overwrite(&mut self, key: &[u8], offset: usize, piece: &[u8]) -> Result<usize, Failure> {
         let entry = self.entry(key)?;
         let expires = entry.as_ref().and_then(|entry| entry.expires);
@@ -83,8 +83,8 @@ pub(super) trait Keyspace {
 
     fn clear(&mut self) -> Result<(), Failure>;
 
-    /// Visits keys in the order of their hashes, from the hash `from` on: `count` of them, and those besides that have the
-    /// hash of the last one. Where to go on, 0 if that was all. Keys that are there all the time are visited once.
+    /// Visits keys in the order of their hashes, from the hash `from` on: `count` of them, and those besides that have
+    /// the hash of the last one. Where to go on, 0 if that was all. Keys that are there all the time are visited once.
     fn walk(&self, from: u64, count: usize, visit: &mut dyn FnMut(&[u8])) -> Result<u64, Failure>;
 
     /// The value alone.

@@ -1,18 +1,21 @@
 //! The engine in memory: shards with a lock each. A command locks those of its keys, in the order of their numbers.
 
 use std::borrow::Cow;
-use std::collections::BTreeSet;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use hashbrown::HashTable;
-
 use super::engine::{Call, Engine, Entry, Failure, Keyspace, Watched, Watches, now, overwrite};
 use super::reply::Replies;
 use crate::panics::lock;
+
+mod record;
+mod shard;
+
+use record::Record;
+use shard::Shard;
 
 /// A power of two: the upper bits of a key's hash choose the shard.
 const SHARDS: usize = 64;
@@ -53,86 +56,6 @@ struct Alarm {
 #[derive(Default)]
 struct AlarmState {
     is_over: bool,
-}
-
-#[derive(Default)]
-struct Shard {
-    records: HashTable<Record>,
-    /// Keys that expire, and when.
-    deadlines: BTreeSet<(u64, Box<[u8]>)>,
-}
-
-/// A key and its value in one allocation: when it expires (8 bytes, all ones for never), the length of the key (4 bytes), the
-/// key, the value.
-struct Record(Box<[u8]>);
-
-const HEAD: usize = 12;
-
-impl Record {
-    fn new(key: &[u8], value: &[u8], expires: Option<u64>) -> Record {
-        let mut bytes = Vec::with_capacity(HEAD + key.len() + value.len());
-        bytes.extend_from_slice(&expires.unwrap_or(u64::MAX).to_le_bytes());
-        bytes.extend_from_slice(&(key.len() as u32).to_le_bytes());
-        bytes.extend_from_slice(key);
-        bytes.extend_from_slice(value);
-        Record(bytes.into_boxed_slice())
-    }
-
-    fn expires(&self) -> Option<u64> {
-        let bytes = self.0.first_chunk().copied().unwrap_or_default();
-        Some(u64::from_le_bytes(bytes)).filter(|expires| *expires != u64::MAX)
-    }
-
-    fn is_live(&self, now: u64) -> bool {
-        self.expires().is_none_or(|expires| expires > now)
-    }
-
-    fn key_length(&self) -> usize {
-        self.0
-            .get(8..HEAD)
-            .and_then(|bytes| bytes.try_into().ok())
-            .map_or(0, |bytes| u32::from_le_bytes(bytes) as usize)
-    }
-
-    fn key(&self) -> &[u8] {
-        self.0.get(HEAD..HEAD + self.key_length()).unwrap_or_default()
-    }
-
-    fn value(&self) -> &[u8] {
-        self.0.get(HEAD + self.key_length()..).unwrap_or_default()
-    }
-
-    /// Takes another value of the same length, and another deadline, without an allocation. Whether it could.
-    fn replace(&mut self, value: &[u8], expires: Option<u64>) -> bool {
-        let begin = HEAD + self.key_length();
-        let Some(place) = self.0.get_mut(begin..).filter(|place| place.len() == value.len()) else { return false };
-        place.copy_from_slice(value);
-        self.set_expires(expires);
-        true
-    }
-
-    fn set_expires(&mut self, expires: Option<u64>) {
-        if let Some(place) = self.0.first_chunk_mut() {
-            *place = expires.unwrap_or(u64::MAX).to_le_bytes();
-        }
-    }
-
-    /// Changes a part of the value, in place as far as it is there. Its new length.
-    fn overwrite_from(&mut self, offset: usize, piece: &[u8]) -> usize {
-        let begin = HEAD + self.key_length();
-        if let Some(place) = self.0.get_mut(begin + offset..begin + offset + piece.len()) {
-            place.copy_from_slice(piece);
-        } else {
-            let mut bytes = std::mem::take(&mut self.0).into_vec();
-            overwrite(&mut bytes, begin + offset, piece);
-            self.0 = bytes.into_boxed_slice();
-        }
-        self.0.len() - begin
-    }
-
-    fn footprint(&self) -> usize {
-        allocated(self.0.len())
-    }
 }
 
 impl Memory {
@@ -317,98 +240,8 @@ impl Alarm {
     }
 }
 
-/// Memory that a deadline takes: a copy of the key, and its place in a tree whose nodes are two thirds full.
-fn deadline_footprint(key: &[u8]) -> usize {
-    allocated(key.len()) + size_of::<(u64, Box<[u8]>)>() * 3 / 2
-}
-
-/// Memory that an allocation takes, with what the allocator adds (16 bytes of granularity, of which 8 are its own).
-fn allocated(length: usize) -> usize {
-    (length + 8).next_multiple_of(16).max(32)
-}
-
 fn place(hash: u64) -> usize {
     (hash >> (u64::BITS - SHARD_BITS)) as usize
-}
-
-impl Shard {
-    fn find(&self, hash: u64, key: &[u8], now: u64) -> Option<&Record> {
-        self.records.find(hash, |record| record.key() == key).filter(|record| record.is_live(now))
-    }
-
-    fn put(&mut self, hash: u64, key: &[u8], value: &[u8], expires: Option<u64>, shared: &Shared) {
-        let tables = self.table_size();
-        if let Some(record) = self.records.find_mut(hash, |record| record.key() == key) {
-            let (before, old) = (record.footprint(), record.expires());
-            if !record.replace(value, expires) {
-                *record = Record::new(key, value, expires);
-                shared.used.fetch_add(record.footprint(), Ordering::Relaxed);
-                shared.used.fetch_sub(before, Ordering::Relaxed);
-            }
-            return self.note_deadline(old, expires, key, shared);
-        } else {
-            let record = Record::new(key, value, expires);
-            shared.used.fetch_add(record.footprint(), Ordering::Relaxed);
-            self.records.insert_unique(hash, record, |record| shared.hash(record.key()));
-            shared.used.fetch_add(self.table_size() - tables, Ordering::Relaxed);
-        }
-        self.note_deadline(None, expires, key, shared);
-    }
-
-    fn set_deadline(&mut self, hash: u64, key: &[u8], expires: Option<u64>, shared: &Shared) {
-        if let Some(record) = self.records.find_mut(hash, |record| record.key() == key) {
-            let old = record.expires();
-            record.set_expires(expires);
-            self.note_deadline(old, expires, key, shared);
-        }
-    }
-
-    fn note_deadline(&mut self, old: Option<u64>, new: Option<u64>, key: &[u8], shared: &Shared) {
-        if old == new {
-            return;
-        }
-        self.forget_deadline(old, key, shared);
-        if let Some(deadline) = new {
-            shared.used.fetch_add(deadline_footprint(key), Ordering::Relaxed);
-            self.deadlines.insert((deadline, key.into()));
-            shared.alarm.set(deadline);
-        }
-    }
-
-    /// Whether it was there, expired or not.
-    fn remove(&mut self, hash: u64, key: &[u8], shared: &Shared) -> Option<Record> {
-        let tables = self.table_size();
-        let entry = self.records.find_entry(hash, |record| record.key() == key).ok()?;
-        let (record, _) = entry.remove();
-        shared.used.fetch_sub(record.footprint(), Ordering::Relaxed);
-        self.forget_deadline(record.expires(), key, shared);
-        // Room that a quarter of it would do is given back, down to a size that is not worth it.
-        let (length, capacity) = (self.records.len(), self.records.capacity());
-        if capacity > 1024 && length < capacity / 4 {
-            self.records.shrink_to(length * 2, |record| shared.hash(record.key()));
-        }
-        shared.used.fetch_sub(tables - self.table_size(), Ordering::Relaxed);
-        Some(record)
-    }
-
-    fn forget_deadline(&mut self, deadline: Option<u64>, key: &[u8], shared: &Shared) {
-        if let Some(deadline) = deadline
-            && self.deadlines.remove(&(deadline, key.into()))
-        {
-            shared.used.fetch_sub(deadline_footprint(key), Ordering::Relaxed);
-        }
-    }
-
-    fn clear(&mut self, shared: &Shared) -> Shard {
-        let records: usize = self.records.iter().map(Record::footprint).sum();
-        let deadlines: usize = self.deadlines.iter().map(|(_, key)| deadline_footprint(key)).sum();
-        shared.used.fetch_sub(records + deadlines + self.table_size(), Ordering::Relaxed);
-        std::mem::take(self)
-    }
-
-    fn table_size(&self) -> usize {
-        self.records.allocation_size()
-    }
 }
 
 /// Which shards are to be locked, a bit for each.

@@ -1,5 +1,5 @@
-//! Replies, in whichever dialect the client speaks: [RESP2 and RESP3](https://redis.io/docs/latest/develop/reference/protocol-spec/)
-//! for programs, text for people.
+//! Replies, in whichever dialect the client speaks: [RESP2 and
+//! RESP3](https://redis.io/docs/latest/develop/reference/protocol-spec/) for programs, text for people.
 
 use std::io::Write;
 

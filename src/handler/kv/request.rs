@@ -1,10 +1,11 @@
 //! Requests, as they lie in the input: arrays of strings (RESP), or a line of words as a person types it.
 //!
-//! Nothing is copied but the words of a line that has quotes in it, and nothing is reserved for what a client says will come.
+//! Nothing is copied but the words of a line that has quotes in it, and nothing is reserved for what a client says will
+//! come.
 
 use std::ops::Range;
 
-/// Words of one request at the most, as in Redis.
+/// Words of one request at the most, as in Redis before version 7, which takes up to 2^31 - 1.
 const MOST_WORDS: usize = 1024 * 1024;
 
 /// The longest line of words, and the longest header line of an array, in bytes; as in Redis.

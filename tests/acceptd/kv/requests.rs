@@ -1,5 +1,5 @@
-//! Requests that come in pieces, in heaps, with any bytes in them, and from clients that mean no good or are at the wrong
-//! port.
+//! Requests that come in pieces, in heaps, with any bytes in them, and from clients that mean no good or are at the
+//! wrong port.
 
 use acceptd::handler::kv::{Options, Protocol};
 use proptest::prelude::*;

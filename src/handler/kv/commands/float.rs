@@ -1,4 +1,5 @@
-//! Numbers with fractions, as Redis adds them on x86-64: in C's `long double`, which is binary and has 64 bits of precision.
+//! Numbers with fractions, as Redis adds them on x86-64: in C's `long double`, which is binary and has 64 bits of
+//! precision.
 //!
 //! No type of Rust has them, so they are computed from whole numbers here. The same digits come out, also those that
 //! nobody would have written: 5000 and 0.1 make 5000.10000000000000009.
@@ -37,8 +38,8 @@ const PLACES: usize = 17;
 impl Extended {
     const ZERO: Extended = Extended { is_negative: false, mantissa: 0, exponent: 0 };
 
-    /// The nearest number, the even one of two that are as near: `big` × 2^`exponent`, and a little more if it `is_inexact`
-    /// (then it has more bits than are kept). `None`: it is too large, or too small.
+    /// The nearest number, the even one of two that are as near: `big` × 2^`exponent`, and a little more if it
+    /// `is_inexact` (then it has more bits than are kept). `None`: it is too large, or too small.
     fn nearest(is_negative: bool, big: &Big, exponent: i32, is_inexact: bool) -> Option<Extended> {
         let length = big.bit_length();
         if length == 0 {
@@ -100,7 +101,8 @@ impl Extended {
     }
 }
 
-/// Reads a number as `strtold` does, with an exponent and in hexadecimal too. `None`: it is none, or NaN, or has too many places.
+/// Reads a number as `strtold` does, with an exponent and in hexadecimal too. `None`: it is none, or NaN, or has too
+/// many places.
 pub(super) fn parse(word: &[u8]) -> Option<Parsed> {
     let text = std::str::from_utf8(word).ok().filter(|text| text.len() < LONGEST)?;
     let (is_negative, text) = match text.strip_prefix('-') {

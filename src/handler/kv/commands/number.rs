@@ -18,7 +18,8 @@ pub(super) fn add_floats(one: &[u8], other: &[u8]) -> Result<String, Failure> {
     Ok(sum.ok_or(Failure::new("ERR increment would produce NaN or Infinity"))?.show())
 }
 
-/// Two places in a value of `length` bytes, the end included; negative ones count from the end. Empty: nothing is there.
+/// Two places in a value of `length` bytes, the end included; negative ones count from the end. Empty: nothing is
+/// there.
 pub(super) fn range(start: i64, end: i64, length: usize) -> std::ops::Range<usize> {
     let length = i64::try_from(length).unwrap_or(i64::MAX);
     if start < 0 && end < 0 && start > end {

@@ -330,8 +330,9 @@ fn document_all(chosen: &[Option<&'static Command>], replies: &mut Replies) {
     }
 }
 
-/// Each word of the arguments as one of Redis's, from which `redis-cli` makes its hints: a word in brackets is optional,
-/// and dots at the end let all that is before them be repeated. What is inside of brackets is not explained further.
+/// Each word of the arguments as one of Redis's, from which `redis-cli` makes its hints: a word in brackets is
+/// optional, and dots at the end let all that is before them be repeated. What is inside of brackets is not explained
+/// further.
 fn document_arguments(arguments: &str, replies: &mut Replies) {
     let (words, is_repeated) = match arguments.strip_suffix(" ...") {
         Some(group) => (vec![group], true),

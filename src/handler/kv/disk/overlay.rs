@@ -54,7 +54,8 @@ impl Overlay {
     }
 }
 
-/// The pages that `length` bytes from `offset` on lie in: the number of each, where in it they begin, and how many they are.
+/// The pages that `length` bytes from `offset` on lie in: the number of each, where in it they begin, and how many they
+/// are.
 fn pieces(offset: u64, length: usize) -> impl Iterator<Item = (u64, usize, usize)> {
     let end = offset + length as u64;
     (offset / PAGE..end.div_ceil(PAGE)).map(move |page| {

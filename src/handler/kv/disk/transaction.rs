@@ -1,4 +1,5 @@
-//! What commands see of the file: what is committed, to those that only read, and the writer's transaction, to all others.
+//! What commands see of the file: what is committed, to those that only read, and the writer's transaction, to all
+//! others.
 
 use std::borrow::Cow;
 use std::cell::Cell;
@@ -14,8 +15,8 @@ use siphasher::sip::SipHasher13;
 use super::Shared;
 use crate::handler::kv::engine::{Entry, Failure, Keyspace, Watches, now};
 
-/// Keys and values: the key's hash (8 bytes, the highest first) and the key; when it expires (8 bytes, all ones for never)
-/// and the value. In the order of hashes, so that SCAN's cursor is a hash.
+/// Keys and values: the key's hash (8 bytes, the highest first) and the key; when it expires (8 bytes, all ones for
+/// never) and the value. In the order of hashes, so that SCAN's cursor is a hash.
 pub(super) const KEYS: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("keys");
 
 /// Keys that expire, by when they do.
