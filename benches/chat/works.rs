@@ -97,8 +97,8 @@ pub fn name(members: usize) -> String {
     format!("{members} members")
 }
 
-/// Messages a second where the delivery time is measured: a tenth to a quarter of what the servers bear, and for the
-/// small room no more than the clock of the driver can tell apart.
+/// Messages a second where the delivery time is measured: well under half of what each server can do, so that no time
+/// is that of a queue. In the small room it could be more, but for the driver's clock, which counts milliseconds.
 fn modest_rate(members: usize) -> u32 {
     match members {
         0..100 => 500,
