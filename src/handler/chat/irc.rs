@@ -190,7 +190,7 @@ impl Irc<'_> {
     /// Capabilities (IRCv3 capability negotiation).
     fn cap(&mut self, client: &mut Connection, message: &Message) -> io::Result<()> {
         const ALL: &str = "echo-message server-time";
-        let name = self.name().to_owned();
+        let name = self.name();
         let subcommand = message.parameter(0).unwrap_or_default().to_ascii_uppercase();
         if let (Stage::Stranger(stranger), "LS" | "REQ") = (&mut self.stage, subcommand.as_str()) {
             stranger.is_negotiating = true;
