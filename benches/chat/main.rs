@@ -15,6 +15,7 @@ use std::io;
 use std::path::Path;
 use std::process::ExitCode;
 
+use acceptd_bench::command_line::{self, Asked};
 use acceptd_bench::machine;
 
 mod load;
@@ -27,26 +28,14 @@ use servers::Server;
 use works::Scale;
 
 fn main() -> ExitCode {
-    match compare() {
-        Ok(failures) if failures.is_empty() => ExitCode::SUCCESS,
-        Ok(failures) => {
-            eprintln!("{}", failures.join("\n"));
-            ExitCode::FAILURE
-        }
-        Err(error) => {
-            eprintln!("chat: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    command_line::run("chat", compare)
 }
 
-fn compare() -> io::Result<Vec<String>> {
-    let arguments: Vec<String> = std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
-    let (scale, wanted) = Scale::asked_for(&arguments)?;
-    let is_wanted = |name: &str| wanted.is_empty() || wanted.iter().any(|wanted| name.contains(wanted.as_str()));
-    let sizes: Vec<usize> = works::SIZES.into_iter().filter(|members| is_wanted(&works::name(*members))).collect();
+fn compare(asked: &Asked) -> io::Result<Vec<String>> {
+    let scale = if asked.is_quick { Scale::QUICK } else { Scale::FULL };
+    let sizes: Vec<usize> = works::SIZES.into_iter().filter(|members| asked.wants(&works::name(*members))).collect();
     if sizes.is_empty() {
-        return Err(io::Error::other(format!("no work has {wanted:?} in its name")));
+        return Err(asked.nothing_found());
     }
     let root = machine::root()?;
     let acceptd = machine::build(root, env!("CARGO_BIN_EXE_textbook-chat"))?;
@@ -60,9 +49,9 @@ fn compare() -> io::Result<Vec<String>> {
             None => servers.push(server),
         }
     }
-    for round in 0..scale.rounds {
+    for round in 0..asked.rounds {
         for members in sizes.iter().copied() {
-            eprintln!("round {} of {}: {}", round + 1, scale.rounds, works::name(members));
+            eprintln!("round {} of {}: {}", round + 1, asked.rounds, works::name(members));
             // Nobody is always the first, or always after the same other one.
             let mut order = servers.clone();
             order.rotate_left(round / 2 % servers.len());

@@ -61,36 +61,13 @@ impl Figure {
 /// How long it takes: all of it, or enough to see that it works.
 #[derive(Clone, Copy, Debug)]
 pub struct Scale {
-    pub rounds: usize,
     rate: Duration,
     latency: Duration,
 }
 
 impl Scale {
-    const FULL: Scale = Scale { rounds: 5, rate: Duration::from_secs(1), latency: Duration::from_millis(1500) };
-    const QUICK: Scale = Scale { rounds: 1, rate: Duration::from_millis(200), latency: Duration::from_millis(200) };
-
-    /// What the command line asks for, and the names of the works that are wanted (all, if there are none).
-    ///
-    /// # Errors
-    ///
-    /// It asks for something else.
-    pub fn asked_for(arguments: &[String]) -> io::Result<(Scale, Vec<String>)> {
-        let quick = arguments.iter().any(|argument| argument == "--quick");
-        let mut scale = if quick { Scale::QUICK } else { Scale::FULL };
-        let mut wanted = Vec::new();
-        for argument in arguments.iter().filter(|argument| *argument != "--quick") {
-            if let Some(rounds) = argument.strip_prefix("--rounds=") {
-                let rounds = rounds.parse().ok().filter(|rounds| *rounds > 0);
-                scale.rounds = rounds.ok_or_else(|| io::Error::other(format!("{argument}: not a number of rounds")))?;
-            } else if argument.starts_with('-') {
-                return Err(io::Error::other(format!("{argument}: only --quick, --rounds=N and names of works")));
-            } else {
-                wanted.push(argument.clone());
-            }
-        }
-        Ok((scale, wanted))
-    }
+    pub const FULL: Scale = Scale { rate: Duration::from_secs(1), latency: Duration::from_millis(1500) };
+    pub const QUICK: Scale = Scale { rate: Duration::from_millis(200), latency: Duration::from_millis(200) };
 }
 
 pub fn name(members: usize) -> String {

@@ -335,6 +335,14 @@ impl Hall {
         Ok((name, is_new))
     }
 
+    /// Answers a member by way of its outbox, and so before what the others say from now on.
+    pub(super) fn answer(&self, id: u64, text: String, mail: &mut Mail) {
+        if let Some(member) = self.members.get(&id) {
+            mail.note_member(&member.outbox, text.len());
+            member.outbox.queue(text.into_bytes());
+        }
+    }
+
     pub(super) fn set_dialect(&mut self, id: u64, dialect: Dialect) {
         if let Some(member) = self.members.get_mut(&id) {
             member.dialect = dialect;

@@ -102,10 +102,11 @@ impl Session for Plain<'_> {
 impl Plain<'_> {
     fn welcome(&mut self, client: &mut Connection, name: &Name) -> io::Result<()> {
         let Some(lobby) = Name::of_room(LOBBY) else { return Ok(()) };
-        let here = self.hall(|hall, _| hall.len());
-        notice(client, format_args!("welcome, you are {name}; {} here", People(here)))?;
-        notice(client, "what you type is said in your room; /help lists the commands")?;
-        self.go_to(client, &lobby)
+        let here = People(self.hall(|hall, _| hall.len()));
+        let welcome = format!(
+            "* welcome, you are {name}; {here} here\n* what you type is said in your room; /help lists the commands\n"
+        );
+        self.go_to(client, &lobby, welcome)
     }
 
     fn act(&mut self, client: &mut Connection, text: &str) -> io::Result<Then> {
@@ -123,7 +124,7 @@ impl Plain<'_> {
             "who" => self.who(client)?,
             "rooms" => self.rooms(client)?,
             "join" => match Name::of_room(rest) {
-                Some(room) => self.go_to(client, &room)?,
+                Some(room) => self.go_to(client, &room, String::new())?,
                 None => notice(client, format_args!("{RULE_OF_ROOM}: /join ROOM"))?,
             },
             "leave" => self.leave(client)?,
@@ -188,28 +189,32 @@ impl Plain<'_> {
         }
     }
 
-    /// Goes to a room, out of the one before.
-    fn go_to(&mut self, client: &mut Connection, room: &Name) -> io::Result<()> {
+    /// Goes to a room, out of the one before, and says so after `preface`.
+    fn go_to(&mut self, client: &mut Connection, room: &Name, preface: String) -> io::Result<()> {
         // What was answered before is to be read before what is said there.
         client.flush()?;
         let (id, key, before) = (self.place.id, room.key(), self.room.clone());
         if before.as_ref() == Some(&key) && self.is_in(&key) {
             return notice(client, format_args!("you are in {room} already"));
         }
-        let there = self.hall(|hall, mail| {
+        let outcome = self.hall(|hall, mail| {
             if let Some(before) = before {
                 // It may have been left already, by a kick.
                 let _ = hall.part(id, &before, "", mail);
             }
             hall.join(id, room, mail)?;
-            let room = hall.room(&key).ok_or(Refusal::NoRoom)?;
-            Ok((room.name.clone(), room.len(), room.topic.as_ref().map(|topic| topic.text.clone())))
+            let mut text = preface;
+            if let Some(room) = hall.room(&key) {
+                text += &format!("* you are in {}; {} here\n", room.name, People(room.len()));
+                text += &room.topic.as_ref().map_or(String::new(), |topic| format!("* topic: {}\n", topic.text));
+            }
+            hall.answer(id, text, mail);
+            Ok(())
         });
-        match there {
-            Ok((name, count, topic)) => {
+        match outcome {
+            Ok(()) => {
                 self.room = Some(key);
-                notice(client, format_args!("you are in {name}; {} here", People(count)))?;
-                topic.map_or(Ok(()), |topic| notice(client, format_args!("topic: {topic}")))
+                Ok(())
             }
             Err(refusal) => refuse(client, refusal, room),
         }
@@ -217,7 +222,7 @@ impl Plain<'_> {
 
     fn leave(&mut self, client: &mut Connection) -> io::Result<()> {
         match Name::of_room(LOBBY) {
-            Some(lobby) if self.room.as_ref() != Some(&lobby.key()) => self.go_to(client, &lobby),
+            Some(lobby) if self.room.as_ref() != Some(&lobby.key()) => self.go_to(client, &lobby, String::new()),
             _ => notice(client, "you are in the lobby; /quit leaves the chat"),
         }
     }
