@@ -19,7 +19,7 @@ use crate::support::daemon::acceptd;
 const README: &str = include_str!("../../README.md");
 
 /// What a person types.
-const TYPED: [&str; 15] = [
+const TYPED: [&str; 21] = [
     "hello",
     "HELP",
     "upper straße",
@@ -35,7 +35,16 @@ const TYPED: [&str; 15] = [
     "GET motto",
     "TTL motto",
     "EXPIRE motto",
+    "/name ann",
+    "/name bob",
+    "anybody here?",
+    "hello bob",
+    "/me waves",
+    "/quit bedtime",
 ];
+
+/// Where the chat is: its clients talk at the same time.
+const CHAT: &str = "17010";
 
 /// A server that says nothing for this long has said all.
 const PAUSE: Duration = Duration::from_millis(300);
@@ -102,36 +111,73 @@ fn shape(line: &str) -> String {
 
 fn converse(host: &str, port: &str, lines: &[String]) -> TcpStream {
     let stream = TcpStream::connect(format!("{host}:{port}")).unwrap();
-    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    talk(&stream, lines, || {});
+    stream
+}
+
+/// Types and reads these lines; tells when nothing more comes for now.
+fn talk(stream: &TcpStream, lines: &[String], mut tell_quiet: impl FnMut()) {
+    stream.set_read_timeout(Some(PAUSE)).unwrap();
     let mut reader = BufReader::new(stream.try_clone().unwrap());
     // Whatever is typed is answered, so of two equal lines the second one is the answer.
-    let mut has_typed = false;
+    let (mut has_typed, mut has_heard) = (false, false);
     for line in lines {
         if !has_typed && TYPED.contains(&line.as_str()) {
-            writeln!(&stream, "{line}").unwrap();
+            writeln!(&*stream, "{line}").unwrap();
             has_typed = true;
             continue;
         }
         let mut heard = String::new();
-        reader.read_line(&mut heard).unwrap_or_else(|error| panic!("{error}, instead of {line:?}"));
+        if reader.read_line(&mut heard).is_err() {
+            if has_heard {
+                tell_quiet();
+            }
+            stream.set_read_timeout(Some(PATIENCE)).unwrap();
+            reader.read_line(&mut heard).unwrap_or_else(|error| panic!("{error}, instead of {line:?}"));
+            stream.set_read_timeout(Some(PAUSE)).unwrap();
+        }
         assert_eq!(shape(heard.trim_end_matches('\n')), shape(line));
         has_typed = false;
+        has_heard = true;
     }
     assert!(!has_typed, "{lines:?} ends without an answer");
     stream.set_read_timeout(Some(PAUSE)).unwrap();
     let mut more = String::new();
     let _ = reader.read_line(&mut more);
     assert_eq!(more, "", "the server says more than the README");
-    stream
+}
+
+/// The members of a chat, each in a thread, who come one after the other; the last one is Carol, who has irssi.
+fn chat(port: &str, members: &[Vec<String>]) {
+    let connect = || TcpStream::connect(format!("127.0.0.1:{port}")).unwrap();
+    let talking: Vec<_> = members
+        .iter()
+        .map(|lines| {
+            let (stream, lines) = (connect(), lines.clone());
+            let (tell, quiet) = mpsc::channel();
+            let member = thread::spawn(move || talk(&stream, &lines, || tell.send(()).unwrap_or_default()));
+            // The next one comes when this one waits for somebody.
+            quiet.recv_timeout(PATIENCE).unwrap();
+            member
+        })
+        .collect();
+    let mut carol = connect();
+    carol
+        .write_all(b"NICK carol\r\nUSER carol 0 * :Carol\r\nJOIN #lobby\r\nPRIVMSG #lobby :hello from irssi\r\n")
+        .unwrap();
+    talking.into_iter().for_each(|member| member.join().unwrap());
 }
 
 #[test]
 fn every_command_in_it_does_what_it_says() {
     let mut readme = README.to_owned();
-    for port in ["17007", "17008", "17009"] {
+    let mut chat_port = String::new();
+    for port in ["17007", "17008", "17009", CHAT] {
         let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         readme = readme.replace(port, &free.to_string());
+        chat_port = free.to_string();
     }
+    let mut members = Vec::new();
     let mut program: Option<Program> = None;
     let mut clients = Vec::new();
     let blocks = transcripts(&readme);
@@ -142,6 +188,13 @@ fn every_command_in_it_does_what_it_says() {
         match words.as_slice() {
             ["$", "cargo", "run", "--release", "--", arguments @ ..] => {
                 program = Some(Program::start(&arguments.join(" ")));
+            }
+            ["$", "nc", _, port] if *port == chat_port => {
+                members.push(output.to_vec());
+                if members.len() == 2 {
+                    chat(port, &members);
+                }
+                continue;
             }
             ["$", "nc", host, port] => {
                 clients.push(converse(host, port, output));
