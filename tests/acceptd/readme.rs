@@ -166,6 +166,12 @@ fn chat(port: &str, members: &[Vec<String>]) {
         .write_all(b"NICK carol\r\nUSER carol 0 * :Carol\r\nJOIN #lobby\r\nPRIVMSG #lobby :hello from irssi\r\n")
         .unwrap();
     talking.into_iter().for_each(|member| member.join().unwrap());
+    // She stays to the last, so that as many bytes go out each time.
+    carol.set_read_timeout(Some(PATIENCE)).unwrap();
+    let mut lines = BufReader::new(carol.try_clone().unwrap()).lines();
+    assert!(lines.any(|line| line.unwrap().starts_with(":ann!~guest1@chat QUIT")));
+    carol.shutdown(std::net::Shutdown::Write).unwrap();
+    assert!(lines.all(|line| line.is_ok()));
 }
 
 #[test]
