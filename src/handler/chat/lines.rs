@@ -69,13 +69,14 @@ impl Lines {
                     Err(time) => until = Some(deadline.map_or(time, |deadline| deadline.min(time))),
                 }
             }
-            if let Some(until) = until.filter(|_| self.waiting_bytes >= WAITING_BYTES || self.has_ended) {
+            if self.has_ended && self.waiting.is_empty() {
+                return Ok(Arrival::End);
+            }
+            if let Some(until) = until.filter(|_| self.has_ended || self.waiting_bytes >= WAITING_BYTES) {
                 client.pause(until)?;
                 if deadline == Some(until) {
                     return Ok(Arrival::Deadline);
                 }
-            } else if self.has_ended {
-                return Ok(Arrival::End);
             } else {
                 match client.read_request_until(until, usize::MAX, |unread| self.finder.find(unread))? {
                     Next::Request(None) => {}
