@@ -28,7 +28,7 @@ pub(crate) use ending::Ended;
 use input::Input;
 use output::{Output, Pace};
 use transport::Transport;
-pub(crate) use transport::{Arrived, SHORTEST, Socket};
+pub(crate) use transport::{Arrived, Socket, socket_timeout};
 
 /// One client: its bytes, who it is, and what the server is up to.
 ///
@@ -267,8 +267,7 @@ impl Connection {
         self.check_open()?;
         let bytes = self.input.unread();
         let bytes = bytes.get(..count).unwrap_or(bytes);
-        let outcome = self.output.send(bytes, &mut self.transport, pace);
-        let outcome = outcome.and_then(|()| self.output.flush(&mut self.transport, pace));
+        let outcome = self.output.send_reply(bytes, &mut self.transport, pace);
         self.consume(count);
         outcome.map_err(|error| self.end_output(&error))
     }
@@ -282,9 +281,7 @@ impl Connection {
     pub fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
         let pace = self.pace();
         self.check_open()?;
-        let outcome = self.output.send(bytes, &mut self.transport, pace);
-        let outcome = outcome.and_then(|()| self.output.flush(&mut self.transport, pace));
-        outcome.map_err(|error| self.end_output(&error))
+        self.output.send_reply(bytes, &mut self.transport, pace).map_err(|error| self.end_output(&error))
     }
 
     /// Says this client's last words in place of [`Handler::farewell`](crate::Handler::farewell), for a handler of

@@ -53,6 +53,16 @@ impl Output {
         self.send_all(bytes, transport, pace)
     }
 
+    /// Sends what was held back, and then `bytes`, which are the last of the reply.
+    ///
+    /// # Errors
+    ///
+    /// As [`send`](Output::send).
+    pub(super) fn send_reply(&mut self, bytes: &[u8], transport: &mut Transport, pace: Pace) -> io::Result<()> {
+        self.send(bytes, transport, pace)?;
+        self.flush(transport, pace)
+    }
+
     /// Sends the rest of the reply. The next byte begins another one, with a deadline of its own.
     ///
     /// # Errors

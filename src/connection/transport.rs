@@ -18,8 +18,10 @@ use socket2::SockRef;
 use crate::bell::wait_for;
 use crate::outbox::{End, Outbox, Owner};
 
-/// The shortest timeout that a socket is given; the kernel takes zero for "no timeout".
-pub(crate) const SHORTEST: Duration = Duration::from_millis(1);
+/// A timeout as a socket is given it: the kernel takes zero for "no timeout".
+pub(crate) fn socket_timeout(length: Duration) -> Duration {
+    length.max(Duration::from_millis(1))
+}
 
 /// At most this many bytes that a client with an outbox does not take wait in the kernel, which would hold megabytes.
 const UNSENT_AT_MOST: u32 = 32 * 1024;
@@ -204,8 +206,8 @@ pub(super) struct Transport {
 impl Transport {
     /// For a socket that was accepted with these timeouts: it has them from its listener.
     pub(super) fn new(socket: Arc<Socket>, receive_timeout: Option<Duration>, send_timeout: Duration) -> Transport {
-        let send_timeout = Some(send_timeout.max(SHORTEST));
-        let receive_timeout = receive_timeout.map(|length| length.max(SHORTEST));
+        let send_timeout = Some(socket_timeout(send_timeout));
+        let receive_timeout = receive_timeout.map(socket_timeout);
         Transport { socket, owner: None, receive_timeout, send_timeout }
     }
 
@@ -229,7 +231,7 @@ impl Transport {
             }
             return Err(ErrorKind::WouldBlock.into());
         }
-        let timeout = timeout.map(|length| length.max(SHORTEST));
+        let timeout = timeout.map(socket_timeout);
         if timeout != self.receive_timeout {
             self.socket.stream.set_read_timeout(timeout)?;
             self.receive_timeout = timeout;
@@ -244,7 +246,7 @@ impl Transport {
     ///
     /// `WouldBlock` after the timeout if nothing was taken, `Interrupted` by a signal, and the socket's own.
     pub(super) fn send(&mut self, bytes: &[u8], timeout: Duration) -> io::Result<usize> {
-        let timeout = Some(timeout.max(SHORTEST));
+        let timeout = Some(socket_timeout(timeout));
         if timeout != self.send_timeout {
             self.socket.stream.set_write_timeout(timeout)?;
             self.send_timeout = timeout;

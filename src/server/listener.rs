@@ -8,7 +8,7 @@ use rustix::event::{PollFd, PollFlags};
 use socket2::{Domain, Protocol, Socket, TcpKeepalive, Type};
 
 use crate::bell::{Bell, wait_for};
-use crate::connection::{SHORTEST, canonical};
+use crate::connection::{canonical, socket_timeout};
 use crate::limits::Limits;
 
 /// Keepalive probes that may stay unanswered.
@@ -111,8 +111,8 @@ fn listen(address: SocketAddr, alone: bool, limits: &Limits) -> io::Result<TcpLi
 
 /// What accepted sockets inherit, which saves them the system calls.
 fn set_options(socket: &Socket, limits: &Limits) -> io::Result<()> {
-    socket.set_read_timeout(limits.idle_timeout.map(|timeout| timeout.max(SHORTEST)))?;
-    socket.set_write_timeout(Some(limits.write_timeout.max(SHORTEST)))?;
+    socket.set_read_timeout(limits.idle_timeout.map(socket_timeout))?;
+    socket.set_write_timeout(Some(socket_timeout(limits.write_timeout)))?;
     // Replies leave in whole batches, so there is nothing to gain from waiting for more (Nagle).
     socket.set_tcp_nodelay(true)?;
     // A vanished peer: quiet for half of the time, then probed in the other half. Probes are sent only when nothing
