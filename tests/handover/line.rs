@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use loom::sync::atomic::{AtomicBool, Ordering};
 use loom::sync::{Condvar, Mutex, MutexGuard};
+use loom::thread::{self, ThreadId};
 
 use crate::handover::{End, Handover, Remains, Turn, Wire};
 
@@ -18,6 +19,10 @@ pub struct Line {
     for_peer: Condvar,
     /// As in the real socket: somebody is in the middle of something, or has said the last words.
     speaking: AtomicBool,
+    /// Who has made this, and owns it.
+    owner: ThreadId,
+    /// How often others have sent. It is for assertions, so loom does not have to know.
+    sends_of_others: std::sync::atomic::AtomicUsize,
 }
 
 struct Socket {
@@ -67,6 +72,8 @@ impl Line {
             for_owner: Condvar::new(),
             for_peer: Condvar::new(),
             speaking: AtomicBool::new(false),
+            owner: thread::current().id(),
+            sends_of_others: Default::default(),
         })
     }
 
@@ -130,6 +137,10 @@ impl Line {
         self.lock().sent()
     }
 
+    fn sends_of_others(&self) -> usize {
+        self.sends_of_others.load(Ordering::Relaxed)
+    }
+
     fn lock(&self) -> MutexGuard<'_, Socket> {
         self.socket.lock().unwrap()
     }
@@ -173,6 +184,8 @@ impl Socket {
 
 impl Wire for Line {
     fn send(&self, parts: &[IoSlice<'_>]) -> io::Result<usize> {
+        let is_others = thread::current().id() != self.owner;
+        self.sends_of_others.fetch_add(usize::from(is_others), Ordering::Relaxed);
         let mut socket = self.lock();
         assert!(!socket.is_left, "sent after the client has left");
         let taken = socket.take(parts.iter().flat_map(|part| part.iter().copied()))?;
@@ -225,9 +238,9 @@ impl Client {
         is_open
     }
 
-    /// As `Outbox::is_open`.
-    pub fn is_open(&self) -> bool {
-        self.handover.end().is_none()
+    /// As `Owner::end`.
+    pub fn end(&self) -> Option<End> {
+        self.handover.end()
     }
 
     /// As `Owner::wait`, for input.
@@ -258,15 +271,20 @@ impl Client {
         Ok(())
     }
 
-    /// As `Owner::claim`.
+    /// As `Owner::claim`. From its begin on, none of the others sends but who is at it, and that one only once.
     pub fn claim(&self) -> Result<(), End> {
+        let mut turn = self.handover.claim();
+        let sends = self.line.sends_of_others();
         loop {
-            match self.handover.claim() {
-                Turn::Reply => return Ok(()),
+            match turn {
+                Turn::Reply => break,
                 Turn::Over(end) => return Err(end),
-                turn => drop(self.attend(turn, false)),
-            }
+                turn => self.attend(turn, false),
+            };
+            turn = self.handover.claim();
         }
+        assert!(self.line.sends_of_others() <= sends + 1, "others have sent what came after the claim");
+        Ok(())
     }
 
     /// Waits until it is this thread that has to send, and then gives up.

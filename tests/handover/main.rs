@@ -124,7 +124,7 @@ fn a_reply_between_two_senders_is_whole_too() {
 
 #[test]
 fn who_lets_too_much_wait_is_closed_at_once_and_is_sent_no_more() {
-    const LIMIT: usize = 4;
+    const LIMIT: usize = 5;
     in_every_order(Some(3), || {
         let client = Client::new(Line::new(LITTLE), LIMIT);
         // The peer does not read. Each sends until it hears that the client gets no more.
@@ -140,6 +140,7 @@ fn who_lets_too_much_wait_is_closed_at_once_and_is_sent_no_more() {
         let other = meanwhile(&client, move |client| flood(client, "bb"));
         assert_eq!(client.wait(), Err(End::Full));
         let (sent, rest) = client.close();
+        assert_eq!(client.end(), Some(End::Full), "the first reason stays");
         let taken = one.join().unwrap() + other.join().unwrap();
         assert!(taken <= LITTLE + LIMIT, "{taken} bytes were taken");
         // What is left of the first message, and nothing of those after it.
@@ -164,7 +165,7 @@ fn who_leaves_while_others_send_knows_what_they_have_sent_and_nothing_follows() 
         }
         join([sender]);
         assert_eq!(client.line.sent(), sent);
-        assert!(!client.is_open());
+        assert_eq!(client.end(), Some(End::Closed));
         assert!(is_forgotten(client));
     });
 }
