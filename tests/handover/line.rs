@@ -21,8 +21,6 @@ pub struct Line {
     speaking: AtomicBool,
     /// Who has made this, and owns it.
     owner: ThreadId,
-    /// How often others have sent. It is for assertions, so loom does not have to know.
-    sends_of_others: std::sync::atomic::AtomicUsize,
 }
 
 struct Socket {
@@ -41,6 +39,8 @@ struct Socket {
     error: Option<ErrorKind>,
     /// The client's own thread has closed the outbox: nobody may send any more.
     is_left: bool,
+    /// How often others than that thread have sent, or tried to.
+    sends_of_others: usize,
 }
 
 /// What `poll` has found.
@@ -66,6 +66,7 @@ impl Line {
             signals,
             error: None,
             is_left: false,
+            sends_of_others: 0,
         };
         Arc::new(Line {
             socket: Mutex::new(socket),
@@ -73,7 +74,6 @@ impl Line {
             for_peer: Condvar::new(),
             speaking: AtomicBool::new(false),
             owner: thread::current().id(),
-            sends_of_others: Default::default(),
         })
     }
 
@@ -138,7 +138,7 @@ impl Line {
     }
 
     fn sends_of_others(&self) -> usize {
-        self.sends_of_others.load(Ordering::Relaxed)
+        self.lock().sends_of_others
     }
 
     fn lock(&self) -> MutexGuard<'_, Socket> {
@@ -184,9 +184,8 @@ impl Socket {
 
 impl Wire for Line {
     fn send(&self, parts: &[IoSlice<'_>]) -> io::Result<usize> {
-        let is_others = thread::current().id() != self.owner;
-        self.sends_of_others.fetch_add(usize::from(is_others), Ordering::Relaxed);
         let mut socket = self.lock();
+        socket.sends_of_others += usize::from(thread::current().id() != self.owner);
         assert!(!socket.is_left, "sent after the client has left");
         let taken = socket.take(parts.iter().flat_map(|part| part.iter().copied()))?;
         self.for_peer.notify_one();

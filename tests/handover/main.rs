@@ -103,6 +103,19 @@ fn a_reply_comes_after_what_was_queued_before_it() {
 }
 
 #[test]
+fn who_wants_to_reply_waits_only_for_who_is_sending_already() {
+    in_every_order(Some(3), || {
+        let client = Client::new(Line::new(MUCH), MUCH);
+        let one = meanwhile(&client, |client| assert!(client.send("aaa")));
+        let other = meanwhile(&client, |client| assert!(client.send("bbb")));
+        // It looks at who sends meanwhile.
+        client.claim().unwrap();
+        join([one, other]);
+        assert!(client.close().1.is_none());
+    });
+}
+
+#[test]
 fn a_reply_between_two_senders_is_whole_too() {
     in_every_order(Some(2), || {
         let client = Client::new(Line::new(MUCH), MUCH);
@@ -147,6 +160,20 @@ fn who_lets_too_much_wait_is_closed_at_once_and_is_sent_no_more() {
         let whole = sent.clone() + &rest.unwrap_or_default();
         assert!(["aaa", "bb", ""].contains(&&*whole), "{sent} {whole}");
         assert!(is_forgotten(client));
+    });
+}
+
+#[test]
+fn who_lets_too_much_wait_between_two_messages_is_sent_nothing_of_the_second() {
+    in_every_order(Some(3), || {
+        let client = Client::new(Line::new(LITTLE), 5);
+        assert!(client.queue("bb") && client.queue("aaa"));
+        let sender = meanwhile(&client, Client::flush);
+        let other = meanwhile(&client, |client| assert!(!client.send("cccc")));
+        assert_eq!(client.wait(), Err(End::Full));
+        let (sent, rest) = client.close();
+        assert!(["", "bb"].contains(&&*(sent.clone() + &rest.unwrap_or_default())), "{sent}");
+        join([sender, other]);
     });
 }
 
