@@ -168,7 +168,8 @@ impl Owner {
             if let Some(remains) = self.outbox.0.close() {
                 let Some(rest) = remains.rest else { return remains.sent };
                 self.line.socket.make_room_for_last_words();
-                let sent = self.line.socket.try_send(&[IoSlice::new(&rest)]).unwrap_or(0);
+                let rest = rest.bytes();
+                let sent = self.line.socket.try_send(&[IoSlice::new(rest)]).unwrap_or(0);
                 if sent == rest.len() {
                     self.line.socket.end_reply();
                 }

@@ -106,9 +106,21 @@ pub(super) enum Turn {
 /// What is left when the client has left.
 pub(super) struct Remains {
     /// The rest of a message that was begun, maybe empty; `None` if all messages are sent.
-    pub(super) rest: Option<Vec<u8>>,
+    pub(super) rest: Option<Rest>,
     /// How many bytes have been sent in all.
     pub(super) sent: u64,
+}
+
+/// The rest of a message, which may be long and is shared with others, so it is not copied.
+pub(super) struct Rest {
+    message: Option<Arc<[u8]>>,
+    begun: usize,
+}
+
+impl Rest {
+    pub(super) fn bytes(&self) -> &[u8] {
+        self.message.as_ref().and_then(|message| message.get(self.begun..)).unwrap_or_default()
+    }
 }
 
 /// What one system call sends.
@@ -226,8 +238,8 @@ impl<W: Wire> Handover<W> {
             return None;
         }
         state.wire = None;
-        let begun = state.queue.pop_front();
-        let rest = begun.and_then(|message| message.bytes.get(state.begun..).map(<[u8]>::to_vec)).unwrap_or_default();
+        let message = state.queue.pop_front().map(|message| message.bytes);
+        let rest = Rest { message, begun: state.begun };
         Some(Remains { rest: state.is_speaking.then_some(rest), sent: state.sent })
     }
 }

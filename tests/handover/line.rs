@@ -302,7 +302,7 @@ impl Client {
     pub fn close(&self) -> (String, Option<String>) {
         loop {
             if let Some(Remains { rest, sent }) = self.handover.close() {
-                return (self.line.leave(sent), rest.map(|rest| String::from_utf8(rest).unwrap()));
+                return (self.line.leave(sent), rest.map(|rest| String::from_utf8(rest.bytes().to_vec()).unwrap()));
             }
             self.line.poll(Shown { input: false, output: false });
         }
