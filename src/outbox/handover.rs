@@ -150,14 +150,18 @@ impl<W: Wire> Handover<W> {
     /// Queues a message. No I/O: it is sent by the next [`flush`](Handover::flush). `false`: the client gets no more.
     pub(super) fn push(&self, bytes: Arc<[u8]>, now: Instant) -> bool {
         let mut state = lock(self.state.lock());
-        if state.end.is_none() && !state.queue.is_empty() && state.unsent + bytes.len() > self.limit {
+        let is_full = !state.queue.is_empty() && !bytes.is_empty() && state.unsent + bytes.len() > self.limit;
+        if is_full && state.end.is_none() {
             state.finish(End::Full);
         }
         if state.end.is_some() {
             return false;
         }
-        state.unsent += bytes.len();
-        state.queue.push_back(Message { bytes, queued: now });
+        // Empty ones would not be bounded: they cost no byte.
+        if !bytes.is_empty() {
+            state.unsent += bytes.len();
+            state.queue.push_back(Message { bytes, queued: now });
+        }
         true
     }
 

@@ -268,3 +268,17 @@ fn a_pause_ends_with_a_drain_and_with_its_client() {
     another.expect("hello\n");
     assert_eq!(server.stop().drained, 1);
 }
+
+#[test]
+fn empty_messages_cost_nothing() {
+    let room = Room::with(Limits::default());
+    let (mut client, outbox) = room.enter();
+    assert!(outbox.send(vec![b'x'; 8 << 20]));
+    let nothing: Arc<[u8]> = Arc::from([]);
+    for _ in 0..1000 {
+        assert!(outbox.send(Arc::clone(&nothing)));
+    }
+    assert_eq!(Arc::strong_count(&nothing), 1);
+    client.end_output();
+    assert_eq!(client.rest().len(), 8 << 20);
+}
