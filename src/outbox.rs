@@ -109,6 +109,12 @@ impl Owner {
         socket.keep_room_for_last_words();
         let line = Arc::new(Line { socket, bell: Bell::new()? });
         let outbox = Outbox(Arc::new(Handover::new(Arc::clone(&line), limit)));
+        if line.socket.begin_reply() {
+            line.socket.end_reply();
+        } else {
+            // Its handler is in the middle of a reply. The claim is granted at once, and released when that is complete.
+            outbox.0.claim();
+        }
         Ok(Owner { outbox, line, patience })
     }
 

@@ -270,6 +270,18 @@ fn a_pause_ends_with_a_drain_and_with_its_client() {
 }
 
 #[test]
+fn a_message_to_a_client_that_gets_a_reply_comes_after_it_also_when_the_outbox_is_new() {
+    let limits = Limits { max_output: 10, ..Limits::default() };
+    let server = TestServer::with(limits, |client: &mut Connection| {
+        client.write_all(b"more than ten bytes, ")?;
+        client.outbox()?.send(*b"message\n");
+        client.write_all(b"and then the rest\n")?;
+        client.read_line().map(drop)
+    });
+    server.connect().expect("more than ten bytes, and then the rest\nmessage\n");
+}
+
+#[test]
 fn empty_messages_cost_nothing() {
     let room = Room::with(Limits::default());
     let (mut client, outbox) = room.enter();
