@@ -56,6 +56,8 @@ struct State<W> {
     is_speaking: bool,
     /// The client's own thread has something to say, as soon as what is queued has been sent.
     claimed: bool,
+    /// When the last reply was complete: before, no message could be sent, whatever the client did.
+    released: Option<Instant>,
     end: Option<End>,
     sent: u64,
 }
@@ -95,7 +97,8 @@ pub(crate) enum End {
 pub(super) enum Turn {
     /// Nothing, until it is woken.
     Wait,
-    /// To [`flush_as_owner`](Handover::flush_as_owner) when the socket takes more. The oldest message waits since then.
+    /// To [`flush_as_owner`](Handover::flush_as_owner) when the socket takes more. Since then the oldest message waits for
+    /// nothing else.
     Write { since: Instant },
     /// To send its reply, and then to [`release`](Handover::release).
     Reply,
@@ -141,6 +144,7 @@ impl<W: Wire> Handover<W> {
             writer: Writer::Nobody,
             is_speaking: false,
             claimed: false,
+            released: None,
             end: None,
             sent: 0,
         };
@@ -218,8 +222,11 @@ impl<W: Wire> Handover<W> {
     }
 
     /// The reply is complete; sends what was queued meanwhile.
-    pub(super) fn release(&self) {
-        lock(self.state.lock()).writer = Writer::Nobody;
+    pub(super) fn release(&self, now: Instant) {
+        let mut state = lock(self.state.lock());
+        state.writer = Writer::Nobody;
+        state.released = Some(now);
+        drop(state);
         self.flush();
     }
 
@@ -332,7 +339,9 @@ impl<W: Wire> State<W> {
             (Writer::Sender, ..) => Turn::Wait,
             (_, Some(end), _) => Turn::Over(end),
             (Writer::Reply, ..) => Turn::Reply,
-            (Writer::Owner, _, Some(first)) => Turn::Write { since: first.queued },
+            (Writer::Owner, _, Some(first)) => {
+                Turn::Write { since: first.queued.max(self.released.unwrap_or(first.queued)) }
+            }
             _ => Turn::Wait,
         }
     }

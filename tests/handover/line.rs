@@ -266,7 +266,7 @@ impl Client {
             }
         }
         self.line.end();
-        self.handover.release();
+        self.handover.release(self.now);
         Ok(())
     }
 
