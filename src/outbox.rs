@@ -109,6 +109,12 @@ impl Owner {
         socket.keep_room_for_last_words();
         let line = Arc::new(Line { socket, bell: Bell::new()? });
         let outbox = Outbox(Arc::new(Handover::new(Arc::clone(&line), limit)));
+        if line.socket.begin_reply() {
+            line.socket.end_reply();
+        } else {
+            // Its handler is in the middle of a reply. The claim is granted at once, and released when that is complete.
+            outbox.0.claim();
+        }
         Ok(Owner { outbox, line, patience })
     }
 
@@ -133,7 +139,7 @@ impl Owner {
                 Turn::Over(_) => return Err(io::ErrorKind::ConnectionAborted.into()),
                 turn => self.attend(turn, signs, deadline)?,
             };
-            if !shown.is_empty() || deadline.is_some_and(|deadline| Instant::now() >= deadline) {
+            if !shown.is_empty() || is_over(deadline) {
                 return Ok(shown);
             }
         }
@@ -157,7 +163,7 @@ impl Owner {
 
     /// Lets others send again.
     pub(crate) fn release(&self) {
-        self.outbox.0.release();
+        self.outbox.0.release(Instant::now());
     }
 
     /// Ends the outbox. A message that was cut short by that is completed, if the socket takes the rest of it at once, so
@@ -168,7 +174,8 @@ impl Owner {
             if let Some(remains) = self.outbox.0.close() {
                 let Some(rest) = remains.rest else { return remains.sent };
                 self.line.socket.make_room_for_last_words();
-                let sent = self.line.socket.try_send(&[IoSlice::new(&rest)]).unwrap_or(0);
+                let rest = rest.bytes();
+                let sent = self.line.socket.try_send(&[IoSlice::new(rest)]).unwrap_or(0);
                 if sent == rest.len() {
                     self.line.socket.end_reply();
                 }
@@ -182,14 +189,9 @@ impl Owner {
     /// Waits once, for what the turn says, for these `signs` and for the bell, and does what is to be done. Which of the
     /// signs there are.
     fn attend(&self, turn: Turn, signs: PollFlags, deadline: Option<Instant>) -> io::Result<PollFlags> {
-        let (wanted, given_up) = match turn {
-            Turn::Write { since } => (signs | PollFlags::OUT, Some(since + self.patience)),
-            _ => (signs, None),
-        };
-        if given_up.is_some_and(|at| Instant::now() >= at) {
-            self.outbox.0.give_up();
-            return Err(io::ErrorKind::ConnectionAborted.into());
-        }
+        let given_up = self.given_up(turn);
+        let was_late = is_over(given_up);
+        let wanted = if given_up.is_some() { signs | PollFlags::OUT } else { signs };
         let mut fds = [PollFd::new(&*self.line.socket, wanted), PollFd::new(&self.line.bell, PollFlags::IN)];
         wait_for(&mut fds, deadline.into_iter().chain(given_up).min())?;
         let [socket, bell] = fds.map(|fd| fd.revents());
@@ -200,6 +202,21 @@ impl Owner {
         if socket.intersects(PollFlags::OUT | gone) {
             self.outbox.0.flush_as_owner();
         }
+        // Not before it was tried: this thread may have been busy for so long, while the client has taken everything.
+        if was_late && is_over(self.given_up(self.outbox.0.turn())) {
+            self.outbox.0.give_up();
+            return Err(io::ErrorKind::ConnectionAborted.into());
+        }
         Ok(socket & (signs | gone))
     }
+
+    /// When the client's time to take its oldest message is over, if this thread has to send it.
+    fn given_up(&self, turn: Turn) -> Option<Instant> {
+        let Turn::Write { since } = turn else { return None };
+        Some(since + self.patience)
+    }
+}
+
+fn is_over(deadline: Option<Instant>) -> bool {
+    deadline.is_some_and(|deadline| Instant::now() >= deadline)
 }

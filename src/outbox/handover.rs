@@ -56,6 +56,8 @@ struct State<W> {
     is_speaking: bool,
     /// The client's own thread has something to say, as soon as what is queued has been sent.
     claimed: bool,
+    /// When the last reply was complete: before, no message could be sent, whatever the client did.
+    released: Option<Instant>,
     end: Option<End>,
     sent: u64,
 }
@@ -95,7 +97,8 @@ pub(crate) enum End {
 pub(super) enum Turn {
     /// Nothing, until it is woken.
     Wait,
-    /// To [`flush_as_owner`](Handover::flush_as_owner) when the socket takes more. The oldest message waits since then.
+    /// To [`flush_as_owner`](Handover::flush_as_owner) when the socket takes more. Since then the oldest message waits for
+    /// nothing else.
     Write { since: Instant },
     /// To send its reply, and then to [`release`](Handover::release).
     Reply,
@@ -106,9 +109,21 @@ pub(super) enum Turn {
 /// What is left when the client has left.
 pub(super) struct Remains {
     /// The rest of a message that was begun, maybe empty; `None` if all messages are sent.
-    pub(super) rest: Option<Vec<u8>>,
+    pub(super) rest: Option<Rest>,
     /// How many bytes have been sent in all.
     pub(super) sent: u64,
+}
+
+/// The rest of a message, which may be long and is shared with others, so it is not copied.
+pub(super) struct Rest {
+    message: Option<Arc<[u8]>>,
+    begun: usize,
+}
+
+impl Rest {
+    pub(super) fn bytes(&self) -> &[u8] {
+        self.message.as_ref().and_then(|message| message.get(self.begun..)).unwrap_or_default()
+    }
 }
 
 /// What one system call sends.
@@ -129,6 +144,7 @@ impl<W: Wire> Handover<W> {
             writer: Writer::Nobody,
             is_speaking: false,
             claimed: false,
+            released: None,
             end: None,
             sent: 0,
         };
@@ -138,14 +154,18 @@ impl<W: Wire> Handover<W> {
     /// Queues a message. No I/O: it is sent by the next [`flush`](Handover::flush). `false`: the client gets no more.
     pub(super) fn push(&self, bytes: Arc<[u8]>, now: Instant) -> bool {
         let mut state = lock(self.state.lock());
-        if state.end.is_none() && !state.queue.is_empty() && state.unsent + bytes.len() > self.limit {
+        let is_full = !state.queue.is_empty() && !bytes.is_empty() && state.unsent + bytes.len() > self.limit;
+        if is_full && state.end.is_none() {
             state.finish(End::Full);
         }
         if state.end.is_some() {
             return false;
         }
-        state.unsent += bytes.len();
-        state.queue.push_back(Message { bytes, queued: now });
+        // Empty ones would not be bounded: they cost no byte.
+        if !bytes.is_empty() {
+            state.unsent += bytes.len();
+            state.queue.push_back(Message { bytes, queued: now });
+        }
         true
     }
 
@@ -202,8 +222,11 @@ impl<W: Wire> Handover<W> {
     }
 
     /// The reply is complete; sends what was queued meanwhile.
-    pub(super) fn release(&self) {
-        lock(self.state.lock()).writer = Writer::Nobody;
+    pub(super) fn release(&self, now: Instant) {
+        let mut state = lock(self.state.lock());
+        state.writer = Writer::Nobody;
+        state.released = Some(now);
+        drop(state);
         self.flush();
     }
 
@@ -226,8 +249,8 @@ impl<W: Wire> Handover<W> {
             return None;
         }
         state.wire = None;
-        let begun = state.queue.pop_front();
-        let rest = begun.and_then(|message| message.bytes.get(state.begun..).map(<[u8]>::to_vec)).unwrap_or_default();
+        let message = state.queue.pop_front().map(|message| message.bytes);
+        let rest = Rest { message, begun: state.begun };
         Some(Remains { rest: state.is_speaking.then_some(rest), sent: state.sent })
     }
 }
@@ -316,7 +339,9 @@ impl<W: Wire> State<W> {
             (Writer::Sender, ..) => Turn::Wait,
             (_, Some(end), _) => Turn::Over(end),
             (Writer::Reply, ..) => Turn::Reply,
-            (Writer::Owner, _, Some(first)) => Turn::Write { since: first.queued },
+            (Writer::Owner, _, Some(first)) => {
+                Turn::Write { since: first.queued.max(self.released.unwrap_or(first.queued)) }
+            }
             _ => Turn::Wait,
         }
     }

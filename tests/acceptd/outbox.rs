@@ -3,13 +3,16 @@
 use std::io::{self, Read, Write};
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use acceptd::{Connection, Limits, Outbox};
 
 use crate::support::{Client, PATIENCE, TestServer, eventually, logged};
+
+/// A short patience with clients, in tests that wait for its end.
+const BLINK: Duration = Duration::from_millis(200);
 
 /// A server that hands out the outboxes of its clients, in the order in which they came, and answers lines in capitals.
 struct Room {
@@ -19,10 +22,16 @@ struct Room {
 
 impl Room {
     fn with(limits: Limits) -> Room {
+        Room::beginning(limits, |_| Ok(()))
+    }
+
+    /// Its handler does something else before it reads lines.
+    fn beginning(limits: Limits, begin: impl Fn(&mut Connection) -> io::Result<()> + Send + Sync + 'static) -> Room {
         let outboxes: Arc<Mutex<Vec<Outbox>>> = Arc::default();
         let for_clients = Arc::clone(&outboxes);
         let server = TestServer::with(limits, move |client: &mut Connection| {
             for_clients.lock().unwrap().push(client.outbox()?);
+            begin(client)?;
             while let Some(line) = client.read_line()? {
                 client.write_all(&line.to_ascii_uppercase())?;
                 client.write_all(b"\n")?;
@@ -30,6 +39,18 @@ impl Room {
             Ok(())
         });
         Room { server, outboxes }
+    }
+
+    /// Its handler writes this, and is then busy until it is told to go on.
+    fn busy(limits: Limits, words: &'static [u8]) -> (Room, mpsc::Sender<()>) {
+        let (go_on, told) = mpsc::channel();
+        let told = Mutex::new(told);
+        let room = Room::beginning(limits, move |client| {
+            client.write_all(words)?;
+            let _ = told.lock().unwrap().recv();
+            Ok(())
+        });
+        (room, go_on)
     }
 
     /// A client, with the way in to it.
@@ -267,4 +288,60 @@ fn a_pause_ends_with_a_drain_and_with_its_client() {
     let mut another = server.connect();
     another.expect("hello\n");
     assert_eq!(server.stop().drained, 1);
+}
+
+#[test]
+fn who_reads_is_not_blamed_for_a_handler_that_is_busy() {
+    let limits = Limits { write_timeout: BLINK, ..Limits::default() };
+    let (room, go_on) = Room::busy(limits, b"");
+    let (mut client, outbox) = room.enter();
+    // More than the system takes at once for a client that does not read yet.
+    assert!(outbox.send(vec![b'x'; 160_000]));
+    client.stream.set_read_timeout(Some(2 * BLINK)).unwrap();
+    let mut taken = Vec::new();
+    assert!(client.stream.read_to_end(&mut taken).is_err(), "the handler is too busy for the rest");
+    assert!(taken.len() < 160_000);
+    client.stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    go_on.send(()).unwrap();
+    client.expect(vec![b'x'; 160_000 - taken.len()]);
+    client.send("still there\n");
+    client.expect("STILL THERE\n");
+}
+
+#[test]
+fn who_reads_is_not_blamed_for_a_reply_that_takes_long() {
+    let limits = Limits { write_timeout: BLINK, max_output: 1, ..Limits::default() };
+    let (room, go_on) = Room::busy(limits, b"begin, ");
+    let (mut client, outbox) = room.enter();
+    client.expect("begin, ");
+    assert!(outbox.send(vec![b'x'; 8 << 20]));
+    thread::park_timeout(2 * BLINK);
+    go_on.send(()).unwrap();
+    client.stream.read_exact(&mut vec![0; 8 << 20]).unwrap();
+}
+
+#[test]
+fn a_message_to_a_client_that_gets_a_reply_comes_after_it_also_when_the_outbox_is_new() {
+    let limits = Limits { max_output: 10, ..Limits::default() };
+    let server = TestServer::with(limits, |client: &mut Connection| {
+        client.write_all(b"more than ten bytes, ")?;
+        client.outbox()?.send(*b"message\n");
+        client.write_all(b"and then the rest\n")?;
+        client.read_line().map(drop)
+    });
+    server.connect().expect("more than ten bytes, and then the rest\nmessage\n");
+}
+
+#[test]
+fn empty_messages_cost_nothing() {
+    let room = Room::with(Limits::default());
+    let (mut client, outbox) = room.enter();
+    assert!(outbox.send(vec![b'x'; 8 << 20]));
+    let nothing: Arc<[u8]> = Arc::from([]);
+    for _ in 0..1000 {
+        assert!(outbox.send(Arc::clone(&nothing)));
+    }
+    assert_eq!(Arc::strong_count(&nothing), 1);
+    client.end_output();
+    assert_eq!(client.rest().len(), 8 << 20);
 }
