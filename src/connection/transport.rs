@@ -139,6 +139,9 @@ impl Socket {
     /// `WouldBlock` if that is nothing, `Interrupted` by a signal, and the socket's own.
     pub(crate) fn try_send(&self, parts: &[IoSlice<'_>]) -> io::Result<usize> {
         let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
+        if let [part] = parts {
+            return Ok(send(&self.stream, part, flags)?);
+        }
         Ok(sendmsg(&self.stream, parts, &mut SendAncillaryBuffer::default(), flags)?)
     }
 
