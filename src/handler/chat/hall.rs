@@ -160,6 +160,9 @@ impl Hall {
     /// `Taken`.
     pub(super) fn rename(&mut self, id: u64, name: Name, mail: &mut Mail) -> Result<(), Refusal> {
         let Some(member) = self.members.get(&id) else { return Err(Refusal::Nobody) };
+        if member.person.name == name {
+            return Ok(());
+        }
         let before = member.person.name.key();
         if self.names.get(&name.key()).is_some_and(|&holder| holder != id) {
             return Err(Refusal::Taken);
