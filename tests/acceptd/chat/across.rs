@@ -2,8 +2,10 @@
 
 use std::thread;
 
+use acceptd::Limits;
+
 use crate::support::TestServer;
-use crate::support::chat::{Member, serve};
+use crate::support::chat::{Member, limits, options, serve, serve_with};
 
 /// A person and an IRC client in the lobby; the client came first.
 fn ann_and_ike(server: &TestServer) -> (Member, Member) {
@@ -126,6 +128,29 @@ fn a_private_message_to_somebody_who_ignores_is_not_delivered() {
     ike.ask("PRIVMSG #lobby,ann :hello");
     ike.ask("NOTICE #lobby,ann :hello");
     assert!(ann.hears().is_empty());
+}
+
+#[test]
+fn somebody_who_reads_too_slowly_is_told_so_and_the_others_too() {
+    let server = serve_with(Limits { max_outbox: 64 * 1024, ..limits() }, options());
+    let (mut ann, mut ike) = ann_and_ike(&server);
+    let mut bob = Member::person(&server, "bob");
+    let line = "x".repeat(4000);
+    let mut left = Vec::new();
+    for count in 0.. {
+        assert!(count < 20_000, "nothing bounds it");
+        left.extend(bob.ask(&line));
+        if left.len() == 2 {
+            break;
+        }
+    }
+    left.sort();
+    assert_eq!(left, ["* ann left (read too slowly)", "* ike left (read too slowly)"]);
+    let heard = ann.rest();
+    assert_eq!(heard.last().unwrap(), "* you read too slowly, closing");
+    // Before bob spoke, he came and took his name.
+    assert!(heard[2..heard.len() - 1].iter().all(|heard| *heard == format!("bob: {line}")));
+    assert_eq!(ike.rest().last().unwrap(), "ERROR :Closing link: SendQ exceeded: you read too slowly");
 }
 
 #[test]
