@@ -163,6 +163,29 @@ fn somebody_who_is_ignored_is_heard_no_more_until_that_is_undone() {
 }
 
 #[test]
+fn as_many_as_100_who_are_here_can_be_ignored() {
+    let server = serve();
+    let mut alice = Member::person(&server, "alice");
+    let mut ignore = |name: &str| alice.ask(&format!("/ignore {name}")).pop().unwrap();
+    let mut here = Vec::new();
+    for number in 0..110 {
+        let name = format!("bob{number}");
+        let mut bob = Member::person(&server, &name);
+        assert!(ignore(&name).starts_with("* you hear no more"), "{name}");
+        // The first ten leave, and count no more.
+        if number < 10 {
+            bob.ask_then_rest("/quit");
+        } else {
+            here.push(bob);
+        }
+    }
+    here.push(Member::person(&server, "eve"));
+    assert_eq!(ignore("eve"), "* that is one too many");
+    assert!(ignore("bob50").starts_with("* you hear bob50 again"));
+    assert!(ignore("eve").starts_with("* you hear no more"));
+}
+
+#[test]
 fn what_is_wrongly_said_is_answered_with_how_it_is_said() {
     let server = serve();
     let mut alice = Member::person(&server, "alice");
