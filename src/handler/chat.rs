@@ -4,7 +4,7 @@
 //! Both change the same hall (`hall.rs`), which tells everybody what concerns them (`event.rs`) through their outboxes.
 
 use std::borrow::Cow;
-use std::io::{self, ErrorKind};
+use std::io::{self, ErrorKind, Write};
 use std::sync::{Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
@@ -142,6 +142,9 @@ trait Session {
     fn object(&mut self, client: &mut Connection) -> io::Result<()>;
 
     fn mail(&mut self) -> &mut Mail;
+
+    /// Last words.
+    fn farewell(reason: Farewell) -> Cow<'static, [u8]>;
 }
 
 /// What comes after a line.
@@ -152,7 +155,7 @@ enum Then {
 }
 
 /// A session from its first line to its last.
-fn attend(session: &mut impl Session, client: &mut Connection, mut lines: Lines) -> io::Result<()> {
+fn attend<S: Session>(session: &mut S, client: &mut Connection, mut lines: Lines) -> io::Result<()> {
     loop {
         // What was said goes out when there is nothing more to be heard at the moment, so that many lines that come at
         // once are sent at once.
@@ -167,6 +170,13 @@ fn attend(session: &mut impl Session, client: &mut Connection, mut lines: Lines)
             Arrival::Line(line) => session.hear(client, line)?,
             Arrival::Deadline => session.wonder(client)?,
             Arrival::End => Then::Close,
+            Arrival::Unfinished => {
+                // A drain has its own last words.
+                if !client.is_draining() {
+                    client.write_all(&S::farewell(Farewell::Unfinished))?;
+                }
+                Then::Close
+            }
             Arrival::Flood => {
                 session.object(client)?;
                 return Err(io::Error::new(ErrorKind::InvalidData, "flood: sends faster than allowed"));
@@ -194,10 +204,12 @@ impl Place<'_> {
     /// Notes how the conversation ended, unless the member has said why.
     fn note(&mut self, client: &mut Connection, outcome: &io::Result<()>) {
         let Err(error) = outcome else { return };
+        if !self.reason.is_empty() {
+            return;
+        }
         self.reason = match error.kind() {
             ErrorKind::TimedOut if client.outbox().is_ok_and(|outbox| !outbox.is_open()) => "read too slowly",
             ErrorKind::TimedOut => "timed out",
-            ErrorKind::InvalidData => "flood",
             ErrorKind::UnexpectedEof => "",
             _ => "connection lost",
         }

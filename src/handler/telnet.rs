@@ -56,6 +56,12 @@ impl Scanner {
         }
         None
     }
+
+    /// The bytes that were looked at are consumed, before the end of their line; what a command among them has begun
+    /// goes on.
+    pub(super) fn skip(&mut self) {
+        self.scanned = 0;
+    }
 }
 
 impl State {

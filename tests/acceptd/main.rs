@@ -5,6 +5,7 @@
 mod addresses;
 mod admission;
 mod binary;
+mod chat;
 mod deadlines;
 mod echo;
 mod handlers;

@@ -17,6 +17,10 @@ pub(super) const HOST: &str = "chat";
 /// The longest line of IRC, with its end (RFC 2812, 2.3).
 pub(super) const LONGEST_OF_IRC: usize = 512;
 
+/// The longest of what people tell about themselves, and of reasons and topics, in bytes: with all else that is in such a
+/// line, it stays within the limit for one.
+pub(super) const LONGEST_TEXT: usize = 300;
+
 /// How a client wants to be spoken to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Dialect {

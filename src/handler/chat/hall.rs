@@ -160,6 +160,9 @@ impl Hall {
     /// `Taken`.
     pub(super) fn rename(&mut self, id: u64, name: Name, mail: &mut Mail) -> Result<(), Refusal> {
         let Some(member) = self.members.get(&id) else { return Err(Refusal::Nobody) };
+        if member.person.name == name {
+            return Ok(());
+        }
         let before = member.person.name.key();
         if self.names.get(&name.key()).is_some_and(|&holder| holder != id) {
             return Err(Refusal::Taken);
@@ -322,8 +325,11 @@ impl Hall {
     pub(super) fn ignore(&mut self, id: u64, whom: &Key) -> Result<(Name, bool), Refusal> {
         let (other, name) =
             self.find(whom).map(|(id, other)| (id, other.person.name.clone())).ok_or(Refusal::Nobody)?;
+        let ignored = self.members.get(&id).map(|member| Arc::clone(&member.ignored)).unwrap_or_default();
+        let gone: Vec<u64> = ignored.iter().copied().filter(|other| !self.members.contains_key(other)).collect();
         let member = self.members.get_mut(&id).ok_or(Refusal::Nobody)?;
         let ignored = Arc::make_mut(&mut member.ignored);
+        ignored.retain(|other| !gone.contains(other));
         let is_new = !ignored.remove(&other);
         if is_new && ignored.len() >= IGNORED_AT_MOST {
             return Err(Refusal::TooMany);

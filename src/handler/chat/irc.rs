@@ -5,9 +5,9 @@
 use std::borrow::Cow;
 use std::fmt::Display;
 use std::io::{self, Write};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use super::event::{Dialect, LONGEST_OF_IRC, SERVER};
+use super::event::{Dialect, LONGEST_OF_IRC, LONGEST_TEXT, SERVER};
 use super::hall::{Hall, Refusal};
 use super::lines::{Line, Lines};
 use super::mail::Mail;
@@ -28,10 +28,6 @@ use message::Message;
 /// The longest name of a user, without the `~` that says that nobody has checked it.
 const LONGEST_OF_USER: usize = 10;
 
-/// The longest of what people tell about themselves, and of reasons and topics, in bytes: with all else that is in such a
-/// line, it stays within the limit for one.
-const LONGEST_TEXT: usize = 300;
-
 /// A conversation in this dialect.
 ///
 /// # Errors
@@ -46,7 +42,7 @@ pub(super) fn converse(chat: &Chat, client: &mut Connection) -> io::Result<()> {
         stage: Stage::Stranger(Stranger::default()),
         is_timed: false,
         is_echoed: false,
-        patience: client.limits().request_timeout,
+        patience: Instant::now() + client.limits().request_timeout,
         heard: Instant::now(),
         pinged: None,
     };
@@ -75,8 +71,8 @@ struct Irc<'a> {
     is_timed: bool,
     /// The capability `echo-message`.
     is_echoed: bool,
-    /// How long a stranger may take to become a member.
-    patience: Duration,
+    /// By when a stranger is to be a member.
+    patience: Instant,
     /// When the client was heard last.
     heard: Instant,
     /// When it was asked whether it is still there.
@@ -119,19 +115,22 @@ impl Session for Irc<'_> {
 
     fn deadline(&self) -> Option<Instant> {
         Some(match (&self.stage, self.pinged) {
-            (Stage::Stranger(_), _) => self.heard + self.patience,
+            (Stage::Stranger(_), _) => self.patience,
             (Stage::Member(_), None) => self.heard + self.chat.options.ping,
             (Stage::Member(_), Some(pinged)) => pinged + self.chat.options.ping,
         })
     }
 
     fn wonder(&mut self, client: &mut Connection) -> io::Result<Then> {
-        if let (Stage::Member(_), None) = (&self.stage, self.pinged) {
-            self.pinged = Some(Instant::now());
-            write!(client, "PING :{SERVER}\r\n")?;
-            return Ok(Then::Continue);
+        match (&self.stage, self.pinged) {
+            (Stage::Stranger(_), _) => self.close(client, "registration timeout"),
+            (Stage::Member(_), Some(_)) => self.close(client, "ping timeout"),
+            (Stage::Member(_), None) => {
+                self.pinged = Some(Instant::now());
+                write!(client, "PING :{SERVER}\r\n")?;
+                Ok(Then::Continue)
+            }
         }
-        self.close(client, "ping timeout")
     }
 
     fn object(&mut self, client: &mut Connection) -> io::Result<()> {
@@ -143,6 +142,10 @@ impl Session for Irc<'_> {
             Stage::Stranger(stranger) => &mut stranger.mail,
             Stage::Member(place) => &mut place.mail,
         }
+    }
+
+    fn farewell(reason: Farewell) -> Cow<'static, [u8]> {
+        farewell(reason)
     }
 }
 

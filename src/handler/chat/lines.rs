@@ -27,6 +27,8 @@ pub(super) enum Arrival {
     Line(Line),
     /// The client has sent its last.
     End,
+    /// The same, in the middle of a line.
+    Unfinished,
     /// The deadline was first.
     Deadline,
     /// Too many lines wait to be acted on.
@@ -39,6 +41,9 @@ pub(super) struct Lines {
     bucket: Bucket,
     waiting: VecDeque<Line>,
     waiting_bytes: usize,
+    /// The beginning of a line that arrived while others wait. It is not left in the connection: if the input ended
+    /// there, that would end the conversation before they are heard.
+    begun: Vec<u8>,
     has_ended: bool,
 }
 
@@ -50,6 +55,7 @@ impl Lines {
             bucket: Bucket::new(rate),
             waiting: VecDeque::new(),
             waiting_bytes: 0,
+            begun: Vec::new(),
             has_ended: false,
         }
     }
@@ -69,16 +75,16 @@ impl Lines {
                     Err(time) => until = Some(deadline.map_or(time, |deadline| deadline.min(time))),
                 }
             }
-            if self.has_ended && self.waiting.is_empty() {
-                return Ok(Arrival::End);
-            }
-            if let Some(until) = until.filter(|_| self.has_ended || self.waiting_bytes >= WAITING_BYTES) {
+            let reads_no_more = self.waiting_bytes >= WAITING_BYTES || self.has_ended;
+            if let Some(until) = until.filter(|_| reads_no_more && !self.waiting.is_empty()) {
                 client.pause(until)?;
                 if deadline == Some(until) {
                     return Ok(Arrival::Deadline);
                 }
+            } else if self.has_ended {
+                return Ok(if self.begun.is_empty() { Arrival::End } else { Arrival::Unfinished });
             } else {
-                match client.read_request_until(until, usize::MAX, |unread| self.finder.find(unread))? {
+                match client.read_request_until(until, usize::MAX, |unread| self.find(unread))? {
                     Next::Request(None) => {}
                     Next::Request(Some(line)) => self.keep(line),
                     Next::End => self.has_ended = true,
@@ -90,6 +96,25 @@ impl Lines {
                 return Ok(Arrival::Flood);
             }
         }
+    }
+
+    /// The next line, and how many bytes of `unread` it takes.
+    fn find(&mut self, unread: &[u8]) -> Option<(Option<Line>, usize)> {
+        let before = self.begun.len();
+        if before > 0 {
+            self.begun.extend_from_slice(unread);
+            let found = self.finder.find(&self.begun).map(|(line, length)| (line, length - before));
+            if found.is_some() {
+                self.begun = Vec::new();
+            }
+            return found.or(Some((None, unread.len())));
+        }
+        let found = self.finder.find(unread);
+        if found.is_none() && !self.waiting.is_empty() {
+            self.begun.extend_from_slice(unread);
+            return Some((None, unread.len()));
+        }
+        found
     }
 
     fn keep(&mut self, line: Line) {
@@ -128,10 +153,11 @@ impl Finder {
             let line = if length > self.longest { Line::TooLong } else { Line::Whole(line.text) };
             return Some(((!std::mem::take(&mut self.is_dropping)).then_some(line), length));
         }
-        if unread.len() < self.longest {
+        // Of a line that is dropped, nothing is kept: it makes no difference in which pieces its rest arrives.
+        if unread.len() < self.longest && !self.is_dropping {
             return None;
         }
-        self.scanner = Scanner::default();
+        self.scanner.skip();
         let is_first = !std::mem::replace(&mut self.is_dropping, true);
         Some((is_first.then_some(Line::TooLong), unread.len()))
     }

@@ -1,18 +1,19 @@
 //! The dialect for people at `nc` and telnet: what they type is said in their room, and commands begin with a slash.
 
+use std::borrow::Cow;
 use std::fmt::Display;
 use std::io::{self, Write};
 use std::time::Instant;
 
-use super::event::{Dialect, Kind};
+use super::event::{Dialect, Kind, LONGEST_TEXT};
 use super::hall::{Hall, Refusal};
 use super::lines::{Line, Lines};
 use super::mail::Mail;
 use super::name::{Key, Name, RULE, RULE_OF_ROOM};
-use super::text::clean;
+use super::text::{at_most, clean};
 use super::{Chat, Place, Session, Then, attend};
 use crate::connection::Connection;
-use crate::handler::http;
+use crate::handler::{Farewell, http};
 
 /// The longest line, with its end, in bytes.
 const LONGEST: usize = 4096;
@@ -43,7 +44,7 @@ const COMMANDS: [(&str, &str); 14] = [
 ///
 /// The connection's.
 pub(super) fn converse(chat: &Chat, client: &mut Connection) -> io::Result<()> {
-    client.set_farewell(|reason| format!("* {reason}\n").into_bytes().into());
+    client.set_farewell(Plain::farewell);
     let outbox = client.outbox()?;
     let id = client.id();
     // A guest's name is free.
@@ -71,6 +72,7 @@ impl Session for Plain<'_> {
         };
         self.lines += 1;
         if self.lines == 1 && http::is_http(&bytes) {
+            "spoke HTTP".clone_into(&mut self.place.reason);
             writeln!(client, "{}", http::REFUSAL)?;
             return Err(io::Error::new(io::ErrorKind::InvalidData, "HTTP spoken to a chat"));
         }
@@ -91,11 +93,16 @@ impl Session for Plain<'_> {
     }
 
     fn object(&mut self, client: &mut Connection) -> io::Result<()> {
+        "flood".clone_into(&mut self.place.reason);
         notice(client, "you send faster than is allowed, closing")
     }
 
     fn mail(&mut self) -> &mut Mail {
         &mut self.place.mail
+    }
+
+    fn farewell(reason: Farewell) -> Cow<'static, [u8]> {
+        format!("* {reason}\n").into_bytes().into()
     }
 }
 
@@ -141,7 +148,7 @@ impl Plain<'_> {
                 }
             }
             "quit" => {
-                self.place.reason = rest.to_owned();
+                at_most(rest, LONGEST_TEXT).clone_into(&mut self.place.reason);
                 notice(client, "goodbye")?;
                 return Ok(Then::Close);
             }
@@ -153,13 +160,7 @@ impl Plain<'_> {
     fn say(&mut self, client: &mut Connection, kind: Kind, text: &str) -> io::Result<()> {
         let Some(room) = self.room.clone() else { return nowhere(client) };
         let id = self.place.id;
-        match self.hall(|hall, mail| hall.say(id, &room, kind, text, false, mail)) {
-            Ok(()) => Ok(()),
-            Err(_) => {
-                self.room = None;
-                nowhere(client)
-            }
-        }
+        self.hall(|hall, mail| hall.say(id, &room, kind, text, false, mail)).or_else(|_| nowhere(client))
     }
 
     fn tell(&mut self, client: &mut Connection, rest: &str) -> io::Result<()> {
@@ -170,6 +171,8 @@ impl Plain<'_> {
         if text.is_empty() {
             return notice(client, "to whom, and what? /msg NAME TEXT");
         }
+        // What was answered before is to be read before, if this is for oneself.
+        client.flush()?;
         let id = self.place.id;
         match self.hall(|hall, mail| hall.tell(id, &whom.key(), Kind::Message, text, false, mail)) {
             Ok((name, Some(away))) => notice(client, format_args!("{name} is away: {away}")),
@@ -193,14 +196,13 @@ impl Plain<'_> {
     fn go_to(&mut self, client: &mut Connection, room: &Name, preface: String) -> io::Result<()> {
         // What was answered before is to be read before what is said there.
         client.flush()?;
-        let (id, key, before) = (self.place.id, room.key(), self.room.clone());
-        if before.as_ref() == Some(&key) && self.is_in(&key) {
+        let (id, key, before) = (self.place.id, room.key(), self.present_room());
+        if before.as_ref() == Some(&key) {
             return notice(client, format_args!("you are in {room} already"));
         }
         let outcome = self.hall(|hall, mail| {
             if let Some(before) = before {
-                // It may have been left already, by a kick.
-                let _ = hall.part(id, &before, "", mail);
+                hall.part(id, &before, "", mail)?;
             }
             hall.join(id, room, mail)?;
             let mut text = preface;
@@ -222,13 +224,15 @@ impl Plain<'_> {
 
     fn leave(&mut self, client: &mut Connection) -> io::Result<()> {
         match Name::of_room(LOBBY) {
-            Some(lobby) if self.room.as_ref() != Some(&lobby.key()) => self.go_to(client, &lobby, String::new()),
+            Some(lobby) if self.present_room().as_ref() != Some(&lobby.key()) => {
+                self.go_to(client, &lobby, String::new())
+            }
             _ => notice(client, "you are in the lobby; /quit leaves the chat"),
         }
     }
 
     fn who(&mut self, client: &mut Connection) -> io::Result<()> {
-        let Some(key) = self.room.clone() else { return nowhere(client) };
+        let Some(key) = self.present_room() else { return nowhere(client) };
         let names = self.hall(|hall, _| {
             let room = hall.room(&key)?;
             let name = |member: &super::hall::Member| match &member.away {
@@ -252,7 +256,8 @@ impl Plain<'_> {
     }
 
     fn topic(&mut self, client: &mut Connection, text: &str) -> io::Result<()> {
-        let Some(key) = self.room.clone() else { return nowhere(client) };
+        let Some(key) = self.present_room() else { return nowhere(client) };
+        let text = at_most(text, LONGEST_TEXT);
         if !text.is_empty() {
             let id = self.place.id;
             client.flush()?;
@@ -270,7 +275,7 @@ impl Plain<'_> {
         let id = self.place.id;
         let is_away =
             !text.is_empty() || self.hall(|hall, _| hall.member(id).is_some_and(|member| member.away.is_none()));
-        let text = if text.is_empty() { "away" } else { text };
+        let text = if text.is_empty() { "away" } else { at_most(text, LONGEST_TEXT) };
         self.hall(|hall, _| hall.set_away(id, is_away.then(|| text.to_owned())));
         notice(client, if is_away { "you are away; /away says that you are back" } else { "you are back" })
     }
@@ -286,7 +291,7 @@ impl Plain<'_> {
     }
 
     fn history(&mut self, client: &mut Connection) -> io::Result<()> {
-        let Some(key) = self.room.clone() else { return nowhere(client) };
+        let Some(key) = self.present_room() else { return nowhere(client) };
         let past = self.hall(|hall, _| hall.room(&key).map(|room| room.past().cloned().collect::<Vec<_>>()));
         let past = past.unwrap_or_default();
         if past.is_empty() {
@@ -296,9 +301,13 @@ impl Plain<'_> {
         past.iter().try_for_each(|(at, line)| write!(client, "{} {line}", at.strftime("%H:%M:%S")))
     }
 
-    fn is_in(&mut self, key: &Key) -> bool {
+    /// The room that one is in, unless it was left by a kick.
+    fn present_room(&mut self) -> Option<Key> {
         let id = self.place.id;
-        self.hall(|hall, _| hall.member(id).is_some_and(|member| member.rooms.contains(key)))
+        let room = self.room.take();
+        self.room =
+            room.filter(|key| self.hall(|hall, _| hall.member(id).is_some_and(|member| member.rooms.contains(key))));
+        self.room.clone()
     }
 
     /// Does something with the hall, under its lock: no I/O in here.

@@ -4,10 +4,10 @@ use std::io;
 
 use jiff::Timestamp;
 
+use super::Irc;
 use super::people::TARGETS_AT_MOST;
-use super::{Irc, LONGEST_TEXT};
 use crate::connection::Connection;
-use crate::handler::chat::event::{LONGEST_OF_IRC, SERVER};
+use crate::handler::chat::event::{LONGEST_OF_IRC, LONGEST_TEXT, SERVER};
 use crate::handler::chat::hall::ROOMS_AT_MOST;
 use crate::handler::chat::name;
 

@@ -2,9 +2,9 @@
 
 use std::io::{self, Write};
 
-use super::{Irc, LONGEST_TEXT, Message, rooms_of, word};
+use super::{Irc, Message, rooms_of, word};
 use crate::connection::Connection;
-use crate::handler::chat::event::{HOST, Kind, SERVER};
+use crate::handler::chat::event::{HOST, Kind, LONGEST_OF_IRC, LONGEST_TEXT, SERVER};
 use crate::handler::chat::hall::{Member, Refusal, Room};
 use crate::handler::chat::name::Name;
 use crate::handler::chat::text::at_most;
@@ -38,10 +38,8 @@ impl Irc<'_> {
         if targets.split(',').count() > TARGETS_AT_MOST && !is_notice {
             return self.reply(client, 407, format_args!("{} :Too many targets", word(targets)));
         }
-        if self.is_echoed {
-            // What was answered before is to be read before.
-            client.flush()?;
-        }
+        // What was answered before is to be read before, if any of this comes back.
+        client.flush()?;
         for target in targets.split(',').take(TARGETS_AT_MOST) {
             let answer = if target.starts_with('#') {
                 self.say_to_room(target, kind, text).map(|()| None)
@@ -134,7 +132,11 @@ impl Irc<'_> {
 
     pub(super) fn ison(&mut self, client: &mut Connection, message: &Message) -> io::Result<()> {
         let there = self.known(message, usize::MAX, |member| member.person.name.to_string());
-        self.reply(client, 303, format_args!(":{}", there.join(" ")))
+        // Their names and this client's own may make more than a line of what was asked in one.
+        let room = LONGEST_OF_IRC - format!(":{SERVER} 303 {} :\r\n", self.name()).len();
+        let there = there.join(" ");
+        let end = if there.len() > room { there.get(..=room).and_then(|fits| fits.rfind(' ')) } else { None };
+        self.reply(client, 303, format_args!(":{}", at_most(&there, end.unwrap_or(room))))
     }
 
     pub(super) fn userhost(&mut self, client: &mut Connection, message: &Message) -> io::Result<()> {

@@ -2,9 +2,9 @@
 
 use std::io::{self, Write};
 
-use super::{Irc, LONGEST_TEXT, Message, rooms_of, word};
+use super::{Irc, Message, rooms_of, word};
 use crate::connection::Connection;
-use crate::handler::chat::event::LONGEST_OF_IRC;
+use crate::handler::chat::event::{LONGEST_OF_IRC, LONGEST_TEXT};
 use crate::handler::chat::hall::{Member, Refusal, Topic};
 use crate::handler::chat::name::{self, Key, Name};
 use crate::handler::chat::text::at_most;

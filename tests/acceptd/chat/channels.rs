@@ -1,0 +1,251 @@
+//! Rooms, as IRC clients see them.
+
+use crate::support::TestServer;
+use crate::support::chat::{Member, numerics, serve};
+
+/// The value of a token that the server says it supports.
+fn supported(member: &mut Member, token: &str) -> String {
+    let lines = member.ask("VERSION");
+    let mut tokens = lines.iter().filter(|line| line.contains(" 005 ")).flat_map(|line| line.split(' '));
+    let found = tokens.find(|word| word.split('=').next() == Some(token));
+    let found = found.unwrap_or_else(|| panic!("{token} is not in {lines:?}"));
+    found.split_once('=').map_or("", |(_, value)| value).to_owned()
+}
+
+fn number(member: &mut Member, token: &str) -> usize {
+    supported(member, token).parse().unwrap()
+}
+
+/// Two clients in `#lobby`, of whom alice came first.
+fn alice_and_bob(server: &TestServer) -> (Member, Member) {
+    let mut alice = Member::irc_in_lobby(server, "alice");
+    let bob = Member::irc_in_lobby(server, "bob");
+    alice.hears();
+    (alice, bob)
+}
+
+#[test]
+fn the_lengths_that_are_said_to_be_supported_are_exact() {
+    let server = serve();
+    let (mut alice, mut bob) = alice_and_bob(&server);
+    let length = number(&mut alice, "NICKLEN");
+    assert_eq!(numerics(&bob.ask(&format!("NICK {}", "n".repeat(length + 1)))), [432]);
+    assert!(bob.ask_one(&format!("NICK {}", "n".repeat(length))).contains(" NICK nnn"));
+    bob.ask("NICK bob");
+    let length = number(&mut alice, "CHANNELLEN");
+    assert_eq!(numerics(&bob.ask(&format!("JOIN #{}", "c".repeat(length)))), [403]);
+    assert_eq!(numerics(&bob.ask(&format!("JOIN #{}", "c".repeat(length - 1)))), [353, 366]);
+    let longest = |length: usize| ("t".repeat(length), "t".repeat(length + 1));
+    let (fits, too_long) = longest(number(&mut alice, "TOPICLEN"));
+    alice.hears();
+    alice.ask(&format!("TOPIC #lobby :{fits}"));
+    assert!(bob.hears()[0].ends_with(&format!("TOPIC #lobby :{fits}")));
+    alice.ask(&format!("TOPIC #lobby :{too_long}"));
+    assert!(bob.hears()[0].ends_with(&format!("TOPIC #lobby :{fits}")));
+    let (fits, too_long) = longest(number(&mut alice, "AWAYLEN"));
+    alice.ask(&format!("AWAY :{too_long}"));
+    assert_eq!(bob.ask_one("PRIVMSG alice :hello"), format!(":acceptd 301 bob alice :{fits}"));
+    let (fits, too_long) = longest(number(&mut alice, "KICKLEN"));
+    alice.ask(&format!("KICK #lobby bob :{too_long}"));
+    assert_eq!(bob.hears(), [format!(":alice!~alice@chat KICK #lobby bob :{fits}")]);
+    assert_eq!(number(&mut alice, "LINELEN"), 512);
+}
+
+#[test]
+fn the_rest_of_what_is_said_to_be_supported_is_true() {
+    let server = serve();
+    let (mut alice, mut bob) = alice_and_bob(&server);
+    let limit: usize = supported(&mut alice, "CHANLIMIT").strip_prefix("#:").unwrap().parse().unwrap();
+    for room in 2..=limit {
+        assert_eq!(numerics(&bob.ask(&format!("JOIN #r{room}"))), [353, 366]);
+    }
+    assert_eq!(bob.ask_one("JOIN #more"), ":acceptd 405 bob #more :You are on too many channels");
+    let limits = supported(&mut alice, "TARGMAX");
+    for limit in limits.split(',') {
+        let (command, count) = limit.split_once(':').unwrap();
+        let count: usize = count.parse().unwrap();
+        let targets = |count: usize| vec!["alice"; count].join(",");
+        assert!(bob.ask(&format!("{command} {} :hello", targets(count))).is_empty());
+        assert_eq!(alice.hears().len(), count, "{command}");
+        let answer = numerics(&bob.ask(&format!("{command} {} :hello", targets(count + 1))));
+        assert_eq!(answer, if command == "NOTICE" { vec![] } else { vec![407] });
+        alice.hears();
+    }
+    assert_eq!(supported(&mut alice, "CASEMAPPING"), "ascii");
+    assert_eq!(supported(&mut alice, "CHANTYPES"), "#");
+    for other in ["&local", "+modeless", "lobby", "!safe"] {
+        assert_eq!(numerics(&alice.ask(&format!("JOIN {other}"))), [403], "{other}");
+    }
+    assert_eq!(supported(&mut alice, "PREFIX"), "(o)@");
+    assert_eq!(supported(&mut alice, "CHANMODES"), ",,,n");
+    assert_eq!(supported(&mut alice, "UTF8ONLY"), "");
+    assert_eq!(alice.ask("MODE #lobby")[0], ":acceptd 324 alice #lobby +n");
+    let mut eve = Member::irc(&server, "eve");
+    assert_eq!(numerics(&eve.ask("PRIVMSG #lobby :from outside")), [404], "that is what +n means");
+}
+
+#[test]
+fn joining_is_told_to_all_and_answered_with_topic_and_names() {
+    let server = serve();
+    let mut alice = Member::irc(&server, "alice");
+    assert_eq!(
+        alice.ask("JOIN #Lobby"),
+        [
+            ":alice!~alice@chat JOIN #Lobby",
+            ":acceptd 353 alice = #Lobby :@alice",
+            ":acceptd 366 alice #Lobby :End of NAMES list"
+        ]
+    );
+    alice.ask("TOPIC #lobby :tea");
+    let mut bob = Member::irc(&server, "bob");
+    let answer = bob.ask("JOIN #LOBBY");
+    assert_eq!(answer[..2], [":bob!~bob@chat JOIN #Lobby", ":acceptd 332 bob #Lobby :tea"]);
+    assert!(answer[2].starts_with(":acceptd 333 bob #Lobby alice "));
+    assert_eq!(answer[3..], [":acceptd 353 bob = #Lobby :@alice bob", ":acceptd 366 bob #Lobby :End of NAMES list"]);
+    assert_eq!(alice.hears(), [":bob!~bob@chat JOIN #Lobby"]);
+    assert!(bob.ask("JOIN #lobby").is_empty(), "once is enough");
+    assert!(alice.hears().is_empty());
+}
+
+#[test]
+fn a_list_of_channels_is_joined_one_by_one_and_zero_leaves_all() {
+    let server = serve();
+    let mut alice = Member::irc(&server, "alice");
+    assert_eq!(numerics(&alice.ask("JOIN #a,b,#c,#d!,,# key1,key2")), [353, 366, 403, 353, 366, 403, 403]);
+    assert_eq!(alice.ask("JOIN 0"), [":alice!~alice@chat PART #a", ":alice!~alice@chat PART #c"]);
+    assert!(alice.ask("JOIN 0").is_empty());
+    assert_eq!(numerics(&alice.ask("JOIN")), [461]);
+}
+
+#[test]
+fn parting_is_told_to_all_with_its_reason() {
+    let server = serve();
+    let (mut alice, mut bob) = alice_and_bob(&server);
+    assert_eq!(bob.ask("PART #LOBBY :see you"), [":bob!~bob@chat PART #lobby :see you"]);
+    assert_eq!(alice.hears(), [":bob!~bob@chat PART #lobby :see you"]);
+    assert_eq!(numerics(&bob.ask("PART #lobby,#nowhere,x")), [442, 403, 403]);
+    assert_eq!(numerics(&bob.ask("PART")), [461]);
+    assert_eq!(alice.ask("PART #lobby"), [":alice!~alice@chat PART #lobby"]);
+    assert_eq!(numerics(&alice.ask("PART #lobby")), [403], "it was empty");
+}
+
+#[test]
+fn a_topic_is_asked_for_set_and_removed() {
+    let server = serve();
+    let (mut alice, mut bob) = alice_and_bob(&server);
+    let mut eve = Member::irc(&server, "eve");
+    assert_eq!(alice.ask_one("TOPIC #lobby"), ":acceptd 331 alice #lobby :No topic is set");
+    assert_eq!(bob.ask("TOPIC #lobby :a  b"), [":bob!~bob@chat TOPIC #lobby :a  b"]);
+    assert_eq!(alice.hears(), [":bob!~bob@chat TOPIC #lobby :a  b"]);
+    let answer = alice.ask("TOPIC #lobby");
+    assert_eq!(answer[0], ":acceptd 332 alice #lobby :a  b");
+    let time: i64 = answer[1].strip_prefix(":acceptd 333 alice #lobby bob ").unwrap().parse().unwrap();
+    assert!((jiff::Timestamp::now().as_second() - time).abs() < 60);
+    assert_eq!(numerics(&eve.ask("TOPIC #lobby :x")), [442]);
+    assert_eq!(numerics(&eve.ask("TOPIC #nowhere")), [403]);
+    assert_eq!(numerics(&eve.ask("TOPIC nonsense :x")), [403]);
+    assert_eq!(numerics(&eve.ask("TOPIC")), [461]);
+    assert_eq!(bob.ask("TOPIC #lobby :"), [":bob!~bob@chat TOPIC #lobby :"]);
+    assert_eq!(numerics(&eve.ask("TOPIC #lobby")), [331]);
+}
+
+#[test]
+fn names_and_list_tell_who_and_what_is_there() {
+    let server = serve();
+    let (mut alice, mut bob) = alice_and_bob(&server);
+    bob.ask("JOIN #two\r\nTOPIC #two :tea");
+    assert_eq!(
+        alice.ask("NAMES #lobby,#nowhere"),
+        [
+            ":acceptd 353 alice = #lobby :@alice bob",
+            ":acceptd 366 alice #lobby :End of NAMES list",
+            ":acceptd 366 alice #nowhere :End of NAMES list"
+        ]
+    );
+    assert_eq!(alice.ask("NAMES"), [":acceptd 366 alice * :End of NAMES list"]);
+    assert_eq!(
+        alice.ask("LIST"),
+        [
+            ":acceptd 321 alice Channel :Users Topic",
+            ":acceptd 322 alice #lobby 2 :",
+            ":acceptd 322 alice #two 1 :tea",
+            ":acceptd 323 alice :End of LIST"
+        ]
+    );
+    assert_eq!(numerics(&alice.ask("LIST #two,#nowhere")), [321, 322, 323]);
+}
+
+#[test]
+fn the_names_of_many_take_several_lines() {
+    let server = serve();
+    let mut members: Vec<Member> =
+        (10..70).map(|number| Member::irc_in_lobby(&server, &format!("member-of-20-chars{number}"))).collect();
+    let answer = members[0].ask("NAMES #lobby");
+    let lines = answer.iter().filter(|line| line.contains(" 353 "));
+    let names: Vec<&str> = lines.flat_map(|line| line.rsplit(':').next().unwrap().split(' ')).collect();
+    assert_eq!(names.len(), 60);
+    assert_eq!(names[0], "@member-of-20-chars10");
+    assert_eq!(names[59], "member-of-20-chars69");
+}
+
+#[test]
+fn the_first_member_is_the_operator_and_only_that_one_kicks() {
+    let server = serve();
+    let (mut alice, mut bob) = alice_and_bob(&server);
+    let mut carol = Member::irc_in_lobby(&server, "carol");
+    [&mut alice, &mut bob].into_iter().for_each(|member| drop(member.hears()));
+    assert_eq!(bob.ask_one("KICK #lobby carol"), ":acceptd 482 bob #lobby :You are not the channel's operator");
+    assert_eq!(alice.ask("KICK #lobby CAROL :enough"), [":alice!~alice@chat KICK #lobby carol :enough"]);
+    assert_eq!(bob.hears(), [":alice!~alice@chat KICK #lobby carol :enough"]);
+    assert_eq!(carol.hears(), [":alice!~alice@chat KICK #lobby carol :enough"]);
+    assert_eq!(numerics(&carol.ask("PRIVMSG #lobby :but")), [404]);
+    assert_eq!(numerics(&carol.ask("KICK #lobby alice")), [442]);
+    assert_eq!(numerics(&alice.ask("KICK #lobby carol")), [441]);
+    assert_eq!(numerics(&alice.ask("KICK #lobby nobody,n!")), [441, 441]);
+    assert_eq!(numerics(&alice.ask("KICK #nowhere bob")), [403]);
+    assert_eq!(numerics(&alice.ask("KICK x bob")), [403]);
+    assert_eq!(numerics(&alice.ask("KICK #lobby")), [461]);
+    carol.ask("JOIN #lobby");
+    alice.hears();
+    bob.hears();
+    assert_eq!(alice.ask("KICK #lobby bob,carol").len(), 2, "several at once");
+}
+
+#[test]
+fn when_the_first_member_leaves_the_next_one_is_the_operator() {
+    let server = serve();
+    let (mut alice, mut bob) = alice_and_bob(&server);
+    let mut carol = Member::irc_in_lobby(&server, "carol");
+    bob.hears();
+    alice.ask("PART #lobby");
+    let told = [":alice!~alice@chat PART #lobby", ":acceptd MODE #lobby +o bob"];
+    assert_eq!(bob.hears(), told);
+    assert_eq!(carol.hears(), told);
+    alice.ask("JOIN #lobby");
+    assert_eq!(numerics(&alice.ask("KICK #lobby bob")), [482], "who comes back is the last one");
+    carol.hears();
+    bob.say("QUIT :bye");
+    bob.rest();
+    carol.hears_in_the_end(":acceptd MODE #lobby +o carol");
+    assert!(alice.ask("NAMES #lobby").contains(&":acceptd 353 alice = #lobby :@carol alice".to_owned()));
+    assert_eq!(carol.ask("KICK #lobby alice"), [":carol!~carol@chat KICK #lobby alice :kicked"]);
+}
+
+#[test]
+fn modes_can_be_asked_for_and_not_be_changed() {
+    let server = serve();
+    let (mut alice, mut bob) = alice_and_bob(&server);
+    let answer = bob.ask("MODE #LOBBY");
+    assert_eq!(answer[0], ":acceptd 324 bob #lobby +n");
+    assert!(answer[1].starts_with(":acceptd 329 bob #lobby "));
+    assert_eq!(bob.ask_one("MODE #lobby b"), ":acceptd 368 bob #lobby :End of ban list");
+    assert_eq!(numerics(&alice.ask("MODE #lobby +b bob!*@*")), [472]);
+    assert_eq!(numerics(&alice.ask("MODE #lobby +o bob")), [472]);
+    assert_eq!(numerics(&alice.ask("MODE #nowhere")), [403]);
+    assert_eq!(alice.ask_one("MODE alice"), ":acceptd 221 alice +");
+    assert_eq!(numerics(&alice.ask("MODE alice +i")), [501]);
+    assert_eq!(numerics(&alice.ask("MODE bob")), [502]);
+    assert_eq!(numerics(&alice.ask("MODE nobody")), [401]);
+    assert_eq!(numerics(&alice.ask("MODE")), [461]);
+    assert!(bob.hears().is_empty());
+}

@@ -1,0 +1,133 @@
+//! Flood control: a burst passes at once, what is more waits, and too much of it is the end.
+
+use std::time::{Duration, Instant};
+
+use acceptd::handler::chat::{Options, Rate};
+
+use crate::support::TestServer;
+use crate::support::chat::{Member, limits, options, serve_with};
+
+fn serve_at(per_second: u32, burst: u32) -> TestServer {
+    serve_with(limits(), Options { rate: Rate { per_second, burst }, ..options() })
+}
+
+/// Somebody who listens in the lobby, and has said very little.
+fn listener(server: &TestServer) -> Member {
+    let mut listener = Member::guest(server);
+    (0..3).for_each(|_| drop(listener.line()));
+    listener
+}
+
+fn pasted(count: usize) -> String {
+    (0..count).map(|number| format!("line {number}\n")).collect()
+}
+
+#[test]
+fn a_burst_is_heard_at_once_and_the_rest_at_the_rate() {
+    let server = serve_at(50, 20);
+    let mut alice = listener(&server);
+    let mut bob = Member::guest(&server);
+    let start = Instant::now();
+    bob.client.send(pasted(35));
+    assert_eq!(alice.line(), "* guest2 joined");
+    for number in 0..35_u32 {
+        assert_eq!(alice.line(), format!("guest2: line {number}"));
+        let earliest = Duration::from_millis(20) * (number + 1).saturating_sub(20);
+        assert!(start.elapsed() >= earliest, "line {number} after {:?}", start.elapsed());
+    }
+    // Nothing but the rate holds it up: 15 lines that waited, 20 ms each.
+    assert!(start.elapsed() < Duration::from_secs(10));
+}
+
+#[test]
+fn by_default_a_burst_is_20_lines_and_then_10_come_in_a_second() {
+    assert_eq!(Options::default().rate, Rate { per_second: 10, burst: 20 });
+    let server = serve_with(limits(), Options::default());
+    let mut alice = listener(&server);
+    let mut bob = Member::guest(&server);
+    bob.client.send(pasted(22));
+    let heard: Vec<String> = (0..21).map(|_| alice.line()).collect();
+    assert_eq!(heard[20], "guest2: line 19");
+    let burst = Instant::now();
+    alice.line();
+    alice.line();
+    assert!(burst.elapsed() >= Duration::from_millis(100), "{:?}", burst.elapsed());
+}
+
+#[test]
+fn pasted_text_survives() {
+    let server = serve_at(300, 20);
+    let mut alice = listener(&server);
+    let mut bob = Member::guest(&server);
+    bob.client.send(pasted(150));
+    assert_eq!(alice.line(), "* guest2 joined");
+    for number in 0..150 {
+        assert_eq!(alice.line(), format!("guest2: line {number}"));
+    }
+}
+
+#[test]
+fn pasted_text_survives_the_end_of_the_input_even_in_the_middle_of_a_line() {
+    let server = serve_at(300, 20);
+    for end in ["", "half a line"] {
+        let mut alice = listener(&server);
+        let mut bob = Member::guest(&server);
+        bob.client.send(pasted(60) + "/who\n" + end);
+        bob.client.end_output();
+        assert!(alice.line().ends_with(" joined"));
+        for number in 0..60 {
+            assert!(alice.line().ends_with(&format!(": line {number}")));
+        }
+        let heard = bob.rest();
+        assert_eq!(heard[3], "* 2 people are in lobby:", "the answer comes as well");
+        assert_eq!(heard.len(), if end.is_empty() { 5 } else { 6 }, "{heard:?}");
+        if !end.is_empty() {
+            assert_eq!(heard[5], "* the last request was not complete and was not carried out");
+        }
+        assert!(alice.line().ends_with(" left"));
+        alice.client.end_output();
+        alice.rest();
+    }
+}
+
+#[test]
+fn more_than_200_lines_that_wait_are_the_end_with_a_reason_in_both_dialects() {
+    let server = serve_at(1, 5);
+    let mut alice = listener(&server);
+    let mut bob = Member::guest(&server);
+    bob.client.try_send(pasted(400));
+    assert_eq!(bob.rest().last().unwrap(), "* you send faster than is allowed, closing");
+    let mut ike = Member::stranger(&server);
+    ike.client.try_send("NICK ike\r\nUSER i 0 * :I\r\nJOIN #lobby\r\n".to_owned() + &"PING x\r\n".repeat(400));
+    assert_eq!(ike.rest().last().unwrap(), "ERROR :Closing link: Excess Flood");
+    let heard: Vec<String> =
+        std::iter::from_fn(|| Some(alice.line())).take_while(|line| !line.contains("ike left")).collect();
+    assert!(heard.contains(&"* guest2 left (flood)".to_owned()), "{heard:?}");
+    let said = heard.iter().filter(|line| line.contains(": line")).count();
+    assert!((5..20).contains(&said), "{said} lines were said");
+}
+
+#[test]
+fn commands_and_what_is_too_long_count_as_well() {
+    let server = serve_at(1, 3);
+    for line in ["/help\n", "/me waves\n", "\n", &("x".repeat(5000) + "\n")] {
+        let mut bob = Member::guest(&server);
+        bob.client.try_send(line.repeat(300));
+        assert_eq!(bob.rest().last().unwrap(), "* you send faster than is allowed, closing", "{line:.9}");
+    }
+}
+
+#[test]
+fn one_who_floods_delays_nobody_else() {
+    let server = serve_at(1, 3);
+    let mut alice = listener(&server);
+    let mut bob = Member::guest(&server);
+    bob.client.send(pasted(100));
+    while alice.line() != "guest2: line 2" {}
+    let mut carol = Member::guest(&server);
+    carol.client.send("hello\n");
+    let start = Instant::now();
+    while alice.line() != "guest3: hello" {
+        assert!(start.elapsed() < Duration::from_secs(10));
+    }
+}

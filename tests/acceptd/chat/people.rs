@@ -1,0 +1,129 @@
+//! What IRC clients say to each other, and what they can know of each other.
+
+use crate::support::chat::{Member, numerics, serve};
+
+#[test]
+fn what_cannot_be_delivered_is_said_with_the_right_number() {
+    let server = serve();
+    let mut alice = Member::irc_in_lobby(&server, "alice");
+    let mut bob = Member::irc(&server, "bob");
+    bob.ask("JOIN #two");
+    for (line, expected) in [
+        ("PRIVMSG", 411),
+        ("PRIVMSG bob", 412),
+        ("PRIVMSG bob :", 412),
+        ("PRIVMSG nobody :hello", 401),
+        ("PRIVMSG n!o!b :hello", 401),
+        ("PRIVMSG #nowhere :hello", 403),
+        ("PRIVMSG #n!o :hello", 403),
+        ("PRIVMSG #two :hello", 404),
+        ("PRIVMSG a,b,c,d,e :hello", 407),
+        ("PRIVMSG bob :\u{1}VERSION\u{1}", 404),
+        ("PRIVMSG #lobby :\u{1}DCC SEND x 1 2 3\u{1}", 404),
+    ] {
+        assert_eq!(numerics(&alice.ask(line)), [expected], "{line:?}");
+        let notice = line.replace("PRIVMSG", "NOTICE");
+        assert!(alice.ask(&notice).is_empty(), "to a notice nothing is answered: {notice:?}");
+    }
+    assert!(bob.hears().is_empty());
+    assert_eq!(numerics(&alice.ask("PRIVMSG nobody,bob,#two :hello")), [401, 404], "each target by itself");
+    assert_eq!(bob.hears(), [":alice!~alice@chat PRIVMSG bob :hello"]);
+}
+
+#[test]
+fn messages_notices_and_actions_arrive_as_such() {
+    let server = serve();
+    let mut alice = Member::irc_in_lobby(&server, "alice");
+    let mut bob = Member::irc_in_lobby(&server, "bob");
+    alice.ask("PRIVMSG #LOBBY :to all");
+    alice.ask("NOTICE #lobby :to all, quietly");
+    alice.ask("PRIVMSG BOB :to one");
+    alice.ask("NOTICE bob :to one, quietly");
+    alice.ask("PRIVMSG #lobby :\u{1}ACTION waves\u{1}");
+    alice.ask("PRIVMSG bob :\u{1}action winks\u{1}");
+    assert_eq!(
+        bob.hears(),
+        [
+            "PRIVMSG #lobby :to all",
+            "NOTICE #lobby :to all, quietly",
+            "PRIVMSG bob :to one",
+            "NOTICE bob :to one, quietly",
+            "PRIVMSG #lobby :\u{1}ACTION waves\u{1}",
+            "PRIVMSG bob :\u{1}ACTION winks\u{1}",
+        ]
+        .map(|line| format!(":alice!~alice@chat {line}"))
+    );
+}
+
+#[test]
+fn what_a_client_sends_to_itself_comes_after_what_was_answered_before() {
+    let server = serve();
+    let mut alice = Member::irc(&server, "alice");
+    assert_eq!(
+        alice.ask("PING one\r\nPRIVMSG alice :two\r\nPING three"),
+        [":acceptd PONG acceptd :one", ":alice!~alice@chat PRIVMSG alice :two", ":acceptd PONG acceptd :three"]
+    );
+    let mut bob = Member::person(&server, "bob");
+    assert_eq!(
+        bob.ask("/me\n/msg bob two\n/me"),
+        ["* what do you do? /me waves", "bob (private): two", "* what do you do? /me waves"]
+    );
+}
+
+#[test]
+fn who_is_away_is_told_to_those_who_write_to_them() {
+    let server = serve();
+    let mut alice = Member::irc(&server, "alice");
+    let mut bob = Member::irc(&server, "bob");
+    assert_eq!(alice.ask_one("AWAY :out for  lunch"), ":acceptd 306 alice :You are marked as away");
+    assert_eq!(bob.ask_one("PRIVMSG alice :hungry?"), ":acceptd 301 bob alice :out for  lunch");
+    assert!(bob.ask("NOTICE alice :hungry?").is_empty());
+    assert!(bob.ask("WHOIS alice").contains(&":acceptd 301 bob alice :out for  lunch".to_owned()));
+    assert_eq!(alice.hears().len(), 2, "the messages arrive");
+    assert_eq!(alice.ask_one("AWAY"), ":acceptd 305 alice :You are no longer marked as away");
+    assert!(bob.ask("PRIVMSG alice :there?").is_empty());
+}
+
+#[test]
+fn who_and_whois_tell_what_is_known() {
+    let server = serve();
+    let mut alice = Member::irc_in_lobby(&server, "alice");
+    let mut bob = Member::person(&server, "bob");
+    bob.ask("/away lunch");
+    alice.hears();
+    assert_eq!(
+        alice.ask("WHO #LOBBY"),
+        [
+            ":acceptd 352 alice #lobby ~alice chat acceptd alice H@ :0 alice in person",
+            ":acceptd 352 alice #lobby ~guest1 chat acceptd bob G :0 guest1",
+            ":acceptd 315 alice #LOBBY :End of WHO list"
+        ]
+    );
+    assert_eq!(alice.ask("WHO alice")[0], ":acceptd 352 alice * ~alice chat acceptd alice H :0 alice in person");
+    assert_eq!(numerics(&alice.ask("WHO #nowhere")), [315]);
+    assert_eq!(numerics(&alice.ask("WHO nobody")), [315]);
+    let whois = alice.ask("WHOIS ALICE");
+    assert_eq!(numerics(&whois), [311, 319, 312, 317, 318]);
+    assert_eq!(whois[0], ":acceptd 311 alice alice ~alice chat * :alice in person");
+    assert_eq!(whois[1], ":acceptd 319 alice alice :@#lobby");
+    assert_eq!(numerics(&alice.ask("WHOIS bob")), [311, 319, 312, 301, 317, 318]);
+    assert_eq!(numerics(&alice.ask("WHOIS acceptd bob")), [311, 319, 312, 301, 317, 318]);
+    assert_eq!(numerics(&alice.ask("WHOIS nobody")), [401, 318]);
+    assert_eq!(numerics(&alice.ask("WHOIS")), [431]);
+}
+
+#[test]
+fn ison_and_userhost_tell_who_is_here() {
+    let server = serve();
+    let mut alice = Member::irc(&server, "alice");
+    let mut bob = Member::irc(&server, "bob");
+    bob.ask("AWAY :lunch");
+    assert_eq!(alice.ask_one("ISON BOB nobody alice"), ":acceptd 303 alice :bob alice");
+    assert_eq!(alice.ask_one("ISON :bob alice"), ":acceptd 303 alice :bob alice");
+    assert_eq!(alice.ask_one("ISON nobody"), ":acceptd 303 alice :");
+    assert_eq!(alice.ask_one("USERHOST bob nobody alice"), ":acceptd 302 alice :bob=-~bob@chat alice=+~alice@chat");
+    // As many as fit into the question do not fit into the answer.
+    let many = vec!["bob"; 126].join(" ");
+    let answer = alice.ask_one(&format!("ISON {many}"));
+    assert!(answer.ends_with(":bob bob") || answer.ends_with("bob bob bob"), "{answer}");
+}

@@ -1,0 +1,92 @@
+//! What both dialects are told when the server shuts down.
+
+use std::time::{Duration, Instant};
+
+use acceptd::Limits;
+use acceptd::handler::chat::{Options, Rate};
+
+use crate::support::PATIENCE;
+use crate::support::chat::{Member, limits, options, serve, serve_with};
+
+const TO_PEOPLE: &str = "* the server is shutting down";
+const TO_IRC: &str = "ERROR :Closing link: the server is shutting down";
+
+#[test]
+fn everybody_gets_last_words_also_in_the_middle_of_a_line() {
+    let server = serve();
+    let mut members = [
+        Member::person(&server, "ann"),
+        Member::irc_in_lobby(&server, "ike"),
+        Member::person(&server, "bob"),
+        Member::irc_in_lobby(&server, "eve"),
+        Member::stranger(&server),
+    ];
+    members[2].client.send("/me\nhalf a li");
+    members[3].client.send("PING x\r\nPRIVMSG #lobby :half a li");
+    // An answer shows that the half line has arrived as well.
+    while members[2].line() != "* what do you do? /me waves" {}
+    while members[3].line() != ":acceptd PONG acceptd :x" {}
+    members[4].ask("NICK new");
+    let start = Instant::now();
+    let summary = server.stop();
+    assert!(start.elapsed() < PATIENCE / 2);
+    assert_eq!((summary.cut, summary.stats.panicked), (0, 0));
+    for member in &mut members {
+        let expected = if member.name == "ann" || member.name == "bob" { TO_PEOPLE } else { TO_IRC };
+        let rest = member.rest();
+        assert_eq!(rest.last().unwrap(), expected, "{}", member.name);
+        assert!(!rest.iter().any(|line| line.contains("half")), "{rest:?}");
+    }
+}
+
+#[test]
+fn what_was_said_before_is_heard_before_the_end() {
+    let server = serve();
+    let mut alice = Member::person(&server, "alice");
+    let mut bob = Member::irc_in_lobby(&server, "bob");
+    alice.hears();
+    bob.ask("PRIVMSG #lobby :last");
+    drop(server);
+    let heard = alice.rest();
+    assert_eq!(heard[0], "bob: last");
+    assert_eq!(heard.last().unwrap(), TO_PEOPLE);
+    assert_eq!(bob.rest().last().unwrap(), TO_IRC);
+}
+
+#[test]
+fn lines_that_wait_because_of_a_flood_are_answered_and_the_end_is_not_delayed() {
+    let rate = Rate { per_second: 1, burst: 3 };
+    for half in ["", "half a line"] {
+        let server = serve_with(limits(), Options { rate, ..options() });
+        let mut bob = Member::guest(&server);
+        bob.client.send("/me\n".repeat(100) + half);
+        (0..6).for_each(|_| drop(bob.line()));
+        // It waits for the rate now, for more than a minute if nothing comes between.
+        let start = Instant::now();
+        let summary = server.stop();
+        assert!(start.elapsed() < PATIENCE / 2);
+        assert_eq!(summary.cut, 0);
+        let mut heard = bob.rest();
+        assert_eq!(heard.pop().unwrap(), TO_PEOPLE, "{half:?}");
+        assert_eq!(heard.len(), 97, "{heard:?}");
+        assert!(heard.iter().all(|line| line == "* what do you do? /me waves"));
+    }
+}
+
+#[test]
+fn one_who_does_not_read_delays_the_end_no_longer_than_the_drain_allows() {
+    let limits = Limits { drain_timeout: Duration::from_millis(400), max_outbox: 64 << 20, ..limits() };
+    let server = serve_with(limits, options());
+    let mut alice = Member::person(&server, "alice");
+    let _bob = Member::irc_in_lobby(&server, "bob");
+    let line = "x".repeat(4000);
+    for _ in 0..2000 {
+        alice.say(&line);
+    }
+    alice.hears();
+    let start = Instant::now();
+    let summary = server.stop();
+    assert!(start.elapsed() < PATIENCE / 2);
+    assert_eq!(summary.cut, 1);
+    assert_eq!(alice.rest().last().unwrap(), TO_PEOPLE);
+}
