@@ -164,17 +164,22 @@ fn who_lets_too_much_wait_is_closed_at_once_and_is_sent_no_more() {
 }
 
 #[test]
-fn who_lets_too_much_wait_between_two_messages_is_sent_nothing_of_the_second() {
-    in_every_order(Some(3), || {
-        let client = Client::new(Line::new(LITTLE), 5);
-        assert!(client.queue("bb") && client.queue("aaa"));
-        let sender = meanwhile(&client, Client::flush);
-        let other = meanwhile(&client, |client| assert!(!client.send("cccc")));
-        assert_eq!(client.wait(), Err(End::Full));
-        let (sent, rest) = client.close();
-        assert!(["", "bb"].contains(&&*(sent.clone() + &rest.unwrap_or_default())), "{sent}");
-        join([sender, other]);
-    });
+fn who_lets_too_much_wait_is_sent_no_more_although_there_is_room_again() {
+    for [first, second] in [["bb", "aaa"], ["aaa", "bb"]] {
+        in_every_order(Some(3), move || {
+            let client = Client::new(Line::new(LITTLE), 5);
+            assert!(client.queue(first) && client.queue(second));
+            let sender = meanwhile(&client, Client::flush);
+            let other = meanwhile(&client, |client| assert!(!client.send("cccc")));
+            assert_eq!(client.wait(), Err(End::Full));
+            let sent = client.line.sent();
+            client.line.take_once();
+            join([sender, other]);
+            let (all, rest) = client.close();
+            assert_eq!(all, sent);
+            assert!(["", first].contains(&&*(sent.clone() + &rest.unwrap_or_default())), "{sent}");
+        });
+    }
 }
 
 #[test]
