@@ -1,6 +1,7 @@
 //! A chat costs what is configured, whatever its members do, and no member is felt by another.
 
 use std::collections::HashMap;
+use std::io::Read;
 use std::net::SocketAddr;
 use std::ops::ControlFlow;
 use std::thread;
@@ -12,12 +13,12 @@ use socket2::SockRef;
 use crate::alone;
 use crate::crowds::raise_descriptors;
 use crate::support::daemon::Daemon;
-use crate::support::{Client, eventually};
+use crate::support::{Client, PATIENCE, eventually};
 
 mod members;
 mod slow;
 
-use members::{Dialect, Listeners, Room, connect, enter, introduce, listen_again, send_until_stopped};
+use members::{Dialect, Listeners, Room, connect, enter, enter_by_name, introduce, listen_again, send_until_stopped};
 
 /// A chat without flood control, since talking fast is what most of this is about.
 fn chat(more: &[&str]) -> Daemon {
@@ -49,7 +50,7 @@ fn all_of_five_thousand_members_hear_everything_in_the_same_order() {
     const SPEAKERS: u32 = 4;
     const EACH: usize = 25;
     let _alone = alone();
-    let members = 5000;
+    let members: u32 = 5000;
     raise_descriptors(5_300);
     let daemon = chat(&[]);
     let mut speakers: Vec<Client> = (0..SPEAKERS).map(|n| enter(n, daemon.addr, Dialect::Plain, Room::Usual)).collect();
@@ -94,17 +95,17 @@ fn a_member_who_never_reads_costs_its_outbox_and_is_cut_when_that_is_full() {
     let _alone = alone();
     let daemon = chat(&["--write-timeout", "60s"]);
     let mut speaker = enter(0, daemon.addr, Dialect::Plain, Room::Usual);
-    let deaf = deaf(1..MEMBERS + 1, &daemon, |_| Dialect::Plain);
+    let deaf: Vec<Client> = (1..=MEMBERS).map(|n| enter_by_name(n, daemon.addr, Room::Small)).collect();
     let before = daemon.status("VmHWM");
     // To each alone, so that nothing is shared; for who has been cut already, there is nobody of that name.
-    let text = "x".repeat(1000);
-    for _ in 0..320 {
+    let text = "x".repeat(2000);
+    for _ in 0..160 {
         for n in 1..=MEMBERS {
             speaker.send(format!("/msg p{n} {text}\n"));
         }
         settle(&mut speaker);
     }
-    let each = (daemon.status("VmHWM") - before) / MEMBERS as usize;
+    let each = daemon.status("VmHWM").saturating_sub(before) / MEMBERS as usize;
     println!("{each} KiB for each at the most");
     assert!(each < 256 + 64, "{each} KiB for each");
     assert!(each > 200, "{each} KiB for each: the outboxes were not filled, so nothing is shown");
@@ -129,7 +130,7 @@ fn a_thousand_members_who_do_not_read_share_what_waits_for_them() {
         speaker.send(format!("message {count} {text}\n"));
     }
     settle(&mut speaker);
-    let grown = daemon.status("VmRSS") - before;
+    let grown = daemon.status("VmRSS").saturating_sub(before);
     println!("{grown} KiB for all");
     // 240 KiB once, and for each member a list of what waits (64 entries of 32 bytes) and a stack that has been used.
     // Not shared it would be 200 KiB for each.
@@ -176,11 +177,12 @@ fn come_and_go(n: u32, addr: SocketAddr) {
             client.talk("half a li");
         }
         7 => {
-            let mut slow = enter(n, addr, Dialect::Plain, Room::Small);
+            let mut slow = enter_by_name(n, addr, Room::Small);
             // A burst of lines, within what is allowed at once.
             let mut other = connect(n + 1, addr, Room::Usual);
             other.send(format!("/msg p{n} {}\n", "x".repeat(4000)).repeat(19));
             other.talk("");
+            listen_again(&slow);
             let said = slow.rest();
             assert_eq!(said.lines().next_back(), Some("* you read too slowly, closing"), "{} bytes", said.len());
         }
@@ -259,21 +261,23 @@ fn no_thread_runs_while_a_thousand_members_are_silent() {
         let (before, after) = watch(Duration::from_millis(1200));
         before == after
     });
-    // Three seconds are what is measured, not waited for.
-    let (before, after) = watch(Duration::from_secs(3));
+    // Two seconds are what is measured, not waited for.
+    let (before, after) = watch(Duration::from_secs(2));
     assert_eq!(after, before, "(context switches, ticks)");
 }
 
 #[test]
-fn a_drain_of_a_thousand_members_is_over_in_time_and_all_get_their_last_words() {
+fn a_drain_of_a_thousand_members_is_over_in_time_and_who_can_be_told_is_told() {
     const DRAIN: Duration = Duration::from_secs(2);
     let _alone = alone();
     raise_descriptors(1_200);
     let mut daemon = chat(&["--drain-timeout", "2s", "--write-timeout", "60s"]);
     let mut speaker = enter(0, daemon.addr, Dialect::Plain, Room::Usual);
     let mut listeners = Listeners::enter(1..800, daemon.addr, both);
-    let deaf = deaf(800..1000, &daemon, both);
-    for count in 0..20 {
+    // The kernel takes all there is for the first hundred of those who do not read, and not for the others.
+    let mut quiet: Vec<Client> = (800..900).map(|n| enter(n, daemon.addr, both(n), Room::Usual)).collect();
+    let deaf = deaf(900..1000, &daemon, both);
+    for count in 0..15 {
         speaker.send(format!("message {count} {}\n", "x".repeat(4000)));
     }
     settle(&mut speaker);
@@ -299,23 +303,23 @@ fn a_drain_of_a_thousand_members_is_over_in_time_and_all_get_their_last_words() 
     let is_told = |line: &str| line.contains("shutting down");
     let told = last.iter().filter(|line| is_told(line)).count();
     assert_eq!(told, last.len(), "of those who read, {:?}", last.iter().find(|line| !is_told(line)));
-    let ends: Vec<String> = deaf
-        .into_iter()
-        .map(|mut member| {
-            let mut all = Vec::new();
-            let end = std::io::Read::read_to_end(&mut member.stream, &mut all);
-            let last = String::from_utf8_lossy(&all).lines().next_back().unwrap_or_default().to_owned();
-            format!("{end:?} {last:.80}")
-        })
-        .collect();
-    println!("of {} who do not read {} were told", ends.len(), ends.iter().filter(|end| is_told(end)).count());
-    assert!(ends.iter().all(|end| is_told(end)), "{:?}", ends.iter().find(|end| !is_told(end)));
+    for member in &mut quiet {
+        let said = member.rest();
+        assert!(is_told(said.lines().next_back().unwrap()), "of those who do not read, {said:?}");
+    }
+    // In the middle of what waits for them there is no place for last words; but there is an end.
+    let start = Instant::now();
+    deaf.iter().for_each(listen_again);
+    for mut member in deaf {
+        let _ = member.stream.read_to_end(&mut Vec::new());
+    }
+    assert!(start.elapsed() < PATIENCE / 2, "the end came after {:?}", start.elapsed());
 }
 
 #[test]
 fn commands_without_end_whose_answers_are_never_read_cost_no_memory_and_no_thread() {
     let _alone = alone();
-    let daemon = chat(&["--write-timeout", "500ms"]);
+    let daemon = chat(&["--write-timeout", "300ms"]);
     let mut speaker = enter(0, daemon.addr, Dialect::Plain, Room::Usual);
     for count in 0..100 {
         speaker.send(format!("message {count} {}\n", "x".repeat(600)));
@@ -348,7 +352,7 @@ fn commands_without_end_whose_answers_are_never_read_cost_no_memory_and_no_threa
         let client = enter(2001, daemon.addr, dialect, Room::Usual);
         let sent = send_until_stopped(&client, command.repeat(1000).as_bytes(), 100 << 20);
         assert!(sent < 100 << 20, "{command:?}: 100 MiB were taken although nobody reads the answers");
-        let grown = daemon.status("VmHWM") - before;
+        let grown = daemon.status("VmHWM").saturating_sub(before);
         println!("{command:?}: {sent} bytes sent, {grown} KiB grown, {:?}", start.elapsed());
         assert!(grown < 1024, "{command:?}: {grown} KiB");
     }

@@ -45,14 +45,14 @@ pub fn connect(n: u32, addr: SocketAddr, room: Room) -> Client {
 /// Says what makes a member of the lobby of a client, at once: the first bytes decide about the dialect.
 pub fn introduce(client: &mut Client, n: u32, dialect: Dialect) {
     match dialect {
-        Dialect::Plain => client.send(format!("/name p{n}\n")),
+        Dialect::Plain => client.send("\n"),
         Dialect::Irc => client.send(format!("NICK i{n}\r\nUSER i{n} 0 * :{n}\r\nJOIN #lobby\r\n")),
     }
 }
 
 /// What the answer to [`introduce`] ends with.
 pub fn is_introduced(line: &[u8]) -> bool {
-    line.starts_with(b"* you are now p") || line.ends_with(b" #lobby :End of NAMES list")
+    line.starts_with(b"* you are in lobby; ") || line.ends_with(b" #lobby :End of NAMES list")
 }
 
 /// A member who is there, and has read all that the coming says.
@@ -60,6 +60,14 @@ pub fn enter(n: u32, addr: SocketAddr, dialect: Dialect, room: Room) -> Client {
     let mut client = connect(n, addr, room);
     introduce(&mut client, n, dialect);
     while !is_introduced(client.line().as_bytes()) {}
+    client
+}
+
+/// The same for somebody called `p` and this number, which all others are told.
+pub fn enter_by_name(n: u32, addr: SocketAddr, room: Room) -> Client {
+    let mut client = enter(n, addr, Dialect::Plain, room);
+    client.send(format!("/name p{n}\n"));
+    while client.line() != format!("* you are now p{n}") {}
     client
 }
 
