@@ -35,7 +35,7 @@ fn members_there(daemon: &Daemon) -> usize {
 }
 
 fn both(n: u32) -> Dialect {
-    if n % 2 == 0 { Dialect::Plain } else { Dialect::Irc }
+    if n.is_multiple_of(2) { Dialect::Plain } else { Dialect::Irc }
 }
 
 /// What was said, without who has said it and how that is put.

@@ -72,12 +72,14 @@ fn p99(talker: &mut Client, listeners: &mut Listeners) -> Duration {
 
 /// Fills what waits for somebody, to whom nobody else has to listen.
 fn fill(talker: &mut Client, whom: &str, kib: usize) {
+    let start = Instant::now();
     for _ in 0..kib / 2 {
         talker.send(format!("/msg {whom} {}\n", "x".repeat(2034 - whom.len())));
     }
     // An answer says that all of it was done.
     talker.send("/nonsense\n");
     while !talker.line().starts_with("* there is no command") {}
+    assert!(start.elapsed() < PATIENCE / 4, "who writes to somebody who has stopped waits {:?}", start.elapsed());
 }
 
 /// Who has stopped, and has been written to.
