@@ -14,14 +14,14 @@ use crate::support::daemon::Daemon;
 use crate::support::{Client, eventually};
 
 /// This process holds the clients' ends, so it needs as many descriptors as the server.
-fn raise_descriptors(needed: u64) {
+pub(crate) fn raise_descriptors(needed: u64) {
     let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
     setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }).unwrap();
     assert!(maximum.is_none_or(|limit| limit > needed), "this test needs {needed} descriptors, raise ulimit -Hn");
 }
 
 /// The `n`th address of the loopback network, so that ports do not run out.
-fn source(n: u32) -> SocketAddr {
+pub(crate) fn source(n: u32) -> SocketAddr {
     let [_, _, high, low] = (n / 1000).to_be_bytes();
     SocketAddr::from(([127, 2, high, low + 1], 0))
 }

@@ -72,16 +72,20 @@ impl Daemon {
         (status.unwrap(), self.log.recv_timeout(PATIENCE).unwrap())
     }
 
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// A number from `/proc/PID/status`: `VmRSS` in KiB, `Threads`.
     pub fn status(&self, name: &str) -> usize {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.id())).unwrap();
         let line = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).unwrap();
         line.split_whitespace().next().unwrap().parse().unwrap()
     }
 
     /// Descriptors that are open.
     pub fn descriptors(&self) -> usize {
-        std::fs::read_dir(format!("/proc/{}/fd", self.child.id())).unwrap().count()
+        std::fs::read_dir(format!("/proc/{}/fd", self.id())).unwrap().count()
     }
 }
 
