@@ -64,6 +64,15 @@ talks socat emil socat - "TCP:127.0.0.1:$PORT"
 talks telnet fay socat - "EXEC:telnet 127.0.0.1 $PORT,pty,setsid,ctty"
 
 
+# Ctrl-C: telnet shows nothing more until the server has answered that it has seen the mark (RFC 860).
+person fay socat - "EXEC:telnet 127.0.0.1 $PORT,pty,setsid,ctty"
+told "telnet: comes again" fay '~\* you are in lobby;.*'
+printf '\003' >&"${TYPED[fay]}"
+types fay '/who'
+told "telnet: goes on to show what comes after Ctrl-C" fay '* 2 people are in lobby:'
+kill_program fay
+told "telnet: is gone again" ann '~\* guest[0-9]+ left( \(connection lost\))?'
+
 # ---- who says goodbye, or just closes the terminal
 
 nc_person bob

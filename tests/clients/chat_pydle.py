@@ -503,6 +503,12 @@ async def comes_and_goes(scene):
     await until(lambda: scene.pia.channels[scene.room]["users"] == {scene.pia_name}, lambda: scene.pia.channels)
 
 
+async def closes(scene):
+    """who closes the connection without QUIT has left at once"""
+    await scene.pia.disconnect(expected=True)
+    await scene.ned.sees(f"* {scene.pia_name} left.*")
+
+
 async def killed(scene):
     """it sees when the program of an nc user is killed"""
     scene.ned.process.kill()
@@ -540,6 +546,7 @@ CLAIMS = [
     a_burst,
     a_flood,
     comes_and_goes,
+    closes,
     killed,
     complained,
 ]
