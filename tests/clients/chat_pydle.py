@@ -27,8 +27,8 @@ class Complaints(logging.Handler):
         self.lines = []
 
     def emit(self, record):
-        # That there are numerics which it has no use for is no complaint.
-        if not record.msg.startswith(("Unknown command", "Server responded")):
+        # No complaints are: numerics that it has no use for, and what it still waits for when the connection ends.
+        if not record.getMessage().startswith(("Unknown command", "Server responded", "Task was destroyed")):
             self.lines.append(f"{record.getMessage()} {record.exc_info or ''}")
 
 
