@@ -190,7 +190,11 @@ class Scene:
         client = Pydle(names[0], fallback_nicknames=list(names[1:]), **options)
         self.clients.append(client)
         await client.connect("127.0.0.1", PORT)
-        await until(lambda: client.is_welcome, lambda: f"a welcome among {client.lines_as_text()}")
+        # pydle handles each line in a task of its own, so it may see the end of the welcome before its own name.
+        await until(
+            lambda: client.is_welcome and client.nickname in names,
+            lambda: f"a welcome among {client.lines_as_text()}",
+        )
         return client
 
     async def join(self, client):
