@@ -297,7 +297,9 @@ async def order(scene):
     heard = [f"{name}: number {number}" for name in (scene.pia_name, pat.nickname) for number in range(12)]
 
     def seen(client):
-        return [f"{event[2]}: {event[3]}" for event in client.told if event[0] == "message"]
+        # The lines as they came: pydle may hand out the messages in another order.
+        lines = [line for line in client.lines if line.command == "PRIVMSG"]
+        return [f"{line.source.split('!')[0]}: {line.params[-1]}" for line in lines]
 
     await until(lambda: len(seen(pat)) == 36 == len(seen(scene.pia)), lambda: f"{seen(pat)}, {seen(scene.pia)}")
     equal(seen(scene.pia), seen(pat))
@@ -467,6 +469,7 @@ async def questions(scene):
 
 async def times(scene):
     """the capability server-time can be asked for at any time, and each line has its time then"""
+    scene.pia.lines.clear()
     await scene.pia.rawmsg("CAP", "REQ", "server-time")
     await until(lambda: any("ACK" in line.params for line in scene.pia.lines), scene.pia.lines_as_text)
     scene.ned.says("what time is it?")
