@@ -45,8 +45,8 @@ pub struct Limits {
     /// Replies held back to be sent together, in bytes. More is sent at once, and a handler that writes waits for its
     /// client. Default: 64 KiB.
     pub max_output: usize,
-    /// What others have sent to a client by its [`Outbox`](crate::Outbox) and it has not taken may be this many bytes,
-    /// besides 32 KiB in the kernel; or one message, if that is longer. A client that lets more wait is told so and
+    /// What others have sent to a client by its [`Outbox`](crate::Outbox) and it has not taken may be this many bytes
+    /// (96 more for each message), besides 32 KiB in the kernel; or one message, if that is longer. A client that lets more wait is told so and
     /// closed. Default: 256 KiB.
     pub max_outbox: usize,
     /// How far the read buffer of a busy stream may grow, in bytes. Default: 1 MiB.

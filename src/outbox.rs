@@ -18,14 +18,17 @@ mod handover;
 pub(crate) use handover::End;
 use handover::{Handover, Turn, Wire};
 
+/// What a message costs besides its bytes, and counts for.
+const EACH: usize = 96;
+
 /// Sends to a client from other threads than its own, without ever waiting for it.
 ///
 /// It comes from [`Connection::outbox`](crate::Connection::outbox), and is a handle: clones send to the same client.
 /// Messages arrive whole, in the order in which they were queued, and never in the middle of a reply that the client's
 /// own handler writes.
 ///
-/// What a client does not take waits for it, up to [`Limits::max_outbox`](crate::Limits::max_outbox) bytes and
-/// [`Limits::write_timeout`](crate::Limits::write_timeout). A client that lets more wait, or longer, is told that it
+/// What a client does not take waits for it, up to [`Limits::max_outbox`](crate::Limits::max_outbox) bytes (each message
+/// counts for 96 more, which it costs) and [`Limits::write_timeout`](crate::Limits::write_timeout). A client that lets more wait, or longer, is told that it
 /// reads too slowly, and closed; nobody else notices. A message that goes to many is held once.
 ///
 /// When the client has left, the outbox holds nothing of it: keep it as long as is convenient.
@@ -94,6 +97,15 @@ impl Wire for Line {
     }
 }
 
+/// What has become of an outbox.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Closed {
+    /// How many bytes were sent in all.
+    pub(crate) sent: u64,
+    /// The last message was not sent to its end.
+    pub(crate) is_torn: bool,
+}
+
 /// The side of the client's own thread, which finishes what others have sent while it waits for something else.
 pub(crate) struct Owner {
     outbox: Outbox,
@@ -108,7 +120,7 @@ impl Owner {
     pub(crate) fn new(socket: Arc<Socket>, limit: usize, patience: Duration) -> io::Result<Owner> {
         socket.keep_room_for_last_words();
         let line = Arc::new(Line { socket, bell: Bell::new()? });
-        let outbox = Outbox(Arc::new(Handover::new(Arc::clone(&line), limit)));
+        let outbox = Outbox(Arc::new(Handover::new(Arc::clone(&line), limit, EACH)));
         if line.socket.begin_reply() {
             line.socket.end_reply();
         } else {
@@ -167,19 +179,20 @@ impl Owner {
     }
 
     /// Ends the outbox. A message that was cut short by that is completed, if the socket takes the rest of it at once, so
-    /// that last words can follow. How many bytes were sent in all.
-    pub(crate) fn close(&self) -> u64 {
+    /// that last words can follow.
+    pub(crate) fn close(&self) -> Closed {
         let deadline = Instant::now() + self.patience;
+        self.line.socket.make_room_for_last_words();
         loop {
             if let Some(remains) = self.outbox.0.close() {
-                let Some(rest) = remains.rest else { return remains.sent };
-                self.line.socket.make_room_for_last_words();
+                let Some(rest) = remains.rest else { return Closed { sent: remains.sent, is_torn: false } };
                 let rest = rest.bytes();
                 let sent = self.line.socket.try_send(&[IoSlice::new(rest)]).unwrap_or(0);
-                if sent == rest.len() {
+                let is_torn = sent < rest.len();
+                if !is_torn {
                     self.line.socket.end_reply();
                 }
-                return remains.sent + sent as u64;
+                return Closed { sent: remains.sent + sent as u64, is_torn };
             }
             // Another thread is in the middle of a system call that does not wait.
             self.line.bell.wait(deadline);

@@ -45,8 +45,8 @@ impl Connection {
             // The client is busy until it has taken its replies; how long that may take, the drain's deadline says.
             self.transport.socket().wait_until_sent(Instant::now() + self.context.limits.write_timeout);
         }
-        let sent_by_others = self.transport.close_outbox();
-        self.output.note_sent(sent_by_others);
+        let others = self.transport.close_outbox();
+        self.output.note_sent(others.sent);
         let mut has_heard = false;
         if let Some(farewell) = told {
             let words = self.farewell.map_or_else(|| last_words(handler, farewell), |words| words(farewell));
@@ -56,7 +56,9 @@ impl Connection {
             }
         }
         let is_mute = told == Some(Farewell::TooSlow) && !has_heard;
-        let socket = if reason.aborts() || is_mute || (reason == CloseReason::Cut && self.output.is_mid_reply()) {
+        // What was cut in the middle should not look complete.
+        let is_torn = reason == CloseReason::Cut && (self.output.is_mid_reply() || others.is_torn);
+        let socket = if reason.aborts() || is_mute || is_torn {
             self.transport.socket().abort_on_close();
             None
         } else {
@@ -84,15 +86,16 @@ impl Connection {
         // Also after the end of the input, whatever ended it: these are replies to what came before.
         let pace = self.pace();
         let flushed = self.output.flush(&mut self.transport, pace);
-        if self.transport.socket().was_cut() {
-            return CloseReason::Cut;
-        }
         if let Err(error) = flushed {
-            return self.output_reason(&error);
+            return if self.transport.socket().was_cut() { CloseReason::Cut } else { self.output_reason(&error) };
         }
         // And what others have sent to it comes before last words.
-        let emptied = self.transport.wait_for_others(Instant::now() + pace.timeout);
+        let emptied = match &self.state {
+            State::Ended(reason) if reason.aborts() => Ok(()),
+            _ => self.transport.wait_for_others(pace.timeout),
+        };
         match (&self.state, emptied, result) {
+            _ if self.transport.socket().was_cut() => CloseReason::Cut,
             (State::Ended(reason), ..) => reason.clone(),
             (_, Err(error), _) => self.output_reason(&error),
             // What `read_exact` and its like say.

@@ -82,10 +82,10 @@ impl Output {
         if bytes.is_empty() {
             return Ok(());
         }
-        let now = Instant::now();
         if self.deadline.is_none() {
-            transport.begin_reply(now + pace.timeout)?;
+            transport.begin_reply(pace.timeout)?;
         }
+        let now = Instant::now();
         let deadline = *self.deadline.get_or_insert(now + pace.timeout);
         let mut left = deadline.saturating_duration_since(now);
         loop {

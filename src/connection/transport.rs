@@ -16,7 +16,7 @@ use rustix::net::{RecvFlags, SendAncillaryBuffer, SendFlags, recv, send, sendmsg
 use socket2::SockRef;
 
 use crate::bell::wait_for;
-use crate::outbox::{End, Outbox, Owner};
+use crate::outbox::{Closed, End, Outbox, Owner};
 
 /// A timeout as a socket is given it: the kernel takes zero for "no timeout".
 pub(crate) fn socket_timeout(length: Duration) -> Duration {
@@ -261,9 +261,9 @@ impl Transport {
     ///
     /// # Errors
     ///
-    /// `TimedOut` at the deadline, `ConnectionAborted` if nothing more can be said, and why others' bytes failed.
-    pub(super) fn begin_reply(&self, deadline: Instant) -> io::Result<()> {
-        self.wait_for_others(deadline)?;
+    /// `TimedOut` after the timeout, `ConnectionAborted` if nothing more can be said, and why others' bytes failed.
+    pub(super) fn begin_reply(&self, timeout: Duration) -> io::Result<()> {
+        self.wait_for_others(timeout)?;
         if self.socket.begin_reply() { Ok(()) } else { Err(ErrorKind::ConnectionAborted.into()) }
     }
 
@@ -279,8 +279,8 @@ impl Transport {
     /// # Errors
     ///
     /// As [`begin_reply`](Transport::begin_reply).
-    pub(super) fn wait_for_others(&self, deadline: Instant) -> io::Result<()> {
-        self.owner.as_ref().map_or(Ok(()), |owner| owner.claim(deadline))
+    pub(super) fn wait_for_others(&self, timeout: Duration) -> io::Result<()> {
+        self.owner.as_ref().map_or(Ok(()), |owner| owner.claim(Instant::now() + timeout))
     }
 
     /// Waits until the socket shows one of these signs, or that the client is gone: which it shows, none of them if the
@@ -317,9 +317,9 @@ impl Transport {
         self.owner.as_ref().and_then(Owner::end)
     }
 
-    /// Keeps others from sending. How many bytes they have sent.
-    pub(super) fn close_outbox(&mut self) -> u64 {
-        self.owner.take().map_or(0, |owner| owner.close())
+    /// Keeps others from sending.
+    pub(super) fn close_outbox(&mut self) -> Closed {
+        self.owner.take().map_or(Closed::default(), |owner| owner.close())
     }
 
     /// How many bytes have arrived and are not received yet.

@@ -23,7 +23,8 @@ impl Connection {
             return Ok(Some(0));
         }
         if !self.may_wait() {
-            let has_ended = self.transport.socket().peer_has_ended();
+            let socket = self.transport.socket();
+            let has_ended = socket.peer_has_ended() && !socket.input_was_ended();
             self.state = if has_ended { State::ClientEnded } else { State::DrainEnded };
             return Ok(Some(0));
         }

@@ -113,6 +113,9 @@ impl Handler for Line {
         while let Some(line) = client.read_request(client.limits().max_line, |unread| scanner.scan(unread))? {
             lines += 1;
             bytes += line.length as u64;
+            if line.asks_for_mark {
+                client.write_all(telnet::MARK)?;
+            }
             if line.text.is_empty() {
                 continue;
             }

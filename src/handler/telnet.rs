@@ -4,9 +4,17 @@
 
 const IAC: u8 = 255;
 const DONT: u8 = 254;
+const DO: u8 = 253;
 const WILL: u8 = 251;
 const SB: u8 = 250;
 const SE: u8 = 240;
+
+/// An option that asks for an answer at a place in the stream (RFC 860): telnet sends `DO TIMING-MARK` after Ctrl-C, and
+/// drops everything up to the answer.
+const TIMING_MARK: u8 = 6;
+
+/// The answer to it, before the reply to the line that has it.
+pub(super) const MARK: &[u8] = &[IAC, 252, TIMING_MARK];
 
 /// A line without telnet's commands and without its end.
 #[derive(Debug, PartialEq, Eq)]
@@ -16,6 +24,8 @@ pub(super) struct Line {
     pub(super) end: &'static str,
     /// How many bytes it took on the wire.
     pub(super) length: usize,
+    /// The client waits for a [`MARK`].
+    pub(super) asks_for_mark: bool,
 }
 
 /// Finds the next line in bytes that arrive bit by bit. It looks at each byte once, and keeps none.
@@ -24,6 +34,7 @@ pub(super) struct Scanner {
     scanned: usize,
     state: State,
     has_commands: bool,
+    asks_for_mark: bool,
 }
 
 /// What the bytes before have begun.
@@ -33,8 +44,10 @@ enum State {
     Text,
     /// After `IAC`.
     Command,
-    /// After `IAC WILL`, `WONT`, `DO` or `DONT`: an option follows.
+    /// After `IAC WILL`, `WONT` or `DONT`: an option follows.
     Negotiation,
+    /// After `IAC DO`, the same.
+    Demand,
     /// After `IAC SB`: anything, until `IAC SE`.
     Subnegotiation,
     SubnegotiationCommand,
@@ -48,10 +61,12 @@ impl Scanner {
             self.scanned += 1;
             // After `IAC` too: LF is no command, so it ends the line.
             if byte == b'\n' && matches!(self.state, State::Text | State::Command) {
-                let Scanner { scanned: length, has_commands, .. } = std::mem::take(self);
-                return Some((Line::new(unread.get(..length - 1)?, has_commands), length));
+                let Scanner { scanned: length, has_commands, asks_for_mark, .. } = std::mem::take(self);
+                let line = Line::new(unread.get(..length - 1)?, has_commands);
+                return Some((Line { asks_for_mark, ..line }, length));
             }
             self.has_commands |= byte == IAC;
+            self.asks_for_mark |= self.state == State::Demand && byte == TIMING_MARK;
             self.state = self.state.after(byte);
         }
         None
@@ -68,12 +83,13 @@ impl State {
     fn after(self, byte: u8) -> State {
         match (self, byte) {
             (State::Text, IAC) => State::Command,
+            (State::Command, DO) => State::Demand,
             (State::Command, WILL..=DONT) => State::Negotiation,
             (State::Command, SB) => State::Subnegotiation,
             (State::Subnegotiation, IAC) => State::SubnegotiationCommand,
             (State::SubnegotiationCommand, SE) => State::Text,
             (State::Subnegotiation | State::SubnegotiationCommand, _) => State::Subnegotiation,
-            (State::Text | State::Command | State::Negotiation, _) => State::Text,
+            (State::Text | State::Command | State::Negotiation | State::Demand, _) => State::Text,
         }
     }
 }
@@ -83,7 +99,7 @@ impl Line {
         let mut text = if has_commands { without_commands(bytes) } else { bytes.to_vec() };
         let end = if text.last() == Some(&b'\r') { "\r\n" } else { "\n" };
         text.truncate(text.len() + 1 - end.len());
-        Line { text, end, length: bytes.len() + 1 }
+        Line { text, end, length: bytes.len() + 1, asks_for_mark: false }
     }
 }
 
@@ -131,6 +147,15 @@ mod tests {
         assert_eq!(text_of(b"h\xff\xfa\x1f\xff\xff\xff\xf0i\n"), Some(b"hi".to_vec()), "IAC IAC inside");
         assert_eq!(text_of(b"h\xff\xf1i\n"), Some(b"hi".to_vec()), "NOP");
         assert_eq!(text_of(b"\xff\xfd\n"), None, "this LF is an option");
+    }
+
+    #[test]
+    fn a_mark_that_is_asked_for_is_noticed() {
+        // What Debian's telnet sends for Ctrl-C, and the next line.
+        let (line, _) = Scanner::default().scan(b"\xff\xf4\xff\xfd\x06hi\r\n").unwrap();
+        assert_eq!((line.text.as_slice(), line.asks_for_mark), (b"hi".as_slice(), true));
+        let (line, _) = Scanner::default().scan(b"\xff\xfb\x06\xff\xfd\x01\x06hi\r\n").unwrap();
+        assert!(!line.asks_for_mark, "WILL TIMING-MARK, and DO ECHO");
     }
 
     #[test]

@@ -40,6 +40,7 @@ pub(super) trait Wire {
 /// The messages for one client, in order, and whose turn it is to send them.
 pub(super) struct Handover<W> {
     limit: usize,
+    each: usize,
     state: Mutex<State<W>>,
 }
 
@@ -134,8 +135,8 @@ struct Batch<W> {
 }
 
 impl<W: Wire> Handover<W> {
-    /// At most `limit` bytes wait, or one message if that is longer.
-    pub(super) fn new(wire: Arc<W>, limit: usize) -> Handover<W> {
+    /// At most `limit` bytes wait, or one message if that is longer; each message counts for `each` bytes more.
+    pub(super) fn new(wire: Arc<W>, limit: usize, each: usize) -> Handover<W> {
         let state = State {
             wire: Some(wire),
             queue: VecDeque::new(),
@@ -148,13 +149,14 @@ impl<W: Wire> Handover<W> {
             end: None,
             sent: 0,
         };
-        Handover { limit, state: Mutex::new(state) }
+        Handover { limit, each, state: Mutex::new(state) }
     }
 
     /// Queues a message. No I/O: it is sent by the next [`flush`](Handover::flush). `false`: the client gets no more.
     pub(super) fn push(&self, bytes: Arc<[u8]>, now: Instant) -> bool {
         let mut state = lock(self.state.lock());
-        let is_full = !state.queue.is_empty() && !bytes.is_empty() && state.unsent + bytes.len() > self.limit;
+        let waiting = state.unsent + state.queue.len() * self.each;
+        let is_full = !state.queue.is_empty() && !bytes.is_empty() && waiting + self.each + bytes.len() > self.limit;
         if is_full && state.end.is_none() {
             state.finish(End::Full);
         }

@@ -217,7 +217,7 @@ pub struct Client {
 
 impl Client {
     pub fn new(line: Arc<Line>, limit: usize) -> Client {
-        Client { handover: Arc::new(Handover::new(Arc::clone(&line), limit)), line, now: Instant::now() }
+        Client { handover: Arc::new(Handover::new(Arc::clone(&line), limit, 0)), line, now: Instant::now() }
     }
 
     /// As `Outbox::queue`.

@@ -11,6 +11,9 @@ use super::text::{CTCP, at_most};
 /// What the server calls itself.
 pub(super) const SERVER: &str = "acceptd";
 
+/// And what it is.
+pub(super) const ABOUT: &str = "a chat for nc, telnet and IRC";
+
 /// What all members have for a host name: nobody's address is anybody else's business.
 pub(super) const HOST: &str = "chat";
 

@@ -160,6 +160,9 @@ impl Irc<'_> {
                 None => self.needs_more(client, "PING")?,
             },
             // Any line says that the client is there, and nobody has a password.
+            "PASS" if matches!(self.stage, Stage::Member(_)) => {
+                self.reply(client, 462, ":You are registered already")?;
+            }
             "PONG" | "PASS" | "ERROR" => {}
             "QUIT" => {
                 let reason = at_most(message.parameter(0).unwrap_or("quit"), LONGEST_TEXT).to_owned();

@@ -1,12 +1,12 @@
 //! A client's lines, as they arrive: how long they may be, how fast they may come, and how many may wait.
 
 use std::collections::VecDeque;
-use std::io;
+use std::io::{self, Write};
 use std::time::Instant;
 
 use super::rate::{Bucket, Rate};
 use crate::connection::{Connection, Next};
-use crate::handler::telnet::Scanner;
+use crate::handler::telnet::{MARK, Scanner};
 
 /// A client that is faster than its rate has at most this many lines waiting, and is cut when there are more.
 const WAITING_AT_MOST: usize = 200;
@@ -51,7 +51,7 @@ impl Lines {
     /// Lines have at most `longest` bytes, with their end.
     pub(super) fn new(longest: usize, rate: Rate) -> Lines {
         Lines {
-            finder: Finder { longest, scanner: Scanner::default(), is_dropping: false },
+            finder: Finder { longest, scanner: Scanner::default(), is_dropping: false, asks_for_mark: false },
             bucket: Bucket::new(rate),
             waiting: VecDeque::new(),
             waiting_bytes: 0,
@@ -91,6 +91,9 @@ impl Lines {
                     Next::Deadline if until == deadline => return Ok(Arrival::Deadline),
                     Next::Deadline => {}
                 }
+            }
+            if std::mem::take(&mut self.finder.asks_for_mark) {
+                client.write_all(MARK)?;
             }
             if self.waiting.len() > WAITING_AT_MOST {
                 return Ok(Arrival::Flood);
@@ -144,12 +147,15 @@ struct Finder {
     scanner: Scanner,
     /// The rest of a line that was too long is still to come.
     is_dropping: bool,
+    /// A client of telnet waits for a mark.
+    asks_for_mark: bool,
 }
 
 impl Finder {
     /// The next line and its length on the wire. No line, but a length: bytes that are none.
     fn find(&mut self, unread: &[u8]) -> Option<(Option<Line>, usize)> {
         if let Some((line, length)) = self.scanner.scan(unread) {
+            self.asks_for_mark |= line.asks_for_mark;
             let line = if length > self.longest { Line::TooLong } else { Line::Whole(line.text) };
             return Some(((!std::mem::take(&mut self.is_dropping)).then_some(line), length));
         }
@@ -168,7 +174,7 @@ mod tests {
     use super::*;
 
     fn found(stream: &[u8], longest: usize, step: usize) -> Vec<Line> {
-        let mut finder = Finder { longest, scanner: Scanner::default(), is_dropping: false };
+        let mut finder = Finder { longest, scanner: Scanner::default(), is_dropping: false, asks_for_mark: false };
         let (mut unread, mut lines) = (Vec::new(), Vec::new());
         for piece in stream.chunks(step) {
             unread.extend_from_slice(piece);

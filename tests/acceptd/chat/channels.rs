@@ -242,8 +242,9 @@ fn modes_can_be_asked_for_and_not_be_changed() {
     assert_eq!(numerics(&alice.ask("MODE #lobby +b bob!*@*")), [472]);
     assert_eq!(numerics(&alice.ask("MODE #lobby +o bob")), [472]);
     assert_eq!(numerics(&alice.ask("MODE #nowhere")), [403]);
-    assert_eq!(alice.ask_one("MODE alice"), ":acceptd 221 alice +");
-    assert_eq!(numerics(&alice.ask("MODE alice +i")), [501]);
+    assert_eq!(alice.ask_one("MODE alice"), ":acceptd 221 alice +i");
+    assert_eq!(numerics(&alice.ask("MODE alice +i")), [0; 0]);
+    assert_eq!(numerics(&alice.ask("MODE alice -i")), [501]);
     assert_eq!(numerics(&alice.ask("MODE bob")), [502]);
     assert_eq!(numerics(&alice.ask("MODE nobody")), [401]);
     assert_eq!(numerics(&alice.ask("MODE")), [461]);

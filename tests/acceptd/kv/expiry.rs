@@ -193,8 +193,8 @@ fn keys_that_expire_are_dropped_without_being_read(engine: Engine) {
         client.send(words(&format!("SET k{key} v PX 3000")));
     }
     (0..300).for_each(|_| client.expect("+OK\r\n"));
-    eventually("they are dropped", || client.ask("DBSIZE").number() == 2);
-    assert_eq!(client.info("expired_keys"), 300);
+    eventually("they are dropped", || client.info("expired_keys") == 300);
+    assert_eq!(client.ask("DBSIZE").number(), 2);
     assert_eq!(client.ask("MGET stays later"), Reply::Array(vec!["1".into(), "1".into()]));
 }
 

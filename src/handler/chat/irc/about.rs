@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use super::Irc;
 use super::people::TARGETS_AT_MOST;
 use crate::connection::Connection;
-use crate::handler::chat::event::{LONGEST_OF_IRC, LONGEST_TEXT, SERVER};
+use crate::handler::chat::event::{ABOUT, LONGEST_OF_IRC, LONGEST_TEXT, SERVER};
 use crate::handler::chat::hall::ROOMS_AT_MOST;
 use crate::handler::chat::name;
 
@@ -23,7 +23,7 @@ impl Irc<'_> {
             3,
             format_args!(":This server was started {}", self.chat.since.strftime("%Y-%m-%d %H:%M:%S UTC")),
         )?;
-        self.reply(client, 4, format_args!("{SERVER} {VERSION} - no"))?;
+        self.reply(client, 4, format_args!("{SERVER} {VERSION} i no"))?;
         self.support(client)?;
         self.lusers(client)?;
         self.motd(client)
@@ -61,7 +61,7 @@ impl Irc<'_> {
     }
 
     pub(super) fn version(&self, client: &mut Connection) -> io::Result<()> {
-        self.reply(client, 351, format_args!("{VERSION} {SERVER} :{}", env!("CARGO_PKG_DESCRIPTION")))?;
+        self.reply(client, 351, format_args!("{VERSION} {SERVER} :{ABOUT}"))?;
         self.support(client)
     }
 

@@ -4,7 +4,7 @@ use std::io::{self, Write};
 
 use super::{Irc, Message, rooms_of, word};
 use crate::connection::Connection;
-use crate::handler::chat::event::{HOST, Kind, LONGEST_OF_IRC, LONGEST_TEXT, SERVER};
+use crate::handler::chat::event::{ABOUT, HOST, Kind, LONGEST_OF_IRC, LONGEST_TEXT, SERVER};
 use crate::handler::chat::hall::{Member, Refusal, Room};
 use crate::handler::chat::name::Name;
 use crate::handler::chat::text::at_most;
@@ -105,7 +105,7 @@ impl Irc<'_> {
                 .collect();
             let mut lines = vec![(311, format!("{name} {} {HOST} * :{}", member.person.user, member.real_name))];
             lines.extend(rooms.chunks(10).map(|some| (319, format!("{name} :{}", some.join(" ")))));
-            lines.push((312, format!("{name} {SERVER} :{}", env!("CARGO_PKG_DESCRIPTION"))));
+            lines.push((312, format!("{name} {SERVER} :{ABOUT}")));
             lines.extend(member.away.as_ref().map(|away| (301, format!("{name} :{away}"))));
             let idle = member.last_spoke.elapsed().as_secs();
             lines.push((317, format!("{name} {idle} {} :seconds idle, signon time", member.since.as_second())));

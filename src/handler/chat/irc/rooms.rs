@@ -185,8 +185,10 @@ impl Irc<'_> {
         match found {
             None => self.refuse(client, Refusal::Nobody, "", target),
             Some(other) if other != id => self.reply(client, 502, ":Not your modes to see or change"),
-            Some(_) if change.is_some() => self.reply(client, 501, ":There are no modes for users here"),
-            Some(_) => self.reply(client, 221, "+"),
+            // Nobody is listed to who shares no room with them, so all are invisible, and stay so.
+            Some(_) if change.is_none() => self.reply(client, 221, "+i"),
+            Some(_) if matches!(change, Some("+i" | "i")) => Ok(()),
+            Some(_) => self.reply(client, 501, ":The mode of users is +i, and can't be changed"),
         }
     }
 }
