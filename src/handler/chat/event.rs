@@ -1,6 +1,6 @@
 //! What members of a room learn of each other, and how each dialect puts it.
 
-use std::fmt::Write;
+use std::fmt::{self, Write};
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -138,38 +138,70 @@ impl<'a> Rendered<'a> {
 impl Event<'_> {
     /// A line for people; notices begin with a star.
     pub(super) fn plain(&self, from: &Person) -> String {
-        let name = &from.name;
+        fitting(|line| self.write_plain(from, line))
+    }
+
+    fn write_plain(&self, Person { name, .. }: &Person, line: &mut dyn Write) -> fmt::Result {
         match *self {
-            Event::Said { kind: Kind::Action, text, .. } => format!("* {name} {text}\n"),
-            Event::Said { text, .. } => format!("{name}: {text}\n"),
-            Event::Told { kind: Kind::Action, text, .. } => format!("* {name} {text} (private)\n"),
-            Event::Told { text, .. } => format!("{name} (private): {text}\n"),
-            Event::Joined { .. } => format!("* {name} joined\n"),
-            Event::Left { reason, .. } | Event::Quit { reason } => format!("* {name} left{}\n", InBrackets(reason)),
-            Event::Renamed { to } => format!("* {name} is now {to}\n"),
-            Event::Topic { text: "", .. } => format!("* {name} removed the topic\n"),
-            Event::Topic { text, .. } => format!("* {name} set the topic: {text}\n"),
-            Event::Kicked { whom, reason, .. } => format!("* {name} kicked {whom}{}\n", InBrackets(reason)),
-            Event::Promoted { .. } => String::new(),
+            Event::Said { kind: Kind::Action, text, .. } => writeln!(line, "* {name} {text}"),
+            Event::Said { text, .. } => writeln!(line, "{name}: {text}"),
+            Event::Told { kind: Kind::Action, text, .. } => writeln!(line, "* {name} {text} (private)"),
+            Event::Told { text, .. } => writeln!(line, "{name} (private): {text}"),
+            Event::Joined { .. } => writeln!(line, "* {name} joined"),
+            Event::Left { reason, .. } | Event::Quit { reason } => {
+                writeln!(line, "* {name} left{}", InBrackets(reason))
+            }
+            Event::Renamed { to } => writeln!(line, "* {name} is now {to}"),
+            Event::Topic { text: "", .. } => writeln!(line, "* {name} removed the topic"),
+            Event::Topic { text, .. } => writeln!(line, "* {name} set the topic: {text}"),
+            Event::Kicked { whom, reason, .. } => writeln!(line, "* {name} kicked {whom}{}", InBrackets(reason)),
+            Event::Promoted { .. } => Ok(()),
         }
     }
 
     /// Lines of IRC, each begun with `tag`.
     fn irc(&self, from: &Person, tag: &str) -> String {
-        let Person { name, user } = from;
-        let source = format!(":{name}!{user}@{HOST}");
+        fitting(|lines| self.write_irc(from, tag, lines))
+    }
+
+    fn write_irc(&self, Person { name, user }: &Person, tag: &str, lines: &mut dyn Write) -> fmt::Result {
+        let source = format_args!(":{name}!{user}@{HOST}");
         match *self {
-            Event::Said { kind, room, text } => said(&format!("{source} {} #{room} :", kind.verb()), kind, text, tag),
-            Event::Told { kind, to, text } => said(&format!("{source} {} {to} :", kind.verb()), kind, text, tag),
-            Event::Joined { room } => format!("{tag}{source} JOIN #{room}\r\n"),
-            Event::Left { room, reason: "" } => format!("{tag}{source} PART #{room}\r\n"),
-            Event::Left { room, reason } => format!("{tag}{source} PART #{room} :{reason}\r\n"),
-            Event::Quit { reason } => format!("{tag}{source} QUIT :{reason}\r\n"),
-            Event::Renamed { to } => format!("{tag}{source} NICK {to}\r\n"),
-            Event::Topic { room, text } => format!("{tag}{source} TOPIC #{room} :{text}\r\n"),
-            Event::Kicked { room, whom, reason } => format!("{tag}{source} KICK #{room} {whom} :{reason}\r\n"),
-            Event::Promoted { room } => format!("{tag}:{SERVER} MODE #{room} +o {name}\r\n"),
+            Event::Said { kind, room, text } => {
+                write_said(&format!("{source} {} #{room} :", kind.verb()), kind, text, tag, lines)
+            }
+            Event::Told { kind, to, text } => {
+                write_said(&format!("{source} {} {to} :", kind.verb()), kind, text, tag, lines)
+            }
+            Event::Joined { room } => write!(lines, "{tag}{source} JOIN #{room}\r\n"),
+            Event::Left { room, reason: "" } => write!(lines, "{tag}{source} PART #{room}\r\n"),
+            Event::Left { room, reason } => write!(lines, "{tag}{source} PART #{room} :{reason}\r\n"),
+            Event::Quit { reason } => write!(lines, "{tag}{source} QUIT :{reason}\r\n"),
+            Event::Renamed { to } => write!(lines, "{tag}{source} NICK {to}\r\n"),
+            Event::Topic { room, text } => write!(lines, "{tag}{source} TOPIC #{room} :{text}\r\n"),
+            Event::Kicked { room, whom, reason } => write!(lines, "{tag}{source} KICK #{room} {whom} :{reason}\r\n"),
+            Event::Promoted { room } => write!(lines, "{tag}:{SERVER} MODE #{room} +o {name}\r\n"),
         }
+    }
+}
+
+/// Text in a buffer that is as long as it: one that grows as it is written ends up twice as long, and leaves the allocator
+/// a hole that none of the messages fits that wait for somebody.
+fn fitting(write: impl Fn(&mut dyn Write) -> fmt::Result) -> String {
+    let mut length = Length(0);
+    let _ = write(&mut length);
+    let mut text = String::with_capacity(length.0);
+    let _ = write(&mut text);
+    text
+}
+
+/// Counts the bytes that are written to it.
+struct Length(usize);
+
+impl Write for Length {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        self.0 += text.len();
+        Ok(())
     }
 }
 
@@ -183,20 +215,19 @@ impl Kind {
 }
 
 /// A message in as many lines as IRC needs for it.
-fn said(start: &str, kind: Kind, mut text: &str, tag: &str) -> String {
+fn write_said(start: &str, kind: Kind, mut text: &str, tag: &str, lines: &mut dyn Write) -> fmt::Result {
     let (open, close) = match kind {
         Kind::Action => (format!("{CTCP}ACTION "), CTCP.to_string()),
         Kind::Message | Kind::Notice => (String::new(), String::new()),
     };
     // A tag does not count (IRCv3 message tags).
     let room = LONGEST_OF_IRC - "\r\n".len() - start.len() - open.len() - close.len();
-    let mut lines = String::new();
     loop {
         let part = at_most(text, room);
-        let _ = write!(lines, "{tag}{start}{open}{part}{close}\r\n");
+        write!(lines, "{tag}{start}{open}{part}{close}\r\n")?;
         text = text.get(part.len()..).unwrap_or_default();
         if text.is_empty() {
-            return lines;
+            return Ok(());
         }
     }
 }
@@ -204,8 +235,8 @@ fn said(start: &str, kind: Kind, mut text: &str, tag: &str) -> String {
 /// ` (reason)`, or nothing.
 struct InBrackets<'a>(&'a str);
 
-impl std::fmt::Display for InBrackets<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Display for InBrackets<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.0.is_empty() { Ok(()) } else { write!(f, " ({})", self.0) }
     }
 }
