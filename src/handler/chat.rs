@@ -26,7 +26,7 @@ mod text;
 
 use hall::Hall;
 use lines::{Arrival, Line, Lines};
-use mail::Mail;
+use mail::{Courier, Mail};
 pub use rate::Rate;
 
 /// So long an IRC client has to begin, before it is greeted as a person.
@@ -42,6 +42,7 @@ const IRC_BEGINS: [&str; 4] = ["CAP ", "NICK ", "PASS ", "USER "];
 /// descriptors: set [`Limits::descriptors_per_client`](crate::Limits::descriptors_per_client) to 2.
 pub struct Chat {
     hall: Mutex<Hall>,
+    courier: Courier,
     options: Options,
     since: Timestamp,
 }
@@ -64,9 +65,9 @@ impl Default for Options {
 }
 
 impl Chat {
-    /// A chat with nobody in it.
+    /// A chat with nobody in it. It has a thread of its own, which helps whoever speaks in a large room.
     pub fn new(options: Options) -> Chat {
-        Chat { hall: Mutex::default(), options, since: Timestamp::now() }
+        Chat { hall: Mutex::default(), courier: Courier::start(), options, since: Timestamp::now() }
     }
 
     fn hall(&self) -> MutexGuard<'_, Hall> {
@@ -200,7 +201,11 @@ struct Place<'a> {
     mail: Mail,
 }
 
-impl Place<'_> {
+impl<'a> Place<'a> {
+    fn new(chat: &'a Chat, id: u64) -> Place<'a> {
+        Place { chat, id, reason: String::new(), mail: Mail::new(chat.courier.clone()) }
+    }
+
     /// Notes how the conversation ended, unless the member has said why.
     fn note(&mut self, client: &mut Connection, outcome: &io::Result<()>) {
         let Err(error) = outcome else { return };

@@ -301,7 +301,7 @@ impl Irc<'_> {
             return name
                 .map_or(Ok(()), |name| self.reply(client, 433, format_args!("{name} :Nickname is already in use")));
         }
-        let place = Place { chat: self.chat, id: self.id, reason: String::new(), mail: Mail::default() };
+        let place = Place::new(self.chat, self.id);
         self.stage = Stage::Member(place);
         self.welcome(client)
     }

@@ -50,7 +50,7 @@ pub(super) fn converse(chat: &Chat, client: &mut Connection) -> io::Result<()> {
     // A guest's name is free.
     let entered = chat.hall().enter(id, None, Dialect::Plain, outbox);
     let name = entered.map_err(|_| io::Error::other("no name is left for a guest"))?;
-    let place = Place { chat, id, reason: String::new(), mail: Mail::default() };
+    let place = Place::new(chat, id);
     let mut session = Plain { place, room: None, lines: 0 };
     session.welcome(client, &name)?;
     let outcome = attend(&mut session, client, Lines::new(LONGEST, chat.options.rate));
