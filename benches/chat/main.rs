@@ -1,6 +1,6 @@
 //! `acceptd --handler chat` beside the textbook's chat, Tokio's and ngircd. One command, at the root of the repository:
 //!
-//!     cargo bench -p acceptd-bench --bench chat                  # about five minutes
+//!     cargo bench -p acceptd-bench --bench chat                  # about eight minutes
 //!     cargo bench -p acceptd-bench --bench chat -- --quick       # under half a minute: that it works, for no figure
 //!     cargo bench -p acceptd-bench --bench chat -- "100 members" # only the works whose names have this in them
 //!     cargo bench -p acceptd-bench --bench chat -- --rounds=3    # fewer rounds

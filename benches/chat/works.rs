@@ -66,7 +66,7 @@ pub struct Scale {
 }
 
 impl Scale {
-    pub const FULL: Scale = Scale { rate: Duration::from_secs(1), latency: Duration::from_millis(1500) };
+    pub const FULL: Scale = Scale { rate: Duration::from_secs(1), latency: Duration::from_secs(3) };
     pub const QUICK: Scale = Scale { rate: Duration::from_millis(200), latency: Duration::from_millis(200) };
 }
 

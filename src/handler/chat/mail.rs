@@ -1,6 +1,7 @@
 //! What has been queued and is to be sent once the lock on the hall is released.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{self, SyncSender};
 use std::thread;
 
@@ -51,11 +52,9 @@ impl Mail {
     pub(super) fn send(&mut self) {
         self.queued = 0;
         for seats in self.rooms.drain(..) {
-            let (theirs, ours) = halves(&seats);
-            if !self.courier.takes(&seats) {
-                flush(theirs);
-            }
-            flush(ours);
+            let round = Arc::new(Round { seats, next: AtomicUsize::new(0) });
+            self.courier.join(&round);
+            round.deliver();
         }
         for outbox in self.members.drain(..) {
             outbox.flush();
@@ -70,16 +69,32 @@ impl Drop for Mail {
     }
 }
 
-/// A thread that sends to one half of a large room while who speaks sends to the other: the last member hears it in about
-/// half the time. It ends with the chat.
+/// What has been queued for a room is sent by all threads that take part in the round.
+struct Round {
+    seats: Arc<Vec<Seat>>,
+    /// The first seat that nobody has taken on.
+    next: AtomicUsize,
+}
+
+impl Round {
+    /// One member after the other: who is interrupted holds up one of them, and no more.
+    fn deliver(&self) {
+        while let Some(seat) = self.seats.get(self.next.fetch_add(1, Ordering::Relaxed)) {
+            seat.outbox.flush();
+        }
+    }
+}
+
+/// A thread that takes part in the rounds of large rooms, so that the last member hears in about half the time what was
+/// said. It ends with the chat.
 #[derive(Clone, Default)]
-pub(super) struct Courier(Option<SyncSender<Arc<Vec<Seat>>>>);
+pub(super) struct Courier(Option<SyncSender<Arc<Round>>>);
 
 impl Courier {
     /// Without a thread for it, all is sent by who speaks.
     pub(super) fn start() -> Courier {
-        let (give, given) = mpsc::sync_channel::<Arc<Vec<Seat>>>(1);
-        let deliver = move || given.iter().for_each(|seats| flush(halves(&seats).0));
+        let (give, given) = mpsc::sync_channel::<Arc<Round>>(1);
+        let deliver = move || given.iter().for_each(|round| round.deliver());
         match thread::Builder::new().name("courier".into()).stack_size(64 * 1024).spawn(deliver) {
             Ok(_) => Courier(Some(give)),
             Err(error) => {
@@ -89,17 +104,10 @@ impl Courier {
         }
     }
 
-    /// Whether it sees to its half: of a large room, unless it has enough to do already. Never waits.
-    fn takes(&self, seats: &Arc<Vec<Seat>>) -> bool {
-        seats.len() >= LARGE && self.0.as_ref().is_some_and(|give| give.try_send(Arc::clone(seats)).is_ok())
+    /// Calls it to a round, if that is worth it. Never waits: if it is late, there is less left for it to do.
+    fn join(&self, round: &Arc<Round>) {
+        if let Some(give) = self.0.as_ref().filter(|_| round.seats.len() >= LARGE) {
+            let _ = give.try_send(Arc::clone(round));
+        }
     }
-}
-
-/// The courier's half, and that of who speaks.
-fn halves(seats: &[Seat]) -> (&[Seat], &[Seat]) {
-    seats.split_at(seats.len() / 2)
-}
-
-fn flush(seats: &[Seat]) {
-    seats.iter().for_each(|seat| seat.outbox.flush());
 }
