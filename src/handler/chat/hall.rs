@@ -397,6 +397,14 @@ impl Hall {
         room.seats.iter().filter_map(|seat| Some((seat.id, self.members.get(&seat.id)?)))
     }
 
+    /// All who share a room with somebody, who is one of them, each once.
+    pub(super) fn acquaintances(&self, id: u64) -> impl Iterator<Item = (u64, &Member)> {
+        let rooms = self.members.get(&id).into_iter().flat_map(|member| &member.rooms);
+        let mut met = HashSet::new();
+        let all = rooms.filter_map(|key| self.rooms.get(key)).flat_map(|room| self.members_of(room));
+        all.filter(move |&(id, _)| met.insert(id))
+    }
+
     fn seated(&self, id: u64, key: &Key) -> Result<(&Member, &Room), Refusal> {
         let room = self.rooms.get(key).ok_or(Refusal::NoRoom)?;
         let member = self.members.get(&id).ok_or(Refusal::Nobody)?;

@@ -100,12 +100,21 @@ fn who_and_whois_tell_what_is_known() {
         ]
     );
     assert_eq!(alice.ask("WHO alice")[0], ":acceptd 352 alice * ~alice chat acceptd alice H :0 alice in person");
+    let mut carol = Member::irc(&server, "carol");
+    carol.ask("JOIN #lobby,#attic");
+    let mut dave = Member::irc(&server, "dave");
+    dave.ask("JOIN #cellar");
+    alice.ask("JOIN #attic");
+    alice.hears();
+    let met = alice.ask("WHO *");
+    let names = met.iter().filter_map(|line| line.split_once(" acceptd ")?.1.split(' ').next());
+    assert_eq!(names.collect::<Vec<_>>(), ["alice", "bob", "carol"], "each once, and nobody from elsewhere");
     assert_eq!(numerics(&alice.ask("WHO #nowhere")), [315]);
     assert_eq!(numerics(&alice.ask("WHO nobody")), [315]);
     let whois = alice.ask("WHOIS ALICE");
     assert_eq!(numerics(&whois), [311, 319, 312, 317, 318]);
     assert_eq!(whois[0], ":acceptd 311 alice alice ~alice chat * :alice in person");
-    assert_eq!(whois[1], ":acceptd 319 alice alice :@#lobby");
+    assert_eq!(whois[1], ":acceptd 319 alice alice :@#lobby #attic");
     assert_eq!(numerics(&alice.ask("WHOIS bob")), [311, 319, 312, 301, 317, 318]);
     assert_eq!(numerics(&alice.ask("WHOIS acceptd bob")), [311, 319, 312, 301, 317, 318]);
     assert_eq!(numerics(&alice.ask("WHOIS nobody")), [401, 318]);

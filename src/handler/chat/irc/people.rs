@@ -73,14 +73,19 @@ impl Irc<'_> {
         Ok(away.map(|away| format!("{name} :{away}")))
     }
 
+    /// Of a channel, of one member, or of all who share a channel with the client (`*`): everybody else is invisible.
     pub(super) fn who(&mut self, client: &mut Connection, message: &Message) -> io::Result<()> {
-        let mask = message.parameter(0).unwrap_or("*");
+        let (own_id, mask) = (self.id, message.parameter(0).unwrap_or("*"));
         let lines = self.hall(|hall, _| {
             if mask.starts_with('#') {
                 let room = rooms_of(mask).next().and_then(|(_, key)| hall.room(&key?));
                 return room.map_or(Vec::new(), |room| {
                     hall.members_of(room).map(|(id, member)| who_line(id, member, Some(room))).collect()
                 });
+            }
+            if let "*" | "0" = mask {
+                let lines = hall.acquaintances(own_id).map(|(id, member)| who_line(id, member, None));
+                return lines.collect();
             }
             let found = Name::of_member(mask).and_then(|name| hall.find(&name.key()));
             found.map(|(id, member)| who_line(id, member, None)).into_iter().collect()
