@@ -227,3 +227,24 @@ impl Drop for Place<'_> {
         self.chat.hall().quit(self.id, &self.reason, &mut self.mail);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::thread;
+
+    use super::*;
+
+    #[test]
+    fn a_poisoned_lock_is_used_on() {
+        let chat = Arc::new(Chat::default());
+        let poisoner = Arc::clone(&chat);
+        let panicked = thread::spawn(move || {
+            let _held = poisoner.hall();
+            panic!("while it holds the lock");
+        });
+        assert!(panicked.join().is_err());
+        assert!(chat.hall.is_poisoned());
+        assert_eq!(chat.hall().len(), 0);
+    }
+}
