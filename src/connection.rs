@@ -233,6 +233,11 @@ impl Connection {
         }
     }
 
+    /// Whether anything was written that a flush would have to send, and wait for.
+    pub(crate) fn has_output(&self) -> bool {
+        self.output.is_pending()
+    }
+
     /// Waits until `deadline`, for nothing; what others send to the client goes on. Less long in a drain.
     ///
     /// # Errors

@@ -19,7 +19,7 @@ pub(crate) use handover::End;
 use handover::{Handover, Turn, Wire};
 
 /// What a message costs besides its bytes, and counts for.
-const EACH: usize = 96;
+pub(crate) const EACH: usize = 96;
 
 /// Sends to a client from other threads than its own, without ever waiting for it.
 ///

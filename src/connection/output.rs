@@ -63,6 +63,11 @@ impl Output {
         self.flush(transport, pace)
     }
 
+    /// Whether something was written since the last flush.
+    pub(super) fn is_pending(&self) -> bool {
+        !self.buffer.is_empty() || self.deadline.is_some()
+    }
+
     /// Sends the rest of the reply. The next byte begins another one, with a deadline of its own.
     ///
     /// # Errors

@@ -144,6 +144,20 @@ trait Session {
 
     fn mail(&mut self) -> &mut Mail;
 
+    /// Sends what was answered so far, so that it is read before what comes by way of the outbox. Who reads slowly is waited
+    /// for, and what was said to others goes first.
+    ///
+    /// # Errors
+    ///
+    /// The connection's.
+    fn settle(&mut self, client: &mut Connection) -> io::Result<()> {
+        if client.has_output() {
+            self.mail().send();
+            client.flush()?;
+        }
+        Ok(())
+    }
+
     /// Last words.
     fn farewell(reason: Farewell) -> Cow<'static, [u8]>;
 }
@@ -202,8 +216,9 @@ struct Place<'a> {
 }
 
 impl<'a> Place<'a> {
-    fn new(chat: &'a Chat, id: u64) -> Place<'a> {
-        Place { chat, id, reason: String::new(), mail: Mail::new(chat.courier.clone()) }
+    fn new(chat: &'a Chat, client: &Connection) -> Place<'a> {
+        let mail = Mail::new(chat.courier.clone(), client.limits().max_outbox);
+        Place { chat, id: client.id(), reason: String::new(), mail }
     }
 
     /// Notes how the conversation ended, unless the member has said why.

@@ -198,7 +198,7 @@ impl Hall {
             Seat { id, outbox: member.outbox.clone(), dialect: member.dialect, ignored: Arc::clone(&member.ignored) };
         Arc::make_mut(&mut room.seats).push(seat);
         let event = Event::Joined { room: &room.name };
-        if room.seats.len() <= ANNOUNCED_UP_TO {
+        if room.is_announced() {
             room.spread(event, member, Some(id), mail);
         }
         if member.dialect.is_irc() {
@@ -213,7 +213,7 @@ impl Hall {
     pub(super) fn part(&mut self, id: u64, key: &Key, reason: &str, mail: &mut Mail) -> Result<(), Refusal> {
         let (member, room) = self.seated(id, key)?;
         let event = Event::Left { room: &room.name, reason };
-        if room.seats.len() <= ANNOUNCED_UP_TO {
+        if room.is_announced() {
             room.spread(event, member, Some(id), mail);
         }
         if member.dialect.is_irc() {
@@ -343,7 +343,7 @@ impl Hall {
 
     /// Answers a member by way of its outbox, and so before what the others say from now on.
     pub(super) fn answer(&self, id: u64, text: String, mail: &mut Mail) {
-        if let Some(member) = self.members.get(&id) {
+        if let Some(member) = self.members.get(&id).filter(|_| !text.is_empty()) {
             mail.note_member(&member.outbox, text.len());
             member.outbox.queue(text.into_bytes());
         }
@@ -433,7 +433,7 @@ impl Hall {
     /// Tells an event once to all who share a room with somebody, and not to that one.
     fn tell_acquaintances(&self, id: u64, event: Event<'_>, mail: &mut Mail) {
         let Some(member) = self.members.get(&id) else { return };
-        let announced = |room: &&Room| !matches!(event, Event::Quit { .. }) || room.seats.len() <= ANNOUNCED_UP_TO;
+        let announced = |room: &&Room| !matches!(event, Event::Quit { .. }) || room.is_announced();
         let rooms: Vec<&Room> = member.rooms.iter().filter_map(|key| self.rooms.get(key)).filter(announced).collect();
         if let [room] = rooms.as_slice() {
             room.spread(event, member, Some(id), mail);
@@ -478,6 +478,11 @@ impl Room {
 
     pub(super) fn len(&self) -> usize {
         self.seats.len()
+    }
+
+    /// Whether members are told who comes and goes.
+    pub(super) fn is_announced(&self) -> bool {
+        self.seats.len() <= ANNOUNCED_UP_TO
     }
 
     /// Who looks after the room: who has been there longest.

@@ -151,6 +151,10 @@ impl Session for Irc<'_> {
 
 impl Irc<'_> {
     fn act(&mut self, client: &mut Connection, message: &Message) -> io::Result<Then> {
+        if !matches!(message.command.as_str(), "PRIVMSG" | "NOTICE") {
+            // Its answer may be long, and who asked may read slowly.
+            self.mail().send();
+        }
         match message.command.as_str() {
             "CAP" => self.cap(client, message)?,
             "NICK" => self.nick(client, message)?,
@@ -246,7 +250,7 @@ impl Irc<'_> {
             return self.reply(client, 432, format_args!("{} :{}", word(wish), super::name::RULE));
         };
         // What was answered before is to be read before what others say.
-        client.flush()?;
+        self.settle(client)?;
         let id = self.id;
         match &mut self.stage {
             Stage::Stranger(stranger) => {
@@ -301,7 +305,7 @@ impl Irc<'_> {
             return name
                 .map_or(Ok(()), |name| self.reply(client, 433, format_args!("{name} :Nickname is already in use")));
         }
-        let place = Place::new(self.chat, self.id);
+        let place = Place::new(self.chat, client);
         self.stage = Stage::Member(place);
         self.welcome(client)
     }
@@ -329,8 +333,8 @@ impl Irc<'_> {
     }
 
     /// A numeric reply.
-    fn reply(&self, client: &mut Connection, numeric: u16, text: impl Display) -> io::Result<()> {
-        write!(client, ":{SERVER} {numeric:03} {} {text}\r\n", self.name())
+    fn reply(&self, client: &mut Connection, number: u16, text: impl Display) -> io::Result<()> {
+        client.write_all(numeric(number, &self.name(), text).as_bytes())
     }
 
     fn needs_more(&self, client: &mut Connection, command: &str) -> io::Result<()> {
@@ -355,6 +359,11 @@ impl Irc<'_> {
     fn hall<T>(&mut self, act: impl FnOnce(&mut Hall, &mut Mail) -> T) -> T {
         act(&mut self.chat.hall(), self.mail())
     }
+}
+
+/// A numeric reply to a client of that name.
+fn numeric(number: u16, client: &str, text: impl Display) -> String {
+    format!(":{SERVER} {number:03} {client} {text}\r\n")
 }
 
 /// What a client has sent as a word, as it can be repeated in a reply.

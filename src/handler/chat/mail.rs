@@ -8,11 +8,12 @@ use std::thread;
 use log::warn;
 
 use super::hall::Seat;
-use crate::Outbox;
+use crate::outbox::{EACH, Outbox};
 
-/// A session sends what it has queued when it would wait for its client's next line, or when this many bytes are queued
-/// for one member: less than any outbox holds.
-const HEAVY: usize = 16 * 1024;
+/// A session sends what it has queued when it would wait for its client, and before that when so much is queued for one
+/// member: this part of what an outbox holds, or this many messages. More would not leave in one go.
+const HEAVY: usize = 8;
+const MANY: usize = 32;
 
 /// In rooms of as many members it is worth another thread's being woken.
 const LARGE: usize = 64;
@@ -21,14 +22,17 @@ const LARGE: usize = 64;
 #[derive(Default)]
 pub(super) struct Mail {
     courier: Courier,
+    max_outbox: usize,
     rooms: Vec<Arc<Vec<Seat>>>,
     members: Vec<Outbox>,
-    queued: usize,
+    /// At the most that one member has been queued: messages, and bytes as an outbox counts them.
+    messages: usize,
+    bytes: usize,
 }
 
 impl Mail {
-    pub(super) fn new(courier: Courier) -> Mail {
-        Mail { courier, rooms: Vec::new(), members: Vec::new(), queued: 0 }
+    pub(super) fn new(courier: Courier, max_outbox: usize) -> Mail {
+        Mail { courier, max_outbox, rooms: Vec::new(), members: Vec::new(), messages: 0, bytes: 0 }
     }
 
     /// All of a room have got something that is this long.
@@ -36,21 +40,26 @@ impl Mail {
         if self.rooms.last().is_none_or(|last| !Arc::ptr_eq(last, seats)) {
             self.rooms.push(Arc::clone(seats));
         }
-        self.queued += length;
+        self.note(length);
     }
 
     /// One member has.
     pub(super) fn note_member(&mut self, outbox: &Outbox, length: usize) {
         self.members.push(outbox.clone());
-        self.queued += length;
+        self.note(length);
+    }
+
+    fn note(&mut self, length: usize) {
+        self.messages += 1;
+        self.bytes += length + EACH;
     }
 
     pub(super) fn is_heavy(&self) -> bool {
-        self.queued >= HEAVY
+        self.messages >= MANY || self.bytes >= self.max_outbox / HEAVY
     }
 
     pub(super) fn send(&mut self) {
-        self.queued = 0;
+        (self.messages, self.bytes) = (0, 0);
         for seats in self.rooms.drain(..) {
             let round = Arc::new(Round { seats, next: AtomicUsize::new(0) });
             self.courier.join(&round);

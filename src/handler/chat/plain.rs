@@ -50,7 +50,7 @@ pub(super) fn converse(chat: &Chat, client: &mut Connection) -> io::Result<()> {
     // A guest's name is free.
     let entered = chat.hall().enter(id, None, Dialect::Plain, outbox);
     let name = entered.map_err(|_| io::Error::other("no name is left for a guest"))?;
-    let place = Place::new(chat, id);
+    let place = Place::new(chat, client);
     let mut session = Plain { place, room: None, lines: 0 };
     session.welcome(client, &name)?;
     let outcome = attend(&mut session, client, Lines::new(LONGEST, chat.options.rate));
@@ -124,6 +124,8 @@ impl Plain<'_> {
             }
             return Ok(Then::Continue);
         };
+        // Its answer may be long, and who asked may read slowly.
+        self.mail().send();
         let (command, rest) = command.split_once(' ').unwrap_or((command, ""));
         let rest = rest.trim();
         match command.to_ascii_lowercase().as_str() {
@@ -172,7 +174,7 @@ impl Plain<'_> {
             return notice(client, "to whom, and what? /msg NAME TEXT");
         }
         // What was answered before is to be read before, if this is for oneself.
-        client.flush()?;
+        self.settle(client)?;
         let id = self.place.id;
         match self.hall(|hall, mail| hall.tell(id, &whom.key(), Kind::Message, text, false, mail)) {
             Ok((name, Some(away))) => notice(client, format_args!("{name} is away: {away}")),
@@ -195,7 +197,7 @@ impl Plain<'_> {
     /// Goes to a room, out of the one before, and says so after `preface`.
     fn go_to(&mut self, client: &mut Connection, room: &Name, preface: String) -> io::Result<()> {
         // What was answered before is to be read before what is said there.
-        client.flush()?;
+        self.settle(client)?;
         let (id, key, before) = (self.place.id, room.key(), self.present_room());
         if before.as_ref() == Some(&key) {
             return notice(client, format_args!("you are in {room} already"));
@@ -260,7 +262,7 @@ impl Plain<'_> {
         let text = at_most(text, LONGEST_TEXT);
         if !text.is_empty() {
             let id = self.place.id;
-            client.flush()?;
+            self.settle(client)?;
             let outcome = self.hall(|hall, mail| hall.set_topic(id, &key, text, mail));
             return outcome.or_else(|_| nowhere(client));
         }

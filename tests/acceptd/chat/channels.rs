@@ -1,7 +1,12 @@
 //! Rooms, as IRC clients see them.
 
-use crate::support::TestServer;
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Instant;
+
 use crate::support::chat::{Member, numerics, serve};
+use crate::support::{PATIENCE, TestServer};
 
 /// The value of a token that the server says it supports.
 fn supported(member: &mut Member, token: &str) -> String {
@@ -173,6 +178,48 @@ fn names_and_list_tell_who_and_what_is_there() {
         ]
     );
     assert_eq!(numerics(&alice.ask("LIST #two,#nowhere")), [321, 322, 323]);
+}
+
+#[test]
+fn names_are_told_in_their_place_among_those_who_come_and_go() {
+    let server = serve();
+    let mut first = Member::irc(&server, "first");
+    first.ask("JOIN #room");
+    let is_over = AtomicBool::new(false);
+    thread::scope(|scope| {
+        for number in 0..4 {
+            let mut other = Member::irc(&server, &format!("other{number}"));
+            let (is_over, start) = (&is_over, Instant::now());
+            scope.spawn(move || {
+                while !is_over.load(Ordering::Relaxed) && start.elapsed() < PATIENCE {
+                    other.ask("JOIN #room");
+                    other.ask("PART #room");
+                }
+            });
+        }
+        let mut watcher = Member::irc(&server, "watcher");
+        for _ in 0..300 {
+            watcher.say("JOIN #room");
+            let (mut here, mut told) = (HashMap::new(), None);
+            while told.is_none() {
+                let line = watcher.line();
+                let name = line[1..].split(['!', ' ']).next().unwrap().to_owned();
+                match line.split(' ').nth(1).unwrap() {
+                    "JOIN" => drop(here.insert(name, true)),
+                    "PART" => drop(here.insert(name, false)),
+                    "353" => told = Some(line),
+                    _ => {}
+                }
+            }
+            let told = told.unwrap();
+            let names: Vec<&str> = told.split_once(" :").unwrap().1.split(' ').collect();
+            let wrong: Vec<_> = here.iter().filter(|(name, is)| names.contains(&name.as_str()) != **is).collect();
+            is_over.store(!wrong.is_empty(), Ordering::Relaxed);
+            assert!(wrong.is_empty(), "{wrong:?} was told before {told}");
+            watcher.ask("PART #room");
+        }
+        is_over.store(true, Ordering::Relaxed);
+    });
 }
 
 #[test]

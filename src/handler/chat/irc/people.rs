@@ -1,9 +1,10 @@
 //! Members: what they say to each other, and what can be known of them.
 
-use std::io::{self, Write};
+use std::io;
 
 use super::{Irc, Message, rooms_of, word};
 use crate::connection::Connection;
+use crate::handler::chat::Session;
 use crate::handler::chat::event::{ABOUT, HOST, Kind, LONGEST_OF_IRC, LONGEST_TEXT, SERVER};
 use crate::handler::chat::hall::{Member, Refusal, Room};
 use crate::handler::chat::name::Name;
@@ -38,9 +39,11 @@ impl Irc<'_> {
         if targets.split(',').count() > TARGETS_AT_MOST && !is_notice {
             return self.reply(client, 407, format_args!("{} :Too many targets", word(targets)));
         }
-        // What was answered before is to be read before, if any of this comes back.
-        client.flush()?;
         for target in targets.split(',').take(TARGETS_AT_MOST) {
+            // What was answered before is to be read before, if this comes back.
+            if self.is_echoed || !target.starts_with('#') {
+                self.settle(client)?;
+            }
             let answer = if target.starts_with('#') {
                 self.say_to_room(target, kind, text).map(|()| None)
             } else {

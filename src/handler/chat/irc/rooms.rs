@@ -2,10 +2,12 @@
 
 use std::io::{self, Write};
 
-use super::{Irc, Message, rooms_of, word};
+use super::{Irc, Message, numeric, rooms_of, word};
 use crate::connection::Connection;
+use crate::handler::chat::Session;
 use crate::handler::chat::event::{LONGEST_OF_IRC, LONGEST_TEXT};
-use crate::handler::chat::hall::{Member, Refusal, Topic};
+use crate::handler::chat::hall::{Hall, Member, Refusal, Room, Topic};
+use crate::handler::chat::mail::Mail;
 use crate::handler::chat::name::{self, Key, Name};
 use crate::handler::chat::text::at_most;
 
@@ -14,6 +16,7 @@ impl Irc<'_> {
         let Some(list) = message.parameter(0) else { return self.needs_more(client, "JOIN") };
         if list == "0" {
             let id = self.id;
+            self.settle(client)?;
             let rooms = self.hall(|hall, _| hall.member(id).map(|member| member.rooms.clone()).unwrap_or_default());
             return self.hall(|hall, mail| rooms.iter().try_for_each(|key| hall.part(id, key, "", mail))).or(Ok(()));
         }
@@ -23,16 +26,20 @@ impl Irc<'_> {
                 continue;
             };
             // What was answered before is to be read before what is said there.
-            client.flush()?;
+            self.settle(client)?;
             let (id, key) = (self.id, room.key());
             if self.hall(|hall, _| hall.member(id).is_some_and(|member| member.rooms.contains(&key))) {
                 continue;
             }
-            match self.hall(|hall, mail| hall.join(id, &room, mail)) {
-                Ok(()) => {
-                    self.tell_topic(client, &key)?;
-                    self.tell_names(client, &key, written)?;
-                }
+            let name = self.name();
+            let told = self.hall(|hall, mail| {
+                hall.join(id, &room, mail)?;
+                let Some(room) = hall.room(&key) else { return Ok(None) };
+                hall.answer(id, topic_of(room, &name).unwrap_or_default(), mail);
+                Ok(tell_names(hall, id, room, &name, mail))
+            });
+            match told {
+                Ok(names) => client.write_all(names.unwrap_or_default().as_bytes())?,
                 Err(refusal) => self.refuse(client, refusal, written, "")?,
             }
         }
@@ -42,8 +49,8 @@ impl Irc<'_> {
     pub(super) fn part(&mut self, client: &mut Connection, message: &Message) -> io::Result<()> {
         let Some(list) = message.parameter(0) else { return self.needs_more(client, "PART") };
         let reason = at_most(message.parameter(1).unwrap_or_default(), LONGEST_TEXT);
-        client.flush()?;
         for (written, key) in rooms_of(list) {
+            self.settle(client)?;
             let id = self.id;
             let outcome =
                 key.ok_or(Refusal::NoRoom).and_then(|key| self.hall(|hall, mail| hall.part(id, &key, reason, mail)));
@@ -59,58 +66,38 @@ impl Irc<'_> {
         };
         let id = self.id;
         if let Some(text) = message.parameters.get(1) {
-            client.flush()?;
+            self.settle(client)?;
             let text = at_most(text, LONGEST_TEXT);
             let outcome = self.hall(|hall, mail| hall.set_topic(id, &key, text, mail));
             return outcome.or_else(|refusal| self.refuse(client, refusal, written, ""));
         }
-        match self.hall(|hall, _| hall.room(&key).map(|room| room.topic.is_some())) {
+        self.settle(client)?;
+        let name = self.name();
+        let told = self.hall(|hall, mail| {
+            let topic = topic_of(hall.room(&key)?, &name);
+            let has_topic = topic.is_some();
+            hall.answer(id, topic.unwrap_or_default(), mail);
+            Some(has_topic)
+        });
+        match told {
             None => self.refuse(client, Refusal::NoRoom, written, ""),
-            Some(true) => self.tell_topic(client, &key),
+            Some(true) => Ok(()),
             Some(false) => self.reply(client, 331, format_args!("{} :No topic is set", word(written))),
         }
-    }
-
-    fn tell_topic(&mut self, client: &mut Connection, key: &Key) -> io::Result<()> {
-        let told = self.hall(|hall, _| {
-            let room = hall.room(key)?;
-            let Topic { text, by, at } = room.topic.as_ref()?;
-            Some((
-                format!("#{} :{}", room.name, at_most(text, LONGEST_TEXT)),
-                format!("#{} {by} {}", room.name, at.as_second()),
-            ))
-        });
-        let Some((topic, origin)) = told else { return Ok(()) };
-        self.reply(client, 332, topic)?;
-        self.reply(client, 333, origin)
     }
 
     pub(super) fn names(&mut self, client: &mut Connection, message: &Message) -> io::Result<()> {
         let Some(list) = message.parameter(0) else { return self.reply(client, 366, "* :End of NAMES list") };
         for (written, key) in rooms_of(list) {
-            match key {
-                Some(key) => self.tell_names(client, &key, written)?,
+            self.settle(client)?;
+            let (id, name) = (self.id, self.name());
+            let told = self.hall(|hall, mail| Some(tell_names(hall, id, hall.room(&key?)?, &name, mail)));
+            match told {
+                Some(names) => client.write_all(names.unwrap_or_default().as_bytes())?,
                 None => self.reply(client, 366, format_args!("{} :End of NAMES list", word(written)))?,
             }
         }
         Ok(())
-    }
-
-    fn tell_names(&mut self, client: &mut Connection, key: &Key, written: &str) -> io::Result<()> {
-        let found = self.hall(|hall, _| {
-            let room = hall.room(key)?;
-            let mark = |id| if room.first() == Some(id) { "@" } else { "" };
-            let name = |(id, member): (u64, &Member)| format!("{}{}", mark(id), member.person.name);
-            Some((room.name.to_string(), hall.members_of(room).map(name).collect::<Vec<_>>()))
-        });
-        let Some((room, names)) = found else {
-            return self.reply(client, 366, format_args!("{} :End of NAMES list", word(written)));
-        };
-        // As many names as surely fit, whatever the client and the room are called.
-        for some in names.chunks((LONGEST_OF_IRC - 100) / (name::LONGEST + 2)) {
-            self.reply(client, 353, format_args!("= #{room} :{}", some.join(" ")))?;
-        }
-        self.reply(client, 366, format_args!("#{room} :End of NAMES list"))
     }
 
     pub(super) fn list(&mut self, client: &mut Connection, message: &Message) -> io::Result<()> {
@@ -139,8 +126,8 @@ impl Irc<'_> {
             return self.refuse(client, Refusal::NoRoom, written, whom);
         };
         let reason = at_most(message.parameter(2).unwrap_or("kicked"), LONGEST_TEXT);
-        client.flush()?;
         for whom in whom.split(',') {
+            self.settle(client)?;
             let id = self.id;
             let outcome = Name::of_member(whom)
                 .ok_or(Refusal::NotThere)
@@ -191,4 +178,30 @@ impl Irc<'_> {
             Some(_) => self.reply(client, 501, ":The mode of users is +i, and can't be changed"),
         }
     }
+}
+
+/// The replies that tell a room's topic to a client of that name.
+fn topic_of(room: &Room, client: &str) -> Option<String> {
+    let Topic { text, by, at } = room.topic.as_ref()?;
+    let text = at_most(text, LONGEST_TEXT);
+    let topic = numeric(332, client, format_args!("#{} :{text}", room.name));
+    Some(topic + &numeric(333, client, format_args!("#{} {by} {}", room.name, at.as_second())))
+}
+
+/// Tells a client of that name who is in a room. Where it is announced who comes and goes, that is done by way of the
+/// outbox: in its place among the announcements. In a larger room the replies are returned, since they may be long.
+fn tell_names(hall: &Hall, id: u64, room: &Room, client: &str, mail: &mut Mail) -> Option<String> {
+    let mark = |id| if room.first() == Some(id) { "@" } else { "" };
+    let name = |(id, member): (u64, &Member)| format!("{}{}", mark(id), member.person.name);
+    let names: Vec<String> = hall.members_of(room).map(name).collect();
+    // As many names as surely fit, whatever the client and the room are called.
+    let some = names.chunks((LONGEST_OF_IRC - 100) / (name::LONGEST + 2));
+    let mut replies: String =
+        some.map(|some| numeric(353, client, format_args!("= #{} :{}", room.name, some.join(" ")))).collect();
+    replies += &numeric(366, client, format_args!("#{} :End of NAMES list", room.name));
+    if !room.is_announced() {
+        return Some(replies);
+    }
+    hall.answer(id, replies, mail);
+    None
 }
