@@ -115,30 +115,25 @@ fn converse(host: &str, port: &str, lines: &[String]) -> TcpStream {
     stream
 }
 
-/// Types and reads these lines; tells when nothing more comes for now.
-fn talk(stream: &TcpStream, lines: &[String], mut tell_quiet: impl FnMut()) {
-    stream.set_read_timeout(Some(PAUSE)).unwrap();
+/// Types and reads these lines; tells when the next one says that somebody comes.
+fn talk(stream: &TcpStream, lines: &[String], mut tell_waiting: impl FnMut()) {
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
     let mut reader = BufReader::new(stream.try_clone().unwrap());
     // Whatever is typed is answered, so of two equal lines the second one is the answer.
-    let (mut has_typed, mut has_heard) = (false, false);
+    let mut has_typed = false;
     for line in lines {
         if !has_typed && TYPED.contains(&line.as_str()) {
             writeln!(&*stream, "{line}").unwrap();
             has_typed = true;
             continue;
         }
-        let mut heard = String::new();
-        if reader.read_line(&mut heard).is_err() {
-            if has_heard {
-                tell_quiet();
-            }
-            stream.set_read_timeout(Some(PATIENCE)).unwrap();
-            reader.read_line(&mut heard).unwrap_or_else(|error| panic!("{error}, instead of {line:?}"));
-            stream.set_read_timeout(Some(PAUSE)).unwrap();
+        if line.ends_with(" joined") {
+            tell_waiting();
         }
+        let mut heard = String::new();
+        reader.read_line(&mut heard).unwrap_or_else(|error| panic!("{error}, instead of {line:?}"));
         assert_eq!(shape(heard.trim_end_matches('\n')), shape(line));
         has_typed = false;
-        has_heard = true;
     }
     assert!(!has_typed, "{lines:?} ends without an answer");
     stream.set_read_timeout(Some(PAUSE)).unwrap();
@@ -154,10 +149,10 @@ fn chat(port: &str, members: &[Vec<String>]) {
         .iter()
         .map(|lines| {
             let (stream, lines) = (connect(), lines.clone());
-            let (tell, quiet) = mpsc::channel();
+            let (tell, waiting) = mpsc::channel();
             let member = thread::spawn(move || talk(&stream, &lines, || tell.send(()).unwrap_or_default()));
             // The next one comes when this one waits for somebody.
-            quiet.recv_timeout(PATIENCE).unwrap();
+            waiting.recv_timeout(PATIENCE).unwrap();
             member
         })
         .collect();

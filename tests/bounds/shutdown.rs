@@ -28,8 +28,17 @@ fn time_to_end(mut server: TestServer) -> Duration {
     start.elapsed()
 }
 
-fn assert_deadline_kept(took: Duration) {
-    assert!(took >= DRAIN && took <= DRAIN + SLACK, "ended after {took:?}");
+/// The machine does other things as well, so what takes too long is measured again; what ends too early never is.
+fn assert_deadline_kept(measure: impl Fn() -> Duration) {
+    let mut took = Duration::MAX;
+    for _ in 0..3 {
+        took = measure();
+        assert!(took >= DRAIN, "ended after {took:?}");
+        if took <= DRAIN + SLACK {
+            return;
+        }
+    }
+    panic!("ended after {took:?}");
 }
 
 #[test]
@@ -52,14 +61,16 @@ fn idle_and_silent_and_half_spoken_clients_do_not_hold_it_up() {
 #[test]
 fn a_client_that_never_reads_is_cut_at_the_deadline() {
     let _alone = alone();
-    let (begun, has_begun) = mpsc::channel();
-    let server = TestServer::with(limits(), move |client: &mut Connection| {
-        begun.send(()).unwrap();
-        client.write_all(&vec![b'x'; 64 << 20])
+    assert_deadline_kept(|| {
+        let (begun, has_begun) = mpsc::channel();
+        let server = TestServer::with(limits(), move |client: &mut Connection| {
+            begun.send(()).unwrap();
+            client.write_all(&vec![b'x'; 64 << 20])
+        });
+        let _client = server.connect();
+        has_begun.recv_timeout(PATIENCE).unwrap();
+        time_to_end(server)
     });
-    let _client = server.connect();
-    has_begun.recv_timeout(PATIENCE).unwrap();
-    assert_deadline_kept(time_to_end(server));
 }
 
 #[test]
@@ -91,21 +102,24 @@ fn a_client_that_never_stops_sending_and_reads_is_done_at_the_deadline_at_the_la
 #[test]
 fn a_client_inside_its_handler_is_cut_at_the_deadline_and_told() {
     let _alone = alone();
-    let (begun, has_begun) = mpsc::channel();
-    let (end, ended) = mpsc::channel::<()>();
-    let ended = std::sync::Mutex::new(ended);
-    let server = TestServer::with(limits(), move |client: &mut Connection| {
-        client.fill_buf()?;
-        begun.send(()).unwrap();
-        let _ = ended.lock().unwrap().recv_timeout(PATIENCE);
-        Ok(())
+    assert_deadline_kept(|| {
+        let (begun, has_begun) = mpsc::channel();
+        let (end, ended) = mpsc::channel::<()>();
+        let ended = std::sync::Mutex::new(ended);
+        let server = TestServer::with(limits(), move |client: &mut Connection| {
+            client.fill_buf()?;
+            begun.send(()).unwrap();
+            let _ = ended.lock().unwrap().recv_timeout(PATIENCE);
+            Ok(())
+        });
+        let mut client = server.connect();
+        client.send("x");
+        has_begun.recv_timeout(PATIENCE).unwrap();
+        let took = time_to_end(server);
+        assert_eq!(client.rest(), "ERROR the server is shutting down\n");
+        let _ = end.send(());
+        took
     });
-    let mut client = server.connect();
-    client.send("x");
-    has_begun.recv_timeout(PATIENCE).unwrap();
-    assert_deadline_kept(time_to_end(server));
-    assert_eq!(client.rest(), "ERROR the server is shutting down\n");
-    let _ = end.send(());
 }
 
 #[test]

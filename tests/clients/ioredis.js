@@ -21,7 +21,7 @@ const ALL_BYTES = Buffer.from(Array.from({ length: 256 }, (_, byte) => byte));
 
 // A client with the defaults of ioredis, but that a command which hangs fails.
 function connect(options = {}) {
-    const client = new Redis({ host: "127.0.0.1", port: Number(port), commandTimeout: 10_000, ...options });
+    const client = new Redis({ host: "127.0.0.1", port: Number(port), commandTimeout: 30_000, ...options });
     client.problems = [];
     client.on("error", (error) => client.problems.push(error));
     return client;

@@ -7,7 +7,7 @@ serve_with_password "$TMP/password"
 protected=$PORT
 serve
 for version in 5 6; do
-    timeout 50 node "$HERE/ioredis.js" "$version" "$PORT" "$protected" "$TMP/password" || failures=1
+    timeout 100 node "$HERE/ioredis.js" "$version" "$PORT" "$protected" "$TMP/password" || failures=1
 done
 leave_in_peace ioredis
 finish

@@ -58,11 +58,15 @@ fn compare_with_redis(arguments: &[&str], sequences: u32) {
     };
     let outcome = TestRunner::new(config).run(&cases(), |case| {
         let mut pair = pair.borrow_mut();
-        run(&mut pair, &case).map_err(|difference| {
-            // Whatever the connections are in the middle of, the next sequence is to begin anew.
-            *pair = Pair::connect(redis.addr, acceptd.addr);
-            TestCaseError::fail(difference)
-        })
+        let mut try_it = || {
+            run(&mut pair, &case).inspect_err(|_| {
+                // Whatever the connections are in the middle of, the next sequence is to begin anew.
+                *pair = Pair::connect(redis.addr, acceptd.addr);
+            })
+        };
+        // The clock may have gone on between two commands for one of the servers only, so that with EXPIRE's GT the same time
+        // from now is later for that one alone. A real difference shows again.
+        try_it().or_else(|_| try_it()).map_err(TestCaseError::fail)
     });
     if let Err(failure) = outcome {
         panic!("{failure}");
