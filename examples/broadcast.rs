@@ -10,15 +10,23 @@ use std::sync::{Arc, Mutex};
 
 fn main() -> io::Result<()> {
     let room: Mutex<Vec<Outbox>> = Mutex::default();
-    let server = Server::bind("127.0.0.1:17007", Limits::default())?;
+    // One for the socket, and one for the outbox.
+    let limits = Limits { descriptors_per_client: 2, ..Limits::default() };
+    let server = Server::bind("127.0.0.1:17007", limits)?;
     server.run(move |client: &mut Connection| {
         room.lock().unwrap().push(client.outbox()?);
         while let Some(line) = client.read_line()? {
             let line: Arc<[u8]> = [&line[..], b"\n"].concat().into();
-            // Queued under the lock, so that all see the same order; sent after it, so that nobody waits for I/O.
-            let mut members = room.lock().unwrap();
-            members.retain(|member| member.queue(Arc::clone(&line)));
-            let members = Vec::clone(&members);
+            // Queued under the lock, so that all see the same order.
+            let members = {
+                let mut members = room.lock().unwrap();
+                members.retain(Outbox::is_open);
+                for member in &*members {
+                    member.queue(Arc::clone(&line));
+                }
+                members.clone()
+            };
+            // Sent after it, so that nobody waits for I/O.
             members.iter().for_each(Outbox::flush);
         }
         Ok(())

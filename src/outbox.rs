@@ -51,7 +51,8 @@ impl Outbox {
     }
 
     /// Queues a message, without a system call: for who holds a lock, say, so that all clients see all messages in the
-    /// same order. Has to be followed by [`flush`](Outbox::flush). `false` as for [`send`](Outbox::send).
+    /// same order. `false` as for [`send`](Outbox::send). Has to be followed by [`flush`](Outbox::flush) in either case:
+    /// it wakes the client's own thread, which closes a client whose outbox is full.
     pub fn queue(&self, message: impl Into<Arc<[u8]>>) -> bool {
         self.0.push(message.into(), Instant::now())
     }

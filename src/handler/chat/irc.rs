@@ -272,7 +272,7 @@ impl Irc<'_> {
         let Stage::Stranger(stranger) = &mut self.stage else {
             return self.reply(client, 462, ":You are registered already");
         };
-        let (Some(user), Some(real_name)) = (message.parameter(0), message.parameters.get(3)) else {
+        let (Some(user), Some(real_name)) = (message.parameter(0), message.parameter(3)) else {
             return self.needs_more(client, "USER");
         };
         let mut user: String = user.chars().filter(char::is_ascii_alphanumeric).take(LONGEST_OF_USER).collect();

@@ -69,7 +69,7 @@ impl Lines {
         loop {
             let mut until = deadline;
             if !self.waiting.is_empty() {
-                // A drain wants everything that was said before it.
+                // A drain does not wait for the rate.
                 match if client.is_draining() { Ok(()) } else { self.bucket.take() } {
                     Ok(()) => return Ok(self.take().map_or(Arrival::End, Arrival::Line)),
                     Err(time) => until = Some(deadline.map_or(time, |deadline| deadline.min(time))),

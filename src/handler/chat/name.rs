@@ -18,6 +18,7 @@ pub(super) struct Key(String);
 
 /// Why something is no name.
 pub(super) const RULE: &str = "a name is 1 to 20 letters (a to z), digits, _ or -";
+pub(super) const RULE_OF_CHANNEL: &str = "A channel's name is # and 1 to 30 letters (a to z), digits, _ or -";
 pub(super) const RULE_OF_ROOM: &str = "a room's name is 1 to 30 letters (a to z), digits, _ or -";
 
 impl Name {

@@ -102,7 +102,10 @@ impl Session for Plain<'_> {
     }
 
     fn farewell(reason: Farewell) -> Cow<'static, [u8]> {
-        format!("* {reason}\n").into_bytes().into()
+        match reason {
+            Farewell::Unfinished => b"* your last line was not complete; it was not said\n".into(),
+            other => format!("* {other}\n").into_bytes().into(),
+        }
     }
 }
 

@@ -117,6 +117,8 @@ fn a_list_of_channels_is_joined_one_by_one_and_zero_leaves_all() {
     let server = serve();
     let mut alice = Member::irc(&server, "alice");
     assert_eq!(numerics(&alice.ask("JOIN #a,b,#c,#d!,,# key1,key2")), [353, 366, 403, 353, 366, 403, 403]);
+    let rule = "A channel's name is # and 1 to 30 letters (a to z), digits, _ or -";
+    assert_eq!(alice.ask_one("JOIN b"), format!(":acceptd 403 alice b :{rule}"));
     assert_eq!(alice.ask("JOIN 0"), [":alice!~alice@chat PART #a", ":alice!~alice@chat PART #c"]);
     assert!(alice.ask("JOIN 0").is_empty());
     assert_eq!(numerics(&alice.ask("JOIN")), [461]);
@@ -288,6 +290,7 @@ fn modes_can_be_asked_for_and_not_be_changed() {
     assert_eq!(bob.ask_one("MODE #lobby b"), ":acceptd 368 bob #lobby :End of ban list");
     assert_eq!(numerics(&alice.ask("MODE #lobby +b bob!*@*")), [472]);
     assert_eq!(numerics(&alice.ask("MODE #lobby +o bob")), [472]);
+    assert_eq!(numerics(&bob.ask("MODE #lobby +n")), [482]);
     assert_eq!(numerics(&alice.ask("MODE #nowhere")), [403]);
     assert_eq!(alice.ask_one("MODE alice"), ":acceptd 221 alice +i");
     assert_eq!(numerics(&alice.ask("MODE alice +i")), [0; 0]);

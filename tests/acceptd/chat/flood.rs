@@ -84,7 +84,7 @@ fn pasted_text_survives_the_end_of_the_input_even_in_the_middle_of_a_line() {
         assert_eq!(heard[3], "* 2 people are in lobby:", "the answer comes as well");
         assert_eq!(heard.len(), if end.is_empty() { 5 } else { 6 }, "{heard:?}");
         if !end.is_empty() {
-            assert_eq!(heard[5], "* the last request was not complete and was not carried out");
+            assert_eq!(heard[5], "* your last line was not complete; it was not said");
         }
         assert!(alice.line().ends_with(" left"));
         alice.client.end_output();

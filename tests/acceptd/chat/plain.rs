@@ -74,7 +74,7 @@ impl Member {
     fn ask_then_rest_of_half(&mut self, half: &str) {
         self.client.send(half);
         self.client.end_output();
-        assert_eq!(self.rest(), ["* the last request was not complete and was not carried out"]);
+        assert_eq!(self.rest(), ["* your last line was not complete; it was not said"]);
     }
 }
 

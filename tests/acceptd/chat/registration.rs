@@ -54,7 +54,7 @@ fn what_is_missing_is_said() {
     let mut stranger = Member::stranger(&server);
     stranger.ask("PASS x");
     assert_eq!(stranger.ask_one("NICK"), ":acceptd 431 * :No nickname given");
-    for line in ["USER", "USER a", "USER a 0 *"] {
+    for line in ["USER", "USER a", "USER a 0 *", "USER a 0 * :"] {
         assert_eq!(stranger.ask_one(line), ":acceptd 461 * USER :Not enough parameters", "{line}");
     }
     assert!(stranger.ask_one("PING").contains(" 461 "));

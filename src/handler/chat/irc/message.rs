@@ -11,7 +11,8 @@ pub(super) struct Message {
     /// In capitals.
     pub(super) command: String,
     pub(super) parameters: Vec<String>,
-    /// The last parameter is one of CTCP: its command, such as `ACTION`. The parameter is without it.
+    /// The last parameter of PRIVMSG or NOTICE is one of CTCP: its command, such as `ACTION`. The parameter is without
+    /// it.
     pub(super) ctcp: Option<String>,
 }
 
@@ -36,17 +37,19 @@ impl Message {
             parameters.push(parameter);
             rest = after;
         }
+        let command = clean(command).to_ascii_uppercase();
         let mut ctcp = None;
-        if let Some(last) = parameters.last_mut()
+        if let "PRIVMSG" | "NOTICE" = command.as_str()
+            && let Some(last) = parameters.last_mut()
             && let Some(quoted) = last.strip_prefix(CTCP)
         {
             let quoted = quoted.strip_suffix(CTCP).unwrap_or(quoted);
-            let (command, text) = quoted.split_once(' ').unwrap_or((quoted, ""));
-            ctcp = Some(clean(command).to_ascii_uppercase());
+            let (quoted, text) = quoted.split_once(' ').unwrap_or((quoted, ""));
+            ctcp = Some(clean(quoted).to_ascii_uppercase());
             *last = text;
         }
         let parameters = parameters.into_iter().map(clean).collect();
-        Some(Message { command: clean(command).to_ascii_uppercase(), parameters, ctcp })
+        Some(Message { command, parameters, ctcp })
     }
 
     pub(super) fn parameter(&self, place: usize) -> Option<&str> {
@@ -88,7 +91,8 @@ mod tests {
             ("1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17", "1(2|3|4|5|6|7|8|9|10|11|12|13|14|15|16 17)"),
             ("PRIVMSG a :\u{1}ACTION waves \u{2}both\u{2} arms\u{1}", "PRIVMSG(a|waves both arms) {ACTION}"),
             ("PRIVMSG a :\u{1}version\u{1}", "PRIVMSG(a|) {VERSION}"),
-            ("TOPIC #a :\u{1}b\u{1b}c", "TOPIC(#a|) {B\u{FFFD}C}"),
+            ("NOTICE a :\u{1}b\u{1b}c", "NOTICE(a|) {B\u{FFFD}C}"),
+            ("TOPIC #a :\u{1}b", "TOPIC(#a|\u{FFFD}b)"),
         ] {
             assert_eq!(parsed(line), expected, "{line:?}");
         }

@@ -22,7 +22,7 @@ impl Irc<'_> {
         }
         for (written, key) in rooms_of(list) {
             let Some(room) = key.and_then(|_| Name::of_room(written)) else {
-                self.reply(client, 403, format_args!("{} :{}", word(written), name::RULE_OF_ROOM))?;
+                self.reply(client, 403, format_args!("{} :{}", word(written), name::RULE_OF_CHANNEL))?;
                 continue;
             };
             // What was answered before is to be read before what is said there.
@@ -145,11 +145,12 @@ impl Irc<'_> {
         if !target.starts_with('#') {
             return self.mode_of_user(client, target, change);
         }
+        let id = self.id;
         let found = rooms_of(target).next().and_then(|(_, key)| {
-            let key = key?;
-            self.hall(|hall, _| hall.room(&key).map(|room| (room.name.to_string(), room.since.as_second())))
+            let of = |room: &Room| (room.name.to_string(), room.since.as_second(), room.first() == Some(id));
+            self.hall(|hall, _| hall.room(&key?).map(of))
         });
-        let Some((room, since)) = found else { return self.refuse(client, Refusal::NoRoom, target, "") };
+        let Some((room, since, is_first)) = found else { return self.refuse(client, Refusal::NoRoom, target, "") };
         match change.map(|change| change.trim_start_matches(['+', '-'])) {
             None => {
                 self.reply(client, 324, format_args!("#{room} +n"))?;
@@ -158,6 +159,7 @@ impl Irc<'_> {
             Some("b") if message.parameter(2).is_none() => {
                 self.reply(client, 368, format_args!("#{room} :End of ban list"))
             }
+            Some(_) if !is_first => self.refuse(client, Refusal::NotFirst, target, ""),
             Some(mode) => {
                 let mode: String = mode.chars().take(1).collect();
                 self.reply(client, 472, format_args!("{} :Modes can't be changed here", word(&mode)))
