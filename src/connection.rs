@@ -233,6 +233,11 @@ impl Connection {
         }
     }
 
+    /// Ends the conversation for a request that its handler has in parts, and whose rest has not come in time.
+    pub(crate) fn time_out(&mut self) -> io::Error {
+        self.end(CloseReason::RequestTimeout)
+    }
+
     /// Whether anything was written that a flush would have to send, and wait for.
     pub(crate) fn has_output(&self) -> bool {
         self.output.is_pending()

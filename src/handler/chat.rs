@@ -35,6 +35,9 @@ const FIRST_WORDS: Duration = Duration::from_millis(300);
 /// What IRC clients begin with.
 const IRC_BEGINS: [&str; 4] = ["CAP ", "NICK ", "PASS ", "USER "];
 
+/// A long list is made this many lines at a time.
+const PIECE: usize = 32;
+
 /// A chat server: plain lines, and IRC ([RFC 1459](https://www.rfc-editor.org/rfc/rfc1459),
 /// [RFC 2812](https://www.rfc-editor.org/rfc/rfc2812), [modern.ircdocs.horse](https://modern.ircdocs.horse)).
 ///
@@ -54,7 +57,7 @@ pub struct Options {
     /// 20.
     pub rate: Rate,
     /// An IRC client that is silent this long is asked whether it is still there (PING), and closed if it is silent as
-    /// long again. Default: 1 minute.
+    /// long again. `Duration::MAX`: never. Default: 1 minute.
     pub ping: Duration,
 }
 
@@ -73,6 +76,28 @@ impl Chat {
     fn hall(&self) -> MutexGuard<'_, Hall> {
         panics::lock(&self.hall)
     }
+
+    /// Does something with the hall, under its lock: no I/O in there. What it queues for members is sent later, or at once
+    /// if it is much.
+    fn in_hall<T>(&self, mail: &mut Mail, act: impl FnOnce(&mut Hall, &mut Mail) -> T) -> T {
+        let outcome = act(&mut self.hall(), mail);
+        if mail.is_heavy() {
+            mail.send();
+        }
+        outcome
+    }
+
+    /// Writes a list that may be long piece by piece, so that none of it is held while the client does not read. `piece`
+    /// makes the next lines, under the hall's lock; after the last one there are none.
+    fn recite(&self, client: &mut Connection, mut piece: impl FnMut(&Hall) -> Vec<String>) -> io::Result<()> {
+        loop {
+            let lines = piece(&self.hall());
+            if lines.is_empty() {
+                return Ok(());
+            }
+            lines.iter().try_for_each(|line| client.write_all(line.as_bytes()))?;
+        }
+    }
 }
 
 impl Default for Chat {
@@ -83,7 +108,11 @@ impl Default for Chat {
 
 impl Handler for Chat {
     fn handle(&self, client: &mut Connection) -> io::Result<()> {
-        if speaks_irc(client)? { irc::converse(self, client) } else { plain::converse(self, client) }
+        match speaks_irc(client)? {
+            Some(true) => irc::converse(self, client),
+            Some(false) => plain::converse(self, client),
+            None => Ok(()),
+        }
     }
 
     /// In IRC's words, which people can read as well: nobody knows yet who it is that is turned away.
@@ -98,12 +127,17 @@ impl std::fmt::Debug for Chat {
     }
 }
 
-/// Looks at the first bytes of a client, which stay unread.
-fn speaks_irc(client: &mut Connection) -> io::Result<bool> {
+/// Looks at the first bytes of a client, which stay unread. `None`: it leaves without any. Who only tries whether there is
+/// a server here is announced to nobody.
+fn speaks_irc(client: &mut Connection) -> io::Result<Option<bool>> {
     let deadline = Instant::now() + FIRST_WORDS;
     let decision =
         client.read_request_until(Some(deadline), usize::MAX, |unread| begins_as_irc(unread).map(|is| (is, 0)));
-    Ok(matches!(decision?, Next::Request(true)))
+    Ok(match decision? {
+        Next::Request(is) => Some(is),
+        Next::Deadline => Some(false),
+        Next::End => None,
+    })
 }
 
 /// `None`: it may become so.
@@ -200,7 +234,8 @@ fn attend<S: Session>(session: &mut S, client: &mut Connection, mut lines: Lines
         if then == Then::Close {
             return Ok(());
         }
-        if session.mail().is_heavy() {
+        // An answer may have to wait for who asked, and what was said to others should not.
+        if client.has_output() {
             session.mail().send();
         }
     }

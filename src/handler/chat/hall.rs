@@ -3,6 +3,7 @@
 //! and sent when it is released: see [`Mail`].
 
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::ops::{Bound, Range};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -26,12 +27,17 @@ const IGNORED_AT_MOST: usize = 100;
 const REMEMBERED_LINES: usize = 100;
 const REMEMBERED_BYTES: usize = 64 * 1024;
 
+/// All rooms together remember about this many bytes: when there are many, each has its part.
+const REMEMBERED_IN_ALL: usize = 16 * 1024 * 1024;
+
 #[derive(Default)]
 pub(super) struct Hall {
     members: HashMap<u64, Member>,
     names: HashMap<Key, u64>,
     rooms: BTreeMap<Key, Room>,
     guests: u64,
+    /// How many seats have been taken, ever.
+    seats: u64,
 }
 
 pub(super) struct Member {
@@ -67,6 +73,8 @@ pub(super) struct Topic {
 #[derive(Clone)]
 pub(super) struct Seat {
     pub(super) id: u64,
+    /// Who came later has a higher one.
+    pub(super) number: u64,
     pub(super) outbox: Outbox,
     dialect: Dialect,
     ignored: Arc<HashSet<u64>>,
@@ -77,6 +85,8 @@ pub(super) struct Seat {
 struct Past {
     lines: VecDeque<(Timestamp, String)>,
     bytes: usize,
+    /// The number of the next line, of all that were ever said.
+    next: u64,
 }
 
 /// Why something can't be done.
@@ -112,7 +122,7 @@ impl Hall {
         outbox: Outbox,
     ) -> Result<Name, Refusal> {
         let name = name.unwrap_or_else(|| self.guest());
-        if self.names.contains_key(&name.key()) {
+        if self.is_taken(&name) {
             return Err(Refusal::Taken);
         }
         let person = Person { user: format!("~{}", name.as_str().to_ascii_lowercase()), name: name.clone() };
@@ -137,10 +147,15 @@ impl Hall {
         loop {
             self.guests += 1;
             let name = Name::of_member(&format!("guest{}", self.guests));
-            if let Some(name) = name.filter(|name| !self.names.contains_key(&name.key())) {
+            if let Some(name) = name.filter(|name| !self.is_taken(name)) {
                 return name;
             }
         }
+    }
+
+    /// Whether nobody else can have that name.
+    pub(super) fn is_taken(&self, name: &Name) -> bool {
+        name.is_reserved() || self.names.contains_key(&name.key())
     }
 
     /// Somebody leaves for good.
@@ -164,7 +179,7 @@ impl Hall {
             return Ok(());
         }
         let before = member.person.name.key();
-        if self.names.get(&name.key()).is_some_and(|&holder| holder != id) {
+        if name.key() != before && self.is_taken(&name) {
             return Err(Refusal::Taken);
         }
         let event = Event::Renamed { to: &name };
@@ -194,8 +209,14 @@ impl Hall {
         }
         member.rooms.push(key.clone());
         let room = self.rooms.entry(key).or_insert_with(|| Room::new(name.clone()));
-        let seat =
-            Seat { id, outbox: member.outbox.clone(), dialect: member.dialect, ignored: Arc::clone(&member.ignored) };
+        self.seats += 1;
+        let seat = Seat {
+            id,
+            number: self.seats,
+            outbox: member.outbox.clone(),
+            dialect: member.dialect,
+            ignored: Arc::clone(&member.ignored),
+        };
         Arc::make_mut(&mut room.seats).push(seat);
         let event = Event::Joined { room: &room.name };
         if room.is_announced() {
@@ -261,6 +282,7 @@ impl Hall {
         mail: &mut Mail,
     ) -> Result<(), Refusal> {
         self.seated(id, key)?;
+        let most = REMEMBERED_BYTES.min(REMEMBERED_IN_ALL / self.rooms.len());
         let (Some(member), Some(room)) = (self.members.get_mut(&id), self.rooms.get_mut(key)) else {
             return Err(Refusal::NoRoom);
         };
@@ -268,7 +290,7 @@ impl Hall {
         let event = Event::Said { kind, room: &room.name, text };
         let at = room.spread(event, member, (!echo).then_some(id), mail);
         let line = event.plain(&member.person);
-        room.past.add(at, line);
+        room.past.add(at, line, most);
         Ok(())
     }
 
@@ -387,22 +409,24 @@ impl Hall {
         self.rooms.get(key)
     }
 
-    /// All rooms, by name.
-    pub(super) fn rooms(&self) -> impl ExactSizeIterator<Item = &Room> {
-        self.rooms.values()
+    pub(super) fn room_count(&self) -> usize {
+        self.rooms.len()
     }
 
-    /// Who is in a room, in the order in which they came.
-    pub(super) fn members_of<'a>(&'a self, room: &'a Room) -> impl Iterator<Item = (u64, &'a Member)> {
-        room.seats.iter().filter_map(|seat| Some((seat.id, self.members.get(&seat.id)?)))
+    /// The next rooms by name, at most `count`; `None`: from the first one on.
+    pub(super) fn rooms_after(&self, last: Option<&Key>, count: usize) -> Vec<&Room> {
+        let start = last.map_or(Bound::Unbounded, Bound::Excluded);
+        self.rooms.range::<Key, _>((start, Bound::Unbounded)).take(count).map(|(_, room)| room).collect()
     }
 
-    /// All who share a room with somebody, who is one of them, each once.
-    pub(super) fn acquaintances(&self, id: u64) -> impl Iterator<Item = (u64, &Member)> {
-        let rooms = self.members.get(&id).into_iter().flat_map(|member| &member.rooms);
-        let mut met = HashSet::new();
-        let all = rooms.filter_map(|key| self.rooms.get(key)).flat_map(|room| self.members_of(room));
-        all.filter(move |&(id, _)| met.insert(id))
+    /// Who is in a room and came after the seat of that number was taken, in the order in which they came; 0: everybody.
+    pub(super) fn members_after<'a>(
+        &'a self,
+        room: &'a Room,
+        last: u64,
+    ) -> impl Iterator<Item = (&'a Seat, &'a Member)> {
+        let start = room.seats.partition_point(|seat| seat.number <= last);
+        room.seats.iter().skip(start).filter_map(|seat| Some((seat, self.members.get(&seat.id)?)))
     }
 
     fn seated(&self, id: u64, key: &Key) -> Result<(&Member, &Room), Refusal> {
@@ -490,9 +514,14 @@ impl Room {
         self.seats.first().map(|seat| seat.id)
     }
 
-    /// What was said, from the oldest line on.
-    pub(super) fn past(&self) -> impl ExactSizeIterator<Item = &(Timestamp, String)> {
-        self.past.lines.iter()
+    /// The numbers of the lines that are remembered.
+    pub(super) fn remembered(&self) -> Range<u64> {
+        self.past.next - self.past.lines.len() as u64..self.past.next
+    }
+
+    /// The line of that number, and when it was said, unless it has been forgotten.
+    pub(super) fn line(&self, number: u64) -> Option<&(Timestamp, String)> {
+        self.past.lines.get(usize::try_from(number.checked_sub(self.remembered().start)?).ok()?)
     }
 
     /// Queues an event for all who are here, but for one, and for those who ignore who says something. When it was.
@@ -514,10 +543,12 @@ impl Room {
 }
 
 impl Past {
-    fn add(&mut self, at: Timestamp, line: String) {
+    /// Remembers a line, and of those before as many as fit into that many bytes.
+    fn add(&mut self, at: Timestamp, line: String, most: usize) {
+        self.next += 1;
         self.bytes += line.len();
         self.lines.push_back((at, line));
-        while self.lines.len() > REMEMBERED_LINES || self.bytes > REMEMBERED_BYTES {
+        while self.lines.len() > REMEMBERED_LINES || self.bytes > most {
             let Some((_, oldest)) = self.lines.pop_front() else { break };
             self.bytes -= oldest.len();
         }

@@ -114,11 +114,10 @@ impl Session for Irc<'_> {
     }
 
     fn deadline(&self) -> Option<Instant> {
-        Some(match (&self.stage, self.pinged) {
-            (Stage::Stranger(_), _) => self.patience,
-            (Stage::Member(_), None) => self.heard + self.chat.options.ping,
-            (Stage::Member(_), Some(pinged)) => pinged + self.chat.options.ping,
-        })
+        match &self.stage {
+            Stage::Stranger(_) => Some(self.patience),
+            Stage::Member(_) => self.pinged.unwrap_or(self.heard).checked_add(self.chat.options.ping),
+        }
     }
 
     fn wonder(&mut self, client: &mut Connection) -> io::Result<Then> {
@@ -255,7 +254,7 @@ impl Irc<'_> {
         match &mut self.stage {
             Stage::Stranger(stranger) => {
                 // Told at once, so that the client can think of another one.
-                if self.chat.hall().find(&name.key()).is_some() {
+                if self.chat.hall().is_taken(&name) {
                     return self.reply(client, 433, format_args!("{name} :Nickname is already in use"));
                 }
                 stranger.name = Some(name);
@@ -355,9 +354,10 @@ impl Irc<'_> {
         }
     }
 
-    /// Does something with the hall, under its lock: no I/O in here.
+    /// As [`Chat::in_hall`].
     fn hall<T>(&mut self, act: impl FnOnce(&mut Hall, &mut Mail) -> T) -> T {
-        act(&mut self.chat.hall(), self.mail())
+        let chat = self.chat;
+        chat.in_hall(self.mail(), act)
     }
 }
 

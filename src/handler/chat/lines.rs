@@ -44,6 +44,8 @@ pub(super) struct Lines {
     /// The beginning of a line that arrived while others wait. It is not left in the connection: if the input ended
     /// there, that would end the conversation before they are heard.
     begun: Vec<u8>,
+    /// Since when a line is incomplete of which the connection, with its own deadline, has nothing any more.
+    incomplete: Option<Instant>,
     has_ended: bool,
 }
 
@@ -56,6 +58,7 @@ impl Lines {
             waiting: VecDeque::new(),
             waiting_bytes: 0,
             begun: Vec::new(),
+            incomplete: None,
             has_ended: false,
         }
     }
@@ -76,6 +79,19 @@ impl Lines {
                 }
             }
             let reads_no_more = self.waiting_bytes >= WAITING_BYTES || self.has_ended;
+            self.incomplete = if reads_no_more || !self.is_in_a_line() {
+                None
+            } else {
+                self.incomplete.or_else(|| Some(Instant::now()))
+            };
+            // Lines that wait are heard first.
+            if let Some(since) = self.incomplete.filter(|_| self.waiting.is_empty()) {
+                let due = since + client.limits().request_timeout;
+                if Instant::now() >= due {
+                    return Err(client.time_out());
+                }
+                until = Some(until.map_or(due, |until| until.min(due)));
+            }
             if let Some(until) = until.filter(|_| reads_no_more && !self.waiting.is_empty()) {
                 client.pause(until)?;
                 if deadline == Some(until) {
@@ -99,6 +115,10 @@ impl Lines {
                 return Ok(Arrival::Flood);
             }
         }
+    }
+
+    fn is_in_a_line(&self) -> bool {
+        !self.begun.is_empty() || self.finder.is_dropping
     }
 
     /// The next line, and how many bytes of `unread` it takes.

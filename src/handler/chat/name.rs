@@ -21,6 +21,11 @@ pub(super) const RULE: &str = "a name is 1 to 20 letters (a to z), digits, _ or 
 pub(super) const RULE_OF_CHANNEL: &str = "A channel's name is # and 1 to 30 letters (a to z), digits, _ or -";
 pub(super) const RULE_OF_ROOM: &str = "a room's name is 1 to 30 letters (a to z), digits, _ or -";
 
+/// What the server is called, and the words with which it begins what it says itself: `/name you` and `/me read too
+/// slowly, closing` would be taken for its last words.
+const RESERVED: [&str; 12] =
+    ["acceptd", "nobody", "nothing", "server", "that", "the", "there", "to", "topic", "welcome", "you", "your"];
+
 impl Name {
     pub(super) fn of_member(text: &str) -> Option<Name> {
         Name::new(text, LONGEST)
@@ -34,6 +39,11 @@ impl Name {
     fn new(text: &str, longest: usize) -> Option<Name> {
         let allowed = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-';
         ((1..=longest).contains(&text.len()) && text.bytes().all(allowed)).then(|| Name(text.to_owned()))
+    }
+
+    /// Whether no member can have it.
+    pub(super) fn is_reserved(&self) -> bool {
+        RESERVED.iter().any(|word| self.0.eq_ignore_ascii_case(word))
     }
 
     pub(super) fn key(&self) -> Key {

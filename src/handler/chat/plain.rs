@@ -6,17 +6,20 @@ use std::io::{self, Write};
 use std::time::Instant;
 
 use super::event::{Dialect, Kind, LONGEST_TEXT};
-use super::hall::{Hall, Refusal};
+use super::hall::{Hall, Member, Refusal, Room, Seat};
 use super::lines::{Line, Lines};
 use super::mail::Mail;
 use super::name::{Key, Name, RULE, RULE_OF_ROOM};
 use super::text::{at_most, clean};
-use super::{Chat, Place, Session, Then, attend};
+use super::{Chat, PIECE, Place, Session, Then, attend};
 use crate::connection::Connection;
 use crate::handler::{Farewell, http};
 
 /// The longest line, with its end, in bytes.
 const LONGEST: usize = 4096;
+
+/// How many names `/who` tells in a line.
+const NAMES_IN_A_LINE: usize = 8;
 
 /// Where everyone starts.
 const LOBBY: &str = "lobby";
@@ -238,26 +241,32 @@ impl Plain<'_> {
 
     fn who(&mut self, client: &mut Connection) -> io::Result<()> {
         let Some(key) = self.present_room() else { return nowhere(client) };
-        let names = self.hall(|hall, _| {
-            let room = hall.room(&key)?;
-            let name = |member: &super::hall::Member| match &member.away {
-                Some(_) => format!("{} (away)", member.person.name),
-                None => member.person.name.to_string(),
-            };
-            Some((room.name.clone(), hall.members_of(room).map(|(_, member)| name(member)).collect::<Vec<_>>()))
-        });
-        let Some((room, names)) = names else { return nowhere(client) };
-        notice(client, format_args!("{} in {room}:", People(names.len())))?;
-        names.chunks(8).try_for_each(|some| notice(client, some.join(", ")))
+        let room = self.hall(|hall, _| hall.room(&key).map(|room| (room.name.clone(), room.len())));
+        let Some((room, count)) = room else { return nowhere(client) };
+        notice(client, format_args!("{} in {room}:", People(count)))?;
+        let name = |member: &Member| match &member.away {
+            Some(_) => format!("{} (away)", member.person.name),
+            None => member.person.name.to_string(),
+        };
+        let mut last = 0;
+        self.place.chat.recite(client, |hall| {
+            let Some(room) = hall.room(&key) else { return Vec::new() };
+            let some: Vec<(&Seat, &Member)> = hall.members_after(room, last).take(NAMES_IN_A_LINE).collect();
+            last = some.last().map_or(last, |(seat, _)| seat.number);
+            let names: Vec<String> = some.iter().map(|(_, member)| name(member)).collect();
+            if names.is_empty() { Vec::new() } else { vec![format!("* {}\n", names.join(", "))] }
+        })
     }
 
     fn rooms(&mut self, client: &mut Connection) -> io::Result<()> {
-        let rooms: Vec<String> = self.hall(|hall, _| {
-            let topic =
-                |room: &super::hall::Room| room.topic.as_ref().map_or(String::new(), |it| format!(": {}", it.text));
-            hall.rooms().map(|room| format!("{}, {} there{}", room.name, People(room.len()), topic(room))).collect()
-        });
-        rooms.iter().try_for_each(|room| notice(client, room))
+        let topic = |room: &Room| room.topic.as_ref().map_or(String::new(), |topic| format!(": {}", topic.text));
+        let line = |room: &Room| format!("* {}, {} there{}\n", room.name, People(room.len()), topic(room));
+        let mut last = None;
+        self.place.chat.recite(client, |hall| {
+            let rooms = hall.rooms_after(last.as_ref(), PIECE);
+            last = rooms.last().map(|room| room.name.key());
+            rooms.into_iter().map(line).collect()
+        })
     }
 
     fn topic(&mut self, client: &mut Connection, text: &str) -> io::Result<()> {
@@ -297,13 +306,17 @@ impl Plain<'_> {
 
     fn history(&mut self, client: &mut Connection) -> io::Result<()> {
         let Some(key) = self.present_room() else { return nowhere(client) };
-        let past = self.hall(|hall, _| hall.room(&key).map(|room| room.past().cloned().collect::<Vec<_>>()));
-        let past = past.unwrap_or_default();
-        if past.is_empty() {
+        let numbers = self.hall(|hall, _| hall.room(&key).map(Room::remembered)).unwrap_or_default();
+        if numbers.is_empty() {
             return notice(client, "nothing was said here yet");
         }
-        notice(client, format_args!("the last lines ({}), with their times in UTC:", past.len()))?;
-        past.iter().try_for_each(|(at, line)| write!(client, "{} {line}", at.strftime("%H:%M:%S")))
+        notice(client, format_args!("the last lines ({}), with their times in UTC:", numbers.end - numbers.start))?;
+        let mut numbers = numbers;
+        self.place.chat.recite(client, |hall| {
+            // What is forgotten meanwhile is left out.
+            let line = numbers.find_map(|number| hall.room(&key)?.line(number));
+            line.map(|(at, line)| format!("{} {line}", at.strftime("%H:%M:%S"))).into_iter().collect()
+        })
     }
 
     /// The room that one is in, unless it was left by a kick.
@@ -315,9 +328,9 @@ impl Plain<'_> {
         self.room.clone()
     }
 
-    /// Does something with the hall, under its lock: no I/O in here.
+    /// As [`Chat::in_hall`].
     fn hall<T>(&mut self, act: impl FnOnce(&mut Hall, &mut Mail) -> T) -> T {
-        act(&mut self.place.chat.hall(), &mut self.place.mail)
+        self.place.chat.in_hall(&mut self.place.mail, act)
     }
 }
 

@@ -177,6 +177,27 @@ fn who_reads_gets_all_that_is_pasted_however_little_may_wait() {
 }
 
 #[test]
+fn lists_of_rooms_and_of_people_overfill_nobody_who_reads() {
+    let server = serve_with(Limits { max_outbox: 4 * 1024, ..limits() }, options());
+    let mut members: Vec<Member> =
+        (0..12).map(|number| Member::irc_in_lobby(&server, &format!("a-name-of-twenty--{number:02}"))).collect();
+    let rooms: Vec<String> = (0..20).map(|number| format!("#r{number:02}")).collect();
+    for member in &mut members {
+        let told = member.ask(&format!("JOIN {}", rooms.join(",")));
+        assert_eq!(told.iter().filter(|line| line.contains(" 366 ")).count(), 19, "the lobby is one of twenty");
+        assert_eq!(told.iter().filter(|line| line.contains(" 405 ")).count(), 1);
+    }
+    let names: Vec<String> = (1..12).map(|number| format!("a-name-of-twenty--{number:02}")).collect();
+    let mut first = members.remove(0);
+    for name in &names {
+        assert!(!first.ask(&format!("KICK #r00 {name} :{}", "x".repeat(300))).is_empty(), "{name}");
+    }
+    for member in &mut members {
+        assert!(member.hears().iter().any(|line| line.contains(" KICK #r00 ")));
+    }
+}
+
+#[test]
 fn who_does_not_read_is_heard_at_once_all_the_same() {
     let server = serve();
     let mut ann = Member::person(&server, "ann");

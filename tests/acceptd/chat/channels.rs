@@ -66,6 +66,9 @@ fn the_rest_of_what_is_said_to_be_supported_is_true() {
     }
     assert_eq!(bob.ask_one("JOIN #more"), ":acceptd 405 bob #more :You are on too many channels");
     let limits = supported(&mut alice, "TARGMAX");
+    let (names, limits) = limits.split_once(',').unwrap();
+    assert_eq!(names, "NAMES:1");
+    assert_eq!(numerics(&bob.ask("NAMES #lobby,#r2")), [353, 366], "of the first one alone");
     for limit in limits.split(',') {
         let (command, count) = limit.split_once(':').unwrap();
         let count: usize = count.parse().unwrap();
@@ -162,13 +165,11 @@ fn names_and_list_tell_who_and_what_is_there() {
     let (mut alice, mut bob) = alice_and_bob(&server);
     bob.ask("JOIN #two\r\nTOPIC #two :tea");
     assert_eq!(
-        alice.ask("NAMES #lobby,#nowhere"),
-        [
-            ":acceptd 353 alice = #lobby :@alice bob",
-            ":acceptd 366 alice #lobby :End of NAMES list",
-            ":acceptd 366 alice #nowhere :End of NAMES list"
-        ]
+        alice.ask("NAMES #LOBBY"),
+        [":acceptd 353 alice = #lobby :@alice bob", ":acceptd 366 alice #lobby :End of NAMES list"]
     );
+    assert_eq!(alice.ask("NAMES #nowhere"), [":acceptd 366 alice #nowhere :End of NAMES list"]);
+    assert_eq!(alice.ask("NAMES nonsense"), [":acceptd 366 alice nonsense :End of NAMES list"]);
     assert_eq!(alice.ask("NAMES"), [":acceptd 366 alice * :End of NAMES list"]);
     assert_eq!(
         alice.ask("LIST"),
@@ -179,7 +180,9 @@ fn names_and_list_tell_who_and_what_is_there() {
             ":acceptd 323 alice :End of LIST"
         ]
     );
-    assert_eq!(numerics(&alice.ask("LIST #two,#nowhere")), [321, 322, 323]);
+    let listed = alice.ask("LIST #two,#nowhere,#LOBBY,#two,#two");
+    assert_eq!(numerics(&listed), [321, 322, 322, 323], "each once, by name");
+    assert_eq!(listed[1..3], [":acceptd 322 alice #lobby 2 :", ":acceptd 322 alice #two 1 :tea"]);
 }
 
 #[test]

@@ -65,3 +65,19 @@ fn who_begins_a_word_and_says_no_more_of_it_for_300_ms_is_a_person() {
     person.hears();
     assert!(alice.hears().contains(&"guest2: NICK bob".to_owned()));
 }
+
+#[test]
+fn who_leaves_without_a_word_has_never_been_there() {
+    let server = serve();
+    let mut alice = Member::person(&server, "alice");
+    for _ in 0..3 {
+        drop(server.connect());
+        let mut half_closed = server.connect();
+        half_closed.end_output();
+        assert_eq!(half_closed.rest(), "");
+    }
+    let mut bob = Member::guest(&server);
+    assert_eq!(bob.line(), "* welcome, you are guest2; 2 people are here");
+    bob.hears();
+    assert_eq!(alice.hears(), ["* guest2 joined"]);
+}

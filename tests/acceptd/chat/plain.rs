@@ -1,8 +1,12 @@
 //! The plain dialect: what a person at a terminal sees.
 
+use std::io::Write;
+use std::net::Shutdown;
+use std::thread;
 use std::time::Duration;
 
 use acceptd::Limits;
+use acceptd::handler::chat::{Options, Rate};
 use socket2::SockRef;
 
 use crate::support::TestServer;
@@ -114,6 +118,19 @@ fn a_name_in_use_is_refused_whatever_its_case() {
     alice.ask("/name eve");
     bob.hears();
     assert_eq!(bob.ask_one("/name ALICE"), "* you are now ALICE", "a name that was given up is free");
+}
+
+#[test]
+fn nobody_can_be_taken_for_the_server() {
+    let server = serve();
+    let (mut alice, mut bob) = alice_and_bob(&server);
+    for word in ["you", "The", "SERVER", "acceptd"] {
+        assert_eq!(bob.ask_one(&format!("/name {word}")), format!("* {word} is taken; choose another name"));
+    }
+    assert!(alice.hears().is_empty());
+    let mut stranger = Member::stranger(&server);
+    let refused = ":acceptd 433 * Acceptd :Nickname is already in use";
+    assert_eq!(stranger.ask("NICK Acceptd\r\nUSER a 0 * :A"), [refused]);
 }
 
 #[test]
@@ -253,6 +270,32 @@ fn a_line_longer_than_4_kib_is_dropped_with_a_notice_and_the_conversation_goes_o
     }
     bob.ask("still here");
     assert_eq!(alice.hears(), ["bob: still here"]);
+}
+
+#[test]
+fn a_line_whose_end_does_not_come_in_time_is_the_end() {
+    let limits = Limits { request_timeout: Duration::from_millis(600), ..limits() };
+    let options = Options { rate: Rate { per_second: 10, burst: 1 }, ..options() };
+    for start in ["x".repeat(5000), "short".to_owned(), "/me\n/me\n/me\nshort".to_owned()] {
+        let server = serve_with(limits.clone(), options);
+        let mut client = Member::guest(&server);
+        client.client.send(&start);
+        let heard = thread::scope(|scope| {
+            let mut stream = client.client.stream.try_clone().unwrap();
+            // Byte by byte is no way around it.
+            scope.spawn(move || {
+                for _ in 0..200 {
+                    thread::sleep(Duration::from_millis(20));
+                    if stream.write_all(b"x").is_err() {
+                        break;
+                    }
+                }
+                let _ = stream.shutdown(Shutdown::Write);
+            });
+            client.rest()
+        });
+        assert_eq!(heard.last().unwrap(), "* the request was not complete after 600ms, closing", "{:?}", start.len());
+    }
 }
 
 #[test]

@@ -275,6 +275,13 @@ fn a_silent_client_is_pinged_and_closed_if_it_does_not_answer() {
 }
 
 #[test]
+fn a_client_need_not_be_asked_whether_it_is_still_there() {
+    let server = serve_with(limits(), Options { ping: Duration::MAX, ..options() });
+    let mut bob = Member::irc_in_lobby(&server, "bob");
+    assert_eq!(bob.ask_one("PING x"), ":acceptd PONG acceptd :x");
+}
+
+#[test]
 fn a_stranger_who_does_not_register_in_time_is_closed_however_busy_it_is() {
     let limits = Limits { request_timeout: Duration::from_millis(600), ..limits() };
     let server = serve_with(limits, Options { ping: Duration::from_secs(60), ..options() });

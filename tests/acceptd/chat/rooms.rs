@@ -75,6 +75,79 @@ fn history_is_the_last_100_lines_with_their_times() {
 }
 
 #[test]
+fn when_there_are_many_rooms_each_remembers_less() {
+    let server = serve();
+    // 16 MiB for all: with 2,048 rooms, 8 KiB for each.
+    let mut members: Vec<Member> = (0..103).map(|number| Member::irc(&server, &format!("m{number}"))).collect();
+    for (number, member) in members.iter_mut().enumerate() {
+        let rooms: Vec<String> = (0..20).map(|room| format!("#r{}", number * 20 + room)).collect();
+        member.ask(&format!("JOIN {}", rooms.join(",")));
+    }
+    let (mut alice, mut remembered) = (Member::person(&server, "alice"), Vec::new());
+    alice.ask("/join r0");
+    let line = "x".repeat(1000);
+    for _ in 0..2 {
+        alice.ask(&format!("{line}\n").repeat(20));
+        remembered.push(alice.ask("/history").len() - 1);
+        members.truncate(1);
+        crate::support::eventually("there are few rooms", || alice.ask("/rooms").len() == 20);
+    }
+    assert_eq!(remembered, [8, 28]);
+}
+
+#[test]
+fn lists_of_many_rooms_and_many_members_are_complete_and_in_order() {
+    let server = serve();
+    let mut members: Vec<Member> =
+        (0..70).map(|number| Member::irc_in_lobby(&server, &format!("m{number:02}"))).collect();
+    for (number, member) in members.iter_mut().enumerate() {
+        member.ask(&format!("JOIN #r{number:02}\r\nJOIN #even"));
+    }
+    let mut alice = Member::person(&server, "alice");
+    let rooms: Vec<String> =
+        alice.ask("/rooms").iter().map(|line| line[2..].split(',').next().unwrap().into()).collect();
+    let expected: Vec<String> = ["even".to_owned(), "lobby".to_owned()]
+        .into_iter()
+        .chain((0..70).map(|number| format!("r{number:02}")))
+        .collect();
+    assert_eq!(rooms, expected);
+    let names: Vec<String> = (0..70).map(|number| format!("m{number:02}")).collect();
+    let who = alice.ask("/who");
+    assert_eq!(who[0], "* 71 people are in lobby:");
+    let told: Vec<&str> = who[1..].iter().flat_map(|line| line[2..].split(", ")).collect();
+    assert_eq!(told[..70], names);
+    assert_eq!(told[70..], ["alice"]);
+
+    let member = &mut members[69];
+    member.hears();
+    let listed = member.ask("LIST");
+    let rooms: Vec<&str> = listed[1..73].iter().map(|line| line.split(' ').nth(3).unwrap()).collect();
+    assert_eq!(rooms, expected.iter().map(|room| format!("#{room}")).collect::<Vec<_>>());
+    let mut told = member.ask("NAMES #even");
+    assert_eq!(told.pop_if(|line| line.contains(" 366 ")).unwrap(), ":acceptd 366 m69 #even :End of NAMES list");
+    let told: Vec<&str> = told.iter().flat_map(|line| line.split_once(" :").unwrap().1.split(' ')).collect();
+    assert_eq!((told[0], &told[1..]), ("@m00", names[1..].iter().map(String::as_str).collect::<Vec<_>>().as_slice()));
+    let who = member.ask("WHO #even");
+    assert_eq!(who.len(), 71);
+    assert!(
+        who[..70]
+            .iter()
+            .zip(&names)
+            .all(|(line, name)| line.contains(&format!(" 352 m69 #even ~{name} chat acceptd {name} H")))
+    );
+    // Who shares several rooms with somebody is told once.
+    let who = member.ask("WHO *");
+    assert_eq!(who.len(), 72);
+    assert!(
+        who[..70]
+            .iter()
+            .zip(&names)
+            .all(|(line, name)| line.contains(&format!(" 352 m69 * ~{name} chat acceptd {name} H")))
+    );
+    assert!(who[70].contains(" 352 m69 * ~guest1 chat acceptd alice H"));
+}
+
+#[test]
 fn in_a_room_of_more_than_50_nobody_is_told_who_comes_and_goes_but_who_tells() {
     let server = serve();
     let mut crowd: Vec<Member> = (1..=50).map(|number| Member::person(&server, &format!("m{number}"))).collect();

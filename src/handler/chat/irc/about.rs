@@ -33,7 +33,7 @@ impl Irc<'_> {
     fn support(&self, client: &mut Connection) -> io::Result<()> {
         let limits = format_args!(
             "NICKLEN={} CHANNELLEN={} TOPICLEN={LONGEST_TEXT} AWAYLEN={LONGEST_TEXT} KICKLEN={LONGEST_TEXT} \
-             CHANLIMIT=#:{ROOMS_AT_MOST} TARGMAX=PRIVMSG:{TARGETS_AT_MOST},NOTICE:{TARGETS_AT_MOST} \
+             CHANLIMIT=#:{ROOMS_AT_MOST} TARGMAX=NAMES:1,PRIVMSG:{TARGETS_AT_MOST},NOTICE:{TARGETS_AT_MOST} \
              LINELEN={LONGEST_OF_IRC} :are supported",
             name::LONGEST,
             name::LONGEST_OF_ROOM + 1
@@ -48,7 +48,7 @@ impl Irc<'_> {
     }
 
     pub(super) fn lusers(&mut self, client: &mut Connection) -> io::Result<()> {
-        let (members, rooms) = self.hall(|hall, _| (hall.len(), hall.rooms().len()));
+        let (members, rooms) = self.hall(|hall, _| (hall.len(), hall.room_count()));
         self.reply(client, 251, format_args!(":There are {members} users on 1 server"))?;
         self.reply(client, 254, format_args!("{rooms} :channels formed"))?;
         self.reply(client, 255, format_args!(":I have {members} clients and 0 servers"))

@@ -2,13 +2,13 @@
 
 use std::io;
 
-use super::{Irc, Message, rooms_of, word};
+use super::{Irc, Message, numeric, rooms_of, word};
 use crate::connection::Connection;
-use crate::handler::chat::Session;
 use crate::handler::chat::event::{ABOUT, HOST, Kind, LONGEST_OF_IRC, LONGEST_TEXT, SERVER};
-use crate::handler::chat::hall::{Member, Refusal, Room};
-use crate::handler::chat::name::Name;
+use crate::handler::chat::hall::{Member, Refusal, Room, Seat};
+use crate::handler::chat::name::{Key, Name};
 use crate::handler::chat::text::at_most;
+use crate::handler::chat::{PIECE, Session};
 
 /// A message goes to at most this many rooms and members at once.
 pub(super) const TARGETS_AT_MOST: usize = 4;
@@ -78,23 +78,38 @@ impl Irc<'_> {
 
     /// Of a channel, of one member, or of all who share a channel with the client (`*`): everybody else is invisible.
     pub(super) fn who(&mut self, client: &mut Connection, message: &Message) -> io::Result<()> {
-        let (own_id, mask) = (self.id, message.parameter(0).unwrap_or("*"));
-        let lines = self.hall(|hall, _| {
-            if mask.starts_with('#') {
-                let room = rooms_of(mask).next().and_then(|(_, key)| hall.room(&key?));
-                return room.map_or(Vec::new(), |room| {
-                    hall.members_of(room).map(|(id, member)| who_line(id, member, Some(room))).collect()
-                });
+        let mask = message.parameter(0).unwrap_or("*");
+        if mask.starts_with('#') {
+            if let Some((_, Some(key))) = rooms_of(mask).next() {
+                self.who_is_in(client, &key, &[], true)?;
             }
-            if let "*" | "0" = mask {
-                let lines = hall.acquaintances(own_id).map(|(id, member)| who_line(id, member, None));
-                return lines.collect();
+        } else if let "*" | "0" = mask {
+            let id = self.id;
+            let rooms = self.hall(|hall, _| hall.member(id).map(|member| member.rooms.clone()).unwrap_or_default());
+            for (place, key) in rooms.iter().enumerate() {
+                self.who_is_in(client, key, rooms.split_at(place).0, false)?;
             }
-            let found = Name::of_member(mask).and_then(|name| hall.find(&name.key()));
-            found.map(|(id, member)| who_line(id, member, None)).into_iter().collect()
-        });
-        lines.iter().try_for_each(|line| self.reply(client, 352, line))?;
+        } else {
+            let line = self.hall(|hall, _| {
+                let (id, member) = hall.find(&Name::of_member(mask)?.key())?;
+                Some(who_line(id, member, None))
+            });
+            line.map_or(Ok(()), |line| self.reply(client, 352, line))?;
+        }
         self.reply(client, 315, format_args!("{} :End of WHO list", word(mask)))
+    }
+
+    /// Who is in a room and in none of `others`, in the lines of WHO, which name the room or not.
+    fn who_is_in(&self, client: &mut Connection, key: &Key, others: &[Key], is_named: bool) -> io::Result<()> {
+        let (name, mut last) = (self.name(), 0);
+        self.chat.recite(client, |hall| {
+            let Some(room) = hall.room(key) else { return Vec::new() };
+            let is_new = |(_, member): &(&Seat, &Member)| !others.iter().any(|other| member.rooms.contains(other));
+            let some: Vec<_> = hall.members_after(room, last).filter(is_new).take(PIECE).collect();
+            last = some.last().map_or(last, |(seat, _)| seat.number);
+            let named = is_named.then_some(room);
+            some.iter().map(|(seat, member)| numeric(352, &name, who_line(seat.id, member, named))).collect()
+        })
     }
 
     pub(super) fn whois(&mut self, client: &mut Connection, message: &Message) -> io::Result<()> {

@@ -1,15 +1,19 @@
 //! Channels: who is in them, what they are about, and who looks after them.
 
+use std::collections::BTreeSet;
 use std::io::{self, Write};
 
 use super::{Irc, Message, numeric, rooms_of, word};
 use crate::connection::Connection;
-use crate::handler::chat::Session;
 use crate::handler::chat::event::{LONGEST_OF_IRC, LONGEST_TEXT};
-use crate::handler::chat::hall::{Hall, Member, Refusal, Room, Topic};
+use crate::handler::chat::hall::{Hall, Member, Refusal, Room, Seat, Topic};
 use crate::handler::chat::mail::Mail;
 use crate::handler::chat::name::{self, Key, Name};
 use crate::handler::chat::text::at_most;
+use crate::handler::chat::{PIECE, Session};
+
+/// As many names as surely fit into a line, whatever the client and the room are called.
+const NAMES_IN_A_LINE: usize = (LONGEST_OF_IRC - 100) / (name::LONGEST + 2);
 
 impl Irc<'_> {
     pub(super) fn join(&mut self, client: &mut Connection, message: &Message) -> io::Result<()> {
@@ -34,12 +38,16 @@ impl Irc<'_> {
             let name = self.name();
             let told = self.hall(|hall, mail| {
                 hall.join(id, &room, mail)?;
-                let Some(room) = hall.room(&key) else { return Ok(None) };
+                let Some(room) = hall.room(&key) else { return Ok(true) };
                 hall.answer(id, topic_of(room, &name).unwrap_or_default(), mail);
                 Ok(tell_names(hall, id, room, &name, mail))
             });
             match told {
-                Ok(names) => client.write_all(names.unwrap_or_default().as_bytes())?,
+                Ok(true) => {}
+                Ok(false) => {
+                    self.mail().send();
+                    self.recite_names(client, &room)?;
+                }
                 Err(refusal) => self.refuse(client, refusal, written, "")?,
             }
         }
@@ -87,34 +95,52 @@ impl Irc<'_> {
     }
 
     pub(super) fn names(&mut self, client: &mut Connection, message: &Message) -> io::Result<()> {
-        let Some(list) = message.parameter(0) else { return self.reply(client, 366, "* :End of NAMES list") };
-        for (written, key) in rooms_of(list) {
-            self.settle(client)?;
-            let (id, name) = (self.id, self.name());
-            let told = self.hall(|hall, mail| Some(tell_names(hall, id, hall.room(&key?)?, &name, mail)));
-            match told {
-                Some(names) => client.write_all(names.unwrap_or_default().as_bytes())?,
-                None => self.reply(client, 366, format_args!("{} :End of NAMES list", word(written)))?,
-            }
+        let written = message.parameter(0).unwrap_or("*");
+        let Some((_, Some(key))) = rooms_of(written).next() else {
+            return self.reply(client, 366, format_args!("{} :End of NAMES list", word(written)));
+        };
+        self.settle(client)?;
+        let (id, name) = (self.id, self.name());
+        let told = self.hall(|hall, mail| {
+            let room = hall.room(&key)?;
+            Some((tell_names(hall, id, room, &name, mail), room.name.clone()))
+        });
+        match told {
+            Some((true, _)) => Ok(()),
+            Some((false, room)) => self.recite_names(client, &room),
+            None => self.reply(client, 366, format_args!("{} :End of NAMES list", word(written))),
         }
-        Ok(())
+    }
+
+    /// As [`tell_names`], for a room in which nobody is told who comes and goes: there may be many in it.
+    fn recite_names(&self, client: &mut Connection, room: &Name) -> io::Result<()> {
+        let (key, name, mut last) = (room.key(), self.name(), 0);
+        self.chat.recite(client, |hall| {
+            let line = hall.room(&key).and_then(|room| names_after(hall, room, &mut last, &name));
+            line.into_iter().collect()
+        })?;
+        client.write_all(end_of_names(room, &name).as_bytes())
     }
 
     pub(super) fn list(&mut self, client: &mut Connection, message: &Message) -> io::Result<()> {
-        let wanted: Option<Vec<Key>> =
-            message.parameter(0).map(|list| rooms_of(list).filter_map(|(_, key)| key).collect());
-        let rooms: Vec<String> = self.hall(|hall, _| {
-            let is_wanted = |name: &Name| wanted.as_ref().is_none_or(|wanted| wanted.contains(&name.key()));
-            let topic = |topic: &Topic| at_most(&topic.text, LONGEST_TEXT).to_owned();
-            let rooms = hall.rooms().filter(|room| is_wanted(&room.name));
-            rooms
-                .map(|room| {
-                    format!("#{} {} :{}", room.name, room.len(), room.topic.as_ref().map(topic).unwrap_or_default())
-                })
-                .collect()
-        });
+        let name = self.name();
+        let line = |room: &Room| {
+            let topic = room.topic.as_ref().map_or("", |topic| at_most(&topic.text, LONGEST_TEXT));
+            numeric(322, &name, format_args!("#{} {} :{topic}", room.name, room.len()))
+        };
         self.reply(client, 321, "Channel :Users Topic")?;
-        rooms.iter().try_for_each(|room| self.reply(client, 322, room))?;
+        if let Some(list) = message.parameter(0) {
+            let wanted: BTreeSet<Key> = rooms_of(list).filter_map(|(_, key)| key).collect();
+            let mut wanted = wanted.iter();
+            self.chat.recite(client, |hall| wanted.find_map(|key| hall.room(key)).map(line).into_iter().collect())?;
+        } else {
+            let mut last = None;
+            self.chat.recite(client, |hall| {
+                let rooms = hall.rooms_after(last.as_ref(), PIECE);
+                last = rooms.last().map(|room| room.name.key());
+                rooms.into_iter().map(line).collect()
+            })?;
+        }
         self.reply(client, 323, ":End of LIST")
     }
 
@@ -190,20 +216,30 @@ fn topic_of(room: &Room, client: &str) -> Option<String> {
     Some(topic + &numeric(333, client, format_args!("#{} {by} {}", room.name, at.as_second())))
 }
 
-/// Tells a client of that name who is in a room. Where it is announced who comes and goes, that is done by way of the
-/// outbox: in its place among the announcements. In a larger room the replies are returned, since they may be long.
-fn tell_names(hall: &Hall, id: u64, room: &Room, client: &str, mail: &mut Mail) -> Option<String> {
-    let mark = |id| if room.first() == Some(id) { "@" } else { "" };
-    let name = |(id, member): (u64, &Member)| format!("{}{}", mark(id), member.person.name);
-    let names: Vec<String> = hall.members_of(room).map(name).collect();
-    // As many names as surely fit, whatever the client and the room are called.
-    let some = names.chunks((LONGEST_OF_IRC - 100) / (name::LONGEST + 2));
-    let mut replies: String =
-        some.map(|some| numeric(353, client, format_args!("= #{} :{}", room.name, some.join(" ")))).collect();
-    replies += &numeric(366, client, format_args!("#{} :End of NAMES list", room.name));
+/// Tells a client of that name who is in a room, if it is announced there who comes and goes: by way of the outbox, so in
+/// its place among the announcements.
+fn tell_names(hall: &Hall, id: u64, room: &Room, client: &str, mail: &mut Mail) -> bool {
     if !room.is_announced() {
-        return Some(replies);
+        return false;
     }
-    hall.answer(id, replies, mail);
-    None
+    let (mut replies, mut last) = (String::new(), 0);
+    while let Some(line) = names_after(hall, room, &mut last, client) {
+        replies += &line;
+    }
+    hall.answer(id, replies + &end_of_names(&room.name, client), mail);
+    true
+}
+
+/// The next line of those who are in a room, after the seat of that number, which is then the line's last one.
+fn names_after(hall: &Hall, room: &Room, last: &mut u64, client: &str) -> Option<String> {
+    let mark = |seat: &Seat| if room.first() == Some(seat.id) { "@" } else { "" };
+    let some: Vec<(&Seat, &Member)> = hall.members_after(room, *last).take(NAMES_IN_A_LINE).collect();
+    *last = some.last()?.0.number;
+    let names: Vec<String> =
+        some.iter().map(|(seat, member)| format!("{}{}", mark(seat), member.person.name)).collect();
+    Some(numeric(353, client, format_args!("= #{} :{}", room.name, names.join(" "))))
+}
+
+fn end_of_names(room: &Name, client: &str) -> String {
+    numeric(366, client, format_args!("#{room} :End of NAMES list"))
 }
