@@ -36,7 +36,7 @@ const FIRST_WORDS: Duration = Duration::from_millis(300);
 const IRC_BEGINS: [&str; 4] = ["CAP ", "NICK ", "PASS ", "USER "];
 
 /// A long list is made this many lines at a time.
-const PIECE: usize = 32;
+const PIECE: usize = 8;
 
 /// A chat server: plain lines, and IRC ([RFC 1459](https://www.rfc-editor.org/rfc/rfc1459),
 /// [RFC 2812](https://www.rfc-editor.org/rfc/rfc2812), [modern.ircdocs.horse](https://modern.ircdocs.horse)).

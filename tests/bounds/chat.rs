@@ -361,3 +361,44 @@ fn commands_without_end_whose_answers_are_never_read_cost_no_memory_and_no_threa
     }
     eventually("their threads are free, and end", || daemon.status("Threads") <= threads);
 }
+
+#[test]
+fn long_answers_are_not_held_for_those_who_do_not_read_them() {
+    const ASKERS: u32 = 40;
+    let _alone = alone();
+    let daemon = chat(&[]);
+    let mut members = Vec::new();
+    for n in 0..60 {
+        let mut client = enter(n, daemon.addr, Dialect::Irc, Room::Usual);
+        for room in 0..19 {
+            client.send(format!("JOIN #n{n}r{room}\r\nTOPIC #n{n}r{room} :{}\r\n", "x".repeat(300)));
+        }
+        client.send("PING done\r\n");
+        while !client.line().ends_with(":done") {}
+        members.push(client);
+    }
+    let mut next = 1000;
+    for (dialect, command, begin) in [
+        (Dialect::Plain, "/rooms\n", "* lobby"),
+        (Dialect::Irc, "LIST\r\n", ":acceptd 321"),
+        (Dialect::Irc, "WHO *\r\n", ":acceptd 352"),
+        (Dialect::Irc, "NAMES #lobby\r\n", ":acceptd 353"),
+    ] {
+        let mut askers = Vec::new();
+        for n in next..next + ASKERS {
+            askers.push(enter(n, daemon.addr, dialect, Room::Small));
+        }
+        next += ASKERS;
+        // The second answer begins when the first is on its way: as much of it as the system takes and the server holds.
+        let before = daemon.status("VmRSS");
+        for asker in &mut askers {
+            asker.send(command);
+            while !asker.line().starts_with(begin) {}
+        }
+        members[0].send("PING asked\r\n");
+        while !members[0].line().ends_with(":asked") {}
+        let grown = daemon.status("VmRSS").saturating_sub(before);
+        println!("{command:?}: {grown} KiB for {ASKERS}");
+        assert!(grown < 128 * ASKERS as usize, "{command:?}: {grown} KiB for {ASKERS} who do not read");
+    }
+}
