@@ -18,6 +18,9 @@ const BATCH: usize = 16;
 /// own client to look after.
 const TURNS: usize = 4;
 
+/// An idle client's queue keeps no room for more messages than these.
+const FEW: usize = 4 * BATCH;
+
 /// Where the bytes go.
 pub(super) trait Wire {
     /// Sends what the socket takes at this moment, one part after the other.
@@ -293,6 +296,9 @@ impl<W: Wire> State<W> {
                 return (None, true);
             }
         };
+        if self.queue.is_empty() && self.queue.capacity() > FEW {
+            self.queue = VecDeque::new();
+        }
         // No message of those that wait for a reply has been begun, so it can follow.
         let is_done = self.queue.is_empty() || self.ahead == Some(0);
         if is_done {
