@@ -158,7 +158,7 @@ impl Owner {
         }
     }
 
-    /// Makes it the client's own thread that sends, after all that others have queued.
+    /// Makes it the client's own thread that sends, after all that others have queued before.
     ///
     /// # Errors
     ///

@@ -18,6 +18,9 @@ const BATCH: usize = 16;
 /// own client to look after.
 const TURNS: usize = 4;
 
+/// An idle client's queue keeps no room for more messages than these.
+const FEW: usize = 4 * BATCH;
+
 /// Where the bytes go.
 pub(super) trait Wire {
     /// Sends what the socket takes at this moment, one part after the other.
@@ -55,8 +58,9 @@ struct State<W> {
     writer: Writer,
     /// [`Wire::begin`] was called, and [`Wire::end`] is to be.
     is_speaking: bool,
-    /// The client's own thread has something to say, as soon as what is queued has been sent.
-    claimed: bool,
+    /// If the client's own thread has something to say: how many messages go before it. Later ones wait until it is said,
+    /// or a client that reads as fast as others send would never get its reply.
+    ahead: Option<usize>,
     /// When the last reply was complete: before, no message could be sent, whatever the client did.
     released: Option<Instant>,
     end: Option<End>,
@@ -144,7 +148,7 @@ impl<W: Wire> Handover<W> {
             begun: 0,
             writer: Writer::Nobody,
             is_speaking: false,
-            claimed: false,
+            ahead: None,
             released: None,
             end: None,
             sent: 0,
@@ -175,7 +179,7 @@ impl<W: Wire> Handover<W> {
     pub(super) fn flush(&self) {
         let (batch, to_wake) = {
             let mut state = lock(self.state.lock());
-            let batch = if state.claimed { None } else { state.begin(Writer::Nobody) };
+            let batch = if state.ahead.is_some() { None } else { state.begin(Writer::Nobody) };
             // Who has overfilled the queue did not wake anybody: that is I/O.
             (batch, state.end.and(state.wire.clone()))
         };
@@ -197,7 +201,7 @@ impl<W: Wire> Handover<W> {
             let outcome = current.send();
             turns += 1;
             let mut state = lock(self.state.lock());
-            let may_go_on = is_owner || (turns < TURNS && !state.claimed);
+            let may_go_on = is_owner || (turns < TURNS && state.ahead.is_none());
             let is_over;
             (batch, is_over) = state.note(&current, outcome, may_go_on);
             drop(state);
@@ -212,14 +216,15 @@ impl<W: Wire> Handover<W> {
         lock(self.state.lock()).turn()
     }
 
-    /// The client's own thread has a reply: what it has to do until it is its turn to send it. From now on nobody else
-    /// sends, but for who is at it.
+    /// The client's own thread has a reply: what it has to do until it is its turn to send it. From the first call on
+    /// nobody else sends, but for who is at it, and what is queued later waits for the reply.
     pub(super) fn claim(&self) -> Turn {
         let mut state = lock(self.state.lock());
+        let ahead = state.ahead.unwrap_or(state.queue.len());
         if state.writer == Writer::Nobody && state.end.is_none() {
-            state.writer = if state.queue.is_empty() { Writer::Reply } else { Writer::Owner };
+            state.writer = if ahead == 0 { Writer::Reply } else { Writer::Owner };
         }
-        state.claimed = state.writer != Writer::Reply;
+        state.ahead = (state.writer != Writer::Reply).then_some(ahead);
         state.turn()
     }
 
@@ -270,8 +275,9 @@ impl<W: Wire> State<W> {
         }
         self.is_speaking = true;
         self.writer = Writer::Sender;
-        let messages = std::array::from_fn(|place| self.queue.get(place).map(|message| Arc::clone(&message.bytes)));
-        Some(Batch { wire, begun: self.begun, messages })
+        let ahead = self.ahead.unwrap_or(BATCH);
+        let mut messages = self.queue.iter().take(ahead).map(|message| Arc::clone(&message.bytes));
+        Some(Batch { wire, begun: self.begun, messages: std::array::from_fn(|_| messages.next()) })
     }
 
     /// Takes note of what became of a batch: the next one if this thread is to go on, and whether the client's own thread
@@ -290,7 +296,12 @@ impl<W: Wire> State<W> {
                 return (None, true);
             }
         };
-        if self.queue.is_empty() {
+        if self.queue.is_empty() && self.queue.capacity() > FEW {
+            self.queue = VecDeque::new();
+        }
+        // No message of those that wait for a reply has been begun, so it can follow.
+        let is_done = self.queue.is_empty() || self.ahead == Some(0);
+        if is_done {
             self.is_speaking = false;
             batch.wire.end();
         }
@@ -298,8 +309,8 @@ impl<W: Wire> State<W> {
             self.finish(end);
             return (None, true);
         }
-        if self.queue.is_empty() {
-            return (None, self.claimed);
+        if is_done {
+            return (None, self.ahead.is_some());
         }
         if is_full || !may_go_on {
             self.writer = Writer::Owner;
@@ -321,6 +332,7 @@ impl<W: Wire> State<W> {
             }
             count -= first.bytes.len();
             self.queue.pop_front();
+            self.ahead = self.ahead.map(|ahead| ahead.saturating_sub(1));
         }
         self.begun = count;
     }

@@ -1,8 +1,9 @@
 //! What others send to a client: whole, in order, bounded, and never at anybody's expense.
 
-use std::io::{self, Read, Write};
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::iter;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -102,6 +103,97 @@ fn messages_of_one_sender_arrive_in_their_order_and_whole_beside_replies() {
     assert_eq!(next, [COUNT; 5]);
     senders.into_iter().for_each(|sender| sender.join().unwrap());
     questions.join().unwrap();
+}
+
+/// Somebody who always has more to say than a client has heard.
+#[derive(Default)]
+struct Chatter {
+    /// How many messages are queued.
+    said: AtomicUsize,
+    /// How many of them the client has read.
+    heard: AtomicUsize,
+    is_over: AtomicBool,
+}
+
+impl Chatter {
+    /// So many messages of each are on the way to the client: together more than the kernel takes.
+    const AHEAD: usize = 3000;
+
+    fn talk(&self, sender: usize, outbox: &Outbox) {
+        while !self.is_over.load(Ordering::SeqCst) {
+            if self.is_ahead() {
+                thread::park_timeout(Duration::from_millis(1));
+            } else {
+                assert!(outbox.send(numbered(sender, self.said())));
+                self.said.fetch_add(1, Ordering::SeqCst);
+            }
+        }
+    }
+
+    fn is_ahead(&self) -> bool {
+        self.said() >= self.heard() + Chatter::AHEAD
+    }
+
+    fn said(&self) -> usize {
+        self.said.load(Ordering::SeqCst)
+    }
+
+    fn heard(&self) -> usize {
+        self.heard.load(Ordering::SeqCst)
+    }
+
+    fn hear(&self, sender: usize, line: &str) {
+        assert_eq!(format!("{line}\n").as_bytes(), numbered(sender, self.heard()));
+        self.heard.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+#[test]
+fn a_reply_to_a_client_for_whom_something_always_waits_comes_after_that_and_before_the_rest() {
+    let chatters: Arc<[Chatter; 2]> = Arc::default();
+    let for_handler = Arc::clone(&chatters);
+    let limits = Limits { max_outbox: 16 << 20, write_timeout: PATIENCE, ..Limits::default() };
+    let room = Room::beginning(limits, move |client| {
+        client.read_line()?;
+        let [one, other] = for_handler.each_ref().map(Chatter::said);
+        writeln!(client, "reply after {one} {other}")
+    });
+    let (mut client, outbox) = room.enter();
+    // The kernel would take more and more.
+    socket2::SockRef::from(&client.stream).set_recv_buffer_size(64 << 10).unwrap();
+    let senders = [0, 1].map(|sender| {
+        let (chatters, outbox) = (Arc::clone(&chatters), outbox.clone());
+        thread::spawn(move || chatters[sender].talk(sender, &outbox))
+    });
+    eventually("much is on the way", || chatters.iter().all(Chatter::is_ahead));
+    client.send("question\n");
+
+    // A line at a time, and a pause after some: slower than the others could talk.
+    let mut lines = BufReader::new(client.stream.try_clone().unwrap()).lines();
+    let mut heard = 0;
+    let mut hear = || {
+        heard += 1;
+        if heard % 32 == 0 {
+            thread::park_timeout(Duration::from_millis(1));
+        }
+        let line = lines.next().unwrap().expect("it is not cut");
+        if !line.starts_with("reply") {
+            let sender = usize::from(line.starts_with('1'));
+            chatters[sender].hear(sender, &line);
+        }
+        line
+    };
+    let reply = iter::repeat_with(&mut hear).find(|line| line.starts_with("reply")).unwrap();
+    for (chatter, said_before) in chatters.iter().zip(reply.split(' ').skip(2)) {
+        assert!(chatter.heard() >= said_before.parse().unwrap(), "{reply}, and came after {}", chatter.heard());
+        chatter.is_over.store(true, Ordering::SeqCst);
+    }
+    senders.into_iter().for_each(|sender| sender.join().unwrap());
+    while chatters.iter().any(|chatter| chatter.heard() < chatter.said()) {
+        hear();
+    }
+    client.send("still there\n");
+    client.expect("STILL THERE\n");
 }
 
 #[test]

@@ -154,6 +154,45 @@ fn a_thousand_members_who_do_not_read_share_what_waits_for_them() {
     });
 }
 
+#[test]
+fn a_member_who_was_far_behind_costs_no_more_than_any_other_once_it_has_read_everything() {
+    const MEMBERS: u32 = 20;
+    // The list of them, with 32 bytes for each, takes 1000 KiB of each member.
+    const MESSAGES: usize = 32_000;
+    let _alone = alone();
+    let daemon = chat(&["--write-timeout", "60s", "--max-outbox", "16MiB"]);
+    let mut speaker = enter(0, daemon.addr, Dialect::Plain, Room::Usual);
+    let deaf = deaf(1..MEMBERS + 1, &daemon, |_| Dialect::Plain);
+    let before = daemon.status("VmRSS");
+    for count in 1..=MESSAGES {
+        speaker.send(format!("message {count}\n"));
+        if count % 1000 == 0 {
+            settle(&mut speaker);
+        }
+    }
+    let behind = daemon.status("VmRSS");
+    assert!(
+        behind > before + MEMBERS as usize * 900,
+        "{before} KiB, then {behind} KiB: nothing waits, nothing is shown"
+    );
+
+    deaf.iter().for_each(listen_again);
+    let mut missing = deaf.len();
+    let mut listeners = Listeners::of(deaf);
+    let last = MESSAGES.to_string();
+    listeners.listen(|_, line| {
+        missing -= usize::from(said(line) == Some(&last));
+        if missing == 0 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    });
+    let mut after = 0;
+    // The allocator keeps some of what it gets back.
+    eventually("memory comes back", || {
+        after = daemon.status("VmRSS");
+        after < before + MEMBERS as usize * 256
+    });
+    println!("{before} KiB, then {behind} KiB, in the end {after} KiB");
+}
+
 /// One member of each kind of ending.
 fn come_and_go(n: u32, addr: SocketAddr) {
     match n % 9 {

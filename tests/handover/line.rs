@@ -270,6 +270,11 @@ impl Client {
         Ok(())
     }
 
+    /// As `Owner::claim`, as far as it does not wait.
+    pub fn begin_claim(&self) {
+        self.handover.claim();
+    }
+
     /// As `Owner::claim`. From its begin on, none of the others sends but who is at it, and that one only once.
     pub fn claim(&self) -> Result<(), End> {
         let mut turn = self.handover.claim();

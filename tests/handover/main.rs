@@ -116,6 +116,68 @@ fn who_wants_to_reply_waits_only_for_who_is_sending_already() {
 }
 
 #[test]
+fn what_is_queued_after_a_claim_does_not_delay_it() {
+    in_every_order(Some(2), || {
+        let client = Client::new(Line::new(LITTLE), MUCH);
+        assert!(client.send("aaa") && client.queue("A"));
+        client.begin_claim();
+        let sender = meanwhile(&client, |client| assert!(client.send("bbb") && client.send("B")));
+        let peer = meanwhile(&client, |client| client.line.read(11));
+        client.reply("rrr").unwrap();
+        client.wait().unwrap();
+        assert_eq!(client.close(), ("aaaArrrbbbB".into(), None));
+        join([sender, peer]);
+    });
+}
+
+#[test]
+fn what_is_queued_after_a_claim_is_not_sent_in_one_call_with_what_was_before() {
+    in_every_order(None, || {
+        let client = Client::new(Line::new(MUCH), MUCH);
+        assert!(client.queue("aaa") && client.queue("A"));
+        let flusher = meanwhile(&client, Client::flush);
+        client.begin_claim();
+        assert!(client.queue("bbb"));
+        client.reply("rrr").unwrap();
+        assert_eq!(client.close(), ("aaaArrrbbb".into(), None));
+        join([flusher]);
+    });
+}
+
+#[test]
+fn who_has_waited_to_reply_leaves_in_the_middle_of_no_message_although_others_wait() {
+    in_every_order(None, || {
+        let client = Client::new(Line::new(LITTLE), MUCH);
+        assert!(client.send("aaa"));
+        client.begin_claim();
+        let sender = meanwhile(&client, |client| try_to_send(client, "bbb"));
+        let peer = meanwhile(&client, |client| client.line.take_once());
+        client.claim().unwrap();
+        assert_eq!(client.close(), ("aaa".into(), None));
+        assert!(client.line.begin(), "last words can follow");
+        join([sender, peer]);
+        assert!(is_forgotten(client));
+    });
+}
+
+#[test]
+fn who_waits_to_reply_learns_that_too_much_waits() {
+    in_every_order(Some(3), || {
+        let client = Client::new(Line::new(LITTLE), 5);
+        assert!(client.queue("bb") && client.queue("aaa"));
+        let sender = meanwhile(&client, Client::flush);
+        let other = meanwhile(&client, |client| assert!(!client.send("ccccc")));
+        let peer = meanwhile(&client, |client| client.line.take_once());
+        assert_eq!(client.reply("rrr"), Err(End::Full));
+        let (sent, rest) = client.close();
+        let whole = sent.clone() + &rest.unwrap_or_default();
+        assert!(["", "bb", "bbaaa"].contains(&&*whole), "{sent} {whole}");
+        join([sender, other, peer]);
+        assert!(is_forgotten(client));
+    });
+}
+
+#[test]
 fn a_reply_between_two_senders_is_whole_too() {
     in_every_order(Some(2), || {
         let client = Client::new(Line::new(MUCH), MUCH);
