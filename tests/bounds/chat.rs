@@ -114,7 +114,7 @@ fn fill_outboxes(members: u32, length: usize, messages: usize) {
     let each = daemon.status("VmHWM").saturating_sub(before) / members as usize;
     println!("{each} KiB for each at the most, with messages of {length} bytes");
     assert!(each < 256 + 64, "{each} KiB for each");
-    assert!(each > 200, "{each} KiB for each: the outboxes were not filled, so nothing is shown");
+    assert!(each > 128, "{each} KiB for each: the outboxes were not filled, so nothing is shown");
     eventually("all are cut", || members_there(&daemon) == 1);
 }
 

@@ -27,7 +27,8 @@ const IGNORED_AT_MOST: usize = 100;
 const REMEMBERED_LINES: usize = 100;
 const REMEMBERED_BYTES: usize = 64 * 1024;
 
-/// All rooms together remember about this many bytes: when there are many, each has its part.
+/// All rooms together remember about this many bytes: when there are many, each has its part, once something is said in
+/// it again.
 const REMEMBERED_IN_ALL: usize = 16 * 1024 * 1024;
 
 #[derive(Default)]
