@@ -57,7 +57,7 @@ pub struct Options {
     /// 20.
     pub rate: Rate,
     /// An IRC client that is silent this long is asked whether it is still there (PING), and closed if it is silent as
-    /// long again. `Duration::MAX`: never. Default: 1 minute.
+    /// long again. Not zero, which closes it at once; `Duration::MAX`: never. Default: 1 minute.
     pub ping: Duration,
 }
 
@@ -108,10 +108,10 @@ impl Default for Chat {
 
 impl Handler for Chat {
     fn handle(&self, client: &mut Connection) -> io::Result<()> {
-        match speaks_irc(client)? {
-            Some(true) => irc::converse(self, client),
-            Some(false) => plain::converse(self, client),
-            None => Ok(()),
+        match opening(client)? {
+            Opening::Irc => irc::converse(self, client),
+            Opening::Plain => plain::converse(self, client),
+            Opening::Nothing => Ok(()),
         }
     }
 
@@ -127,16 +127,23 @@ impl std::fmt::Debug for Chat {
     }
 }
 
-/// Looks at the first bytes of a client, which stay unread. `None`: it leaves without any. Who only tries whether there is
-/// a server here is announced to nobody.
-fn speaks_irc(client: &mut Connection) -> io::Result<Option<bool>> {
+/// How a client begins.
+enum Opening {
+    Irc,
+    Plain,
+    /// It has left without a word: who only tries whether there is a server here is announced to nobody.
+    Nothing,
+}
+
+/// Looks at the first bytes of a client, which stay unread.
+fn opening(client: &mut Connection) -> io::Result<Opening> {
     let deadline = Instant::now() + FIRST_WORDS;
     let decision =
         client.read_request_until(Some(deadline), usize::MAX, |unread| begins_as_irc(unread).map(|is| (is, 0)));
     Ok(match decision? {
-        Next::Request(is) => Some(is),
-        Next::Deadline => Some(false),
-        Next::End => None,
+        Next::Request(true) => Opening::Irc,
+        Next::Request(false) | Next::Deadline => Opening::Plain,
+        Next::End => Opening::Nothing,
     })
 }
 

@@ -114,6 +114,7 @@ fn fill_outboxes(members: u32, length: usize, messages: usize) {
     let each = daemon.status("VmHWM").saturating_sub(before) / members as usize;
     println!("{each} KiB for each at the most, with messages of {length} bytes");
     assert!(each < 256 + 64, "{each} KiB for each");
+    // Less than the 256 that there are, since coming took something as well, which was free again.
     assert!(each > 128, "{each} KiB for each: the outboxes were not filled, so nothing is shown");
     eventually("all are cut", || members_there(&daemon) == 1);
 }
@@ -417,21 +418,18 @@ fn long_answers_are_not_held_for_those_who_do_not_read_them() {
         members.push(client);
     }
     let mut next = 1000;
-    for (dialect, command, begin) in [
-        (Dialect::Plain, "/rooms\n", "* lobby"),
-        (Dialect::Irc, "LIST\r\n", ":acceptd 321"),
-        (Dialect::Irc, "WHO *\r\n", ":acceptd 352"),
-        (Dialect::Irc, "NAMES #lobby\r\n", ":acceptd 353"),
-    ] {
+    for (dialect, command, begin) in
+        [(Dialect::Plain, "/rooms\n", "* lobby"), (Dialect::Irc, "LIST\r\n", ":acceptd 321")]
+    {
         let mut askers = Vec::new();
         for n in next..next + ASKERS {
             askers.push(enter(n, daemon.addr, dialect, Room::Small));
         }
         next += ASKERS;
-        // The second answer begins when the first is on its way: as much of it as the system takes and the server holds.
         let before = daemon.status("VmRSS");
         for asker in &mut askers {
             asker.send(command);
+            // Nothing is sent before there is much of it, or all.
             while !asker.line().starts_with(begin) {}
         }
         members[0].send("PING asked\r\n");

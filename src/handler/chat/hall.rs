@@ -27,7 +27,10 @@ const IGNORED_AT_MOST: usize = 100;
 const REMEMBERED_LINES: usize = 100;
 const REMEMBERED_BYTES: usize = 64 * 1024;
 
-/// All rooms together remember about this many bytes: when there are many, each has its part, once something is said in
+/// What a remembered line costs besides its bytes, and counts for.
+const EACH_LINE: usize = 80;
+
+/// When there are many rooms, each remembers this divided by their number: what it had before, until something is said in
 /// it again.
 const REMEMBERED_IN_ALL: usize = 16 * 1024 * 1024;
 
@@ -430,6 +433,14 @@ impl Hall {
         room.seats.iter().skip(start).filter_map(|seat| Some((seat, self.members.get(&seat.id)?)))
     }
 
+    /// All who share a room with somebody, who is one of them, each once.
+    pub(super) fn acquaintances(&self, id: u64) -> Vec<u64> {
+        let rooms = self.members.get(&id).into_iter().flat_map(|member| &member.rooms);
+        let seats = rooms.filter_map(|key| self.rooms.get(key)).flat_map(|room| room.seats.iter());
+        let mut met = HashSet::new();
+        seats.map(|seat| seat.id).filter(|&id| met.insert(id)).collect()
+    }
+
     fn seated(&self, id: u64, key: &Key) -> Result<(&Member, &Room), Refusal> {
         let room = self.rooms.get(key).ok_or(Refusal::NoRoom)?;
         let member = self.members.get(&id).ok_or(Refusal::Nobody)?;
@@ -547,11 +558,11 @@ impl Past {
     /// Remembers a line, and of those before as many as fit into that many bytes.
     fn add(&mut self, at: Timestamp, line: String, most: usize) {
         self.next += 1;
-        self.bytes += line.len();
+        self.bytes += line.len() + EACH_LINE;
         self.lines.push_back((at, line));
         while self.lines.len() > REMEMBERED_LINES || self.bytes > most {
             let Some((_, oldest)) = self.lines.pop_front() else { break };
-            self.bytes -= oldest.len();
+            self.bytes -= oldest.len() + EACH_LINE;
         }
     }
 }

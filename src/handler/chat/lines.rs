@@ -44,7 +44,8 @@ pub(super) struct Lines {
     /// The beginning of a line that arrived while others wait. It is not left in the connection: if the input ended
     /// there, that would end the conversation before they are heard.
     begun: Vec<u8>,
-    /// Since when a line is incomplete of which the connection, with its own deadline, has nothing any more.
+    /// Since when the rest of a line is waited for whose beginning was taken out of the connection, so that its own
+    /// deadline does not see it.
     incomplete: Option<Instant>,
     has_ended: bool,
 }
@@ -79,14 +80,12 @@ impl Lines {
                 }
             }
             let reads_no_more = self.waiting_bytes >= WAITING_BYTES || self.has_ended;
-            self.incomplete = if reads_no_more || !self.is_in_a_line() {
-                None
-            } else {
-                self.incomplete.or_else(|| Some(Instant::now()))
-            };
-            // Lines that wait are heard first.
-            if let Some(since) = self.incomplete.filter(|_| self.waiting.is_empty()) {
-                let due = since + client.limits().request_timeout;
+            if !self.is_in_a_line() || !self.waiting.is_empty() || self.has_ended {
+                self.incomplete = None;
+            } else if deadline.is_none_or(|deadline| Instant::now() < deadline) {
+                // What was answered to other lines is sent first: the time that takes is not the line's.
+                client.flush()?;
+                let due = *self.incomplete.get_or_insert_with(Instant::now) + client.limits().request_timeout;
                 if Instant::now() >= due {
                     return Err(client.time_out());
                 }

@@ -23,8 +23,10 @@ pub(super) const RULE_OF_ROOM: &str = "a room's name is 1 to 30 letters (a to z)
 
 /// What the server is called, and the words with which it begins what it says itself: `/name you` and `/me read too
 /// slowly, closing` would be taken for its last words.
-const RESERVED: [&str; 12] =
-    ["acceptd", "nobody", "nothing", "server", "that", "the", "there", "to", "topic", "welcome", "you", "your"];
+const RESERVED: [&str; 15] = [
+    "a", "acceptd", "goodbye", "nobody", "nothing", "server", "that", "the", "there", "to", "topic", "welcome", "what",
+    "you", "your",
+];
 
 impl Name {
     pub(super) fn of_member(text: &str) -> Option<Name> {

@@ -292,7 +292,9 @@ fn a_line_whose_end_does_not_come_in_time_is_the_end() {
                 }
                 let _ = stream.shutdown(Shutdown::Write);
             });
-            client.rest()
+            let heard = client.rest();
+            let _ = client.client.stream.shutdown(Shutdown::Both);
+            heard
         });
         assert_eq!(heard.last().unwrap(), "* the request was not complete after 600ms, closing", "{:?}", start.len());
     }

@@ -92,7 +92,7 @@ fn when_there_are_many_rooms_each_remembers_less() {
         members.truncate(1);
         crate::support::eventually("there are few rooms", || alice.ask("/rooms").len() == 20);
     }
-    assert_eq!(remembered, [8, 28]);
+    assert_eq!(remembered, [7, 27]);
 }
 
 #[test]

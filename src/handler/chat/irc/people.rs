@@ -5,7 +5,7 @@ use std::io;
 use super::{Irc, Message, numeric, rooms_of, word};
 use crate::connection::Connection;
 use crate::handler::chat::event::{ABOUT, HOST, Kind, LONGEST_OF_IRC, LONGEST_TEXT, SERVER};
-use crate::handler::chat::hall::{Member, Refusal, Room, Seat};
+use crate::handler::chat::hall::{Member, Refusal, Room};
 use crate::handler::chat::name::{Key, Name};
 use crate::handler::chat::text::at_most;
 use crate::handler::chat::{PIECE, Session};
@@ -81,14 +81,15 @@ impl Irc<'_> {
         let mask = message.parameter(0).unwrap_or("*");
         if mask.starts_with('#') {
             if let Some((_, Some(key))) = rooms_of(mask).next() {
-                self.who_is_in(client, &key, &[], true)?;
+                self.who_is_in(client, &key)?;
             }
         } else if let "*" | "0" = mask {
-            let id = self.id;
-            let rooms = self.hall(|hall, _| hall.member(id).map(|member| member.rooms.clone()).unwrap_or_default());
-            for (place, key) in rooms.iter().enumerate() {
-                self.who_is_in(client, key, rooms.split_at(place).0, false)?;
-            }
+            let (id, name) = (self.id, self.name());
+            let mut met = self.hall(|hall, _| hall.acquaintances(id)).into_iter();
+            self.chat.recite(client, |hall| {
+                let line = |id| Some(numeric(352, &name, who_line(id, hall.member(id)?, None)));
+                met.by_ref().filter_map(line).take(PIECE).collect()
+            })?;
         } else {
             let line = self.hall(|hall, _| {
                 let (id, member) = hall.find(&Name::of_member(mask)?.key())?;
@@ -99,16 +100,14 @@ impl Irc<'_> {
         self.reply(client, 315, format_args!("{} :End of WHO list", word(mask)))
     }
 
-    /// Who is in a room and in none of `others`, in the lines of WHO, which name the room or not.
-    fn who_is_in(&self, client: &mut Connection, key: &Key, others: &[Key], is_named: bool) -> io::Result<()> {
+    /// The lines of WHO for a room.
+    fn who_is_in(&self, client: &mut Connection, key: &Key) -> io::Result<()> {
         let (name, mut last) = (self.name(), 0);
         self.chat.recite(client, |hall| {
             let Some(room) = hall.room(key) else { return Vec::new() };
-            let is_new = |(_, member): &(&Seat, &Member)| !others.iter().any(|other| member.rooms.contains(other));
-            let some: Vec<_> = hall.members_after(room, last).filter(is_new).take(PIECE).collect();
+            let some: Vec<_> = hall.members_after(room, last).take(PIECE).collect();
             last = some.last().map_or(last, |(seat, _)| seat.number);
-            let named = is_named.then_some(room);
-            some.iter().map(|(seat, member)| numeric(352, &name, who_line(seat.id, member, named))).collect()
+            some.iter().map(|(seat, member)| numeric(352, &name, who_line(seat.id, member, Some(room)))).collect()
         })
     }
 

@@ -22,7 +22,11 @@ impl Irc<'_> {
             let id = self.id;
             self.settle(client)?;
             let rooms = self.hall(|hall, _| hall.member(id).map(|member| member.rooms.clone()).unwrap_or_default());
-            return self.hall(|hall, mail| rooms.iter().try_for_each(|key| hall.part(id, key, "", mail))).or(Ok(()));
+            for key in rooms {
+                // Out of one that it is not in any more, it has been kicked meanwhile.
+                let _ = self.hall(|hall, mail| hall.part(id, &key, "", mail));
+            }
+            return Ok(());
         }
         for (written, key) in rooms_of(list) {
             let Some(room) = key.and_then(|_| Name::of_room(written)) else {
