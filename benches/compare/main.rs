@@ -1,6 +1,6 @@
 //! acceptd beside what a user would pick instead. One command, at the root of the repository:
 //!
-//!     cargo bench -p acceptd-bench                  # about a quarter of an hour
+//!     cargo bench -p acceptd-bench                  # about twenty minutes
 //!     cargo bench -p acceptd-bench -- --quick       # under a minute: does everything once, for no figure
 //!     cargo bench -p acceptd-bench -- "50 busy"     # only the works whose names have this in them
 //!     cargo bench -p acceptd-bench -- --rounds=3    # fewer rounds
