@@ -24,9 +24,10 @@ mod plain;
 mod rate;
 mod text;
 
-use hall::Hall;
+use hall::{Hall, Room, Seated};
 use lines::{Arrival, Line, Lines};
 use mail::{Courier, Mail};
+use name::Key;
 pub use rate::Rate;
 
 /// So long an IRC client has to begin, before it is greeted as a person.
@@ -97,6 +98,34 @@ impl Chat {
             }
             lines.iter().try_for_each(|line| client.write_all(line.as_bytes()))?;
         }
+    }
+
+    /// As [`recite`](Chat::recite): a line for each room, by name.
+    fn recite_rooms(&self, client: &mut Connection, line: impl Fn(&Room) -> String) -> io::Result<()> {
+        let mut last = None;
+        self.recite(client, |hall| {
+            let rooms = hall.rooms_after(last.as_ref(), PIECE);
+            last = rooms.last().map(|room| room.name.key());
+            rooms.into_iter().map(&line).collect()
+        })
+    }
+
+    /// As [`recite`](Chat::recite): lines for those who are in a room, for that many at a time.
+    fn recite_members(
+        &self,
+        client: &mut Connection,
+        room: &Key,
+        count: usize,
+        lines: impl Fn(&Room, &[Seated<'_>]) -> Vec<String>,
+    ) -> io::Result<()> {
+        let mut last = 0;
+        self.recite(client, |hall| {
+            let Some(room) = hall.room(room) else { return Vec::new() };
+            let some: Vec<Seated<'_>> = hall.members_after(room, last).take(count).collect();
+            let Some((seat, _)) = some.last() else { return Vec::new() };
+            last = seat.number;
+            lines(room, &some)
+        })
     }
 }
 

@@ -84,6 +84,9 @@ pub(super) struct Seat {
     ignored: Arc<HashSet<u64>>,
 }
 
+/// Somebody in a room.
+pub(super) type Seated<'a> = (&'a Seat, &'a Member);
+
 /// The last lines that were said in a room.
 #[derive(Default)]
 struct Past {
@@ -424,11 +427,7 @@ impl Hall {
     }
 
     /// Who is in a room and came after the seat of that number was taken, in the order in which they came; 0: everybody.
-    pub(super) fn members_after<'a>(
-        &'a self,
-        room: &'a Room,
-        last: u64,
-    ) -> impl Iterator<Item = (&'a Seat, &'a Member)> {
+    pub(super) fn members_after<'a>(&'a self, room: &'a Room, last: u64) -> impl Iterator<Item = Seated<'a>> {
         let start = room.seats.partition_point(|seat| seat.number <= last);
         room.seats.iter().skip(start).filter_map(|seat| Some((seat, self.members.get(&seat.id)?)))
     }

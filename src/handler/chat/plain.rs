@@ -6,12 +6,12 @@ use std::io::{self, Write};
 use std::time::Instant;
 
 use super::event::{Dialect, Kind, LONGEST_TEXT};
-use super::hall::{Hall, Member, Refusal, Room, Seat};
+use super::hall::{Hall, Member, Refusal, Room};
 use super::lines::{Line, Lines};
 use super::mail::Mail;
 use super::name::{Key, Name, RULE, RULE_OF_ROOM};
 use super::text::{at_most, clean};
-use super::{Chat, PIECE, Place, Session, Then, attend};
+use super::{Chat, Place, Session, Then, attend};
 use crate::connection::Connection;
 use crate::handler::{Farewell, http};
 
@@ -248,25 +248,16 @@ impl Plain<'_> {
             Some(_) => format!("{} (away)", member.person.name),
             None => member.person.name.to_string(),
         };
-        let mut last = 0;
-        self.place.chat.recite(client, |hall| {
-            let Some(room) = hall.room(&key) else { return Vec::new() };
-            let some: Vec<(&Seat, &Member)> = hall.members_after(room, last).take(NAMES_IN_A_LINE).collect();
-            last = some.last().map_or(last, |(seat, _)| seat.number);
+        self.place.chat.recite_members(client, &key, NAMES_IN_A_LINE, |_, some| {
             let names: Vec<String> = some.iter().map(|(_, member)| name(member)).collect();
-            if names.is_empty() { Vec::new() } else { vec![format!("* {}\n", names.join(", "))] }
+            vec![format!("* {}\n", names.join(", "))]
         })
     }
 
     fn rooms(&mut self, client: &mut Connection) -> io::Result<()> {
         let topic = |room: &Room| room.topic.as_ref().map_or(String::new(), |topic| format!(": {}", topic.text));
         let line = |room: &Room| format!("* {}, {} there{}\n", room.name, People(room.len()), topic(room));
-        let mut last = None;
-        self.place.chat.recite(client, |hall| {
-            let rooms = hall.rooms_after(last.as_ref(), PIECE);
-            last = rooms.last().map(|room| room.name.key());
-            rooms.into_iter().map(line).collect()
-        })
+        self.place.chat.recite_rooms(client, line)
     }
 
     fn topic(&mut self, client: &mut Connection, text: &str) -> io::Result<()> {
@@ -306,12 +297,11 @@ impl Plain<'_> {
 
     fn history(&mut self, client: &mut Connection) -> io::Result<()> {
         let Some(key) = self.present_room() else { return nowhere(client) };
-        let numbers = self.hall(|hall, _| hall.room(&key).map(Room::remembered)).unwrap_or_default();
+        let mut numbers = self.hall(|hall, _| hall.room(&key).map(Room::remembered)).unwrap_or_default();
         if numbers.is_empty() {
             return notice(client, "nothing was said here yet");
         }
         notice(client, format_args!("the last lines ({}), with their times in UTC:", numbers.end - numbers.start))?;
-        let mut numbers = numbers;
         self.place.chat.recite(client, |hall| {
             // What is forgotten meanwhile is left out.
             let line = numbers.find_map(|number| hall.room(&key)?.line(number));

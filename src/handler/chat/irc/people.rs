@@ -102,11 +102,8 @@ impl Irc<'_> {
 
     /// The lines of WHO for a room.
     fn who_is_in(&self, client: &mut Connection, key: &Key) -> io::Result<()> {
-        let (name, mut last) = (self.name(), 0);
-        self.chat.recite(client, |hall| {
-            let Some(room) = hall.room(key) else { return Vec::new() };
-            let some: Vec<_> = hall.members_after(room, last).take(PIECE).collect();
-            last = some.last().map_or(last, |(seat, _)| seat.number);
+        let name = self.name();
+        self.chat.recite_members(client, key, PIECE, |room, some| {
             some.iter().map(|(seat, member)| numeric(352, &name, who_line(seat.id, member, Some(room)))).collect()
         })
     }

@@ -5,12 +5,12 @@ use std::io::{self, Write};
 
 use super::{Irc, Message, numeric, rooms_of, word};
 use crate::connection::Connection;
+use crate::handler::chat::Session;
 use crate::handler::chat::event::{LONGEST_OF_IRC, LONGEST_TEXT};
-use crate::handler::chat::hall::{Hall, Member, Refusal, Room, Seat, Topic};
+use crate::handler::chat::hall::{Hall, Refusal, Room, Seat, Seated, Topic};
 use crate::handler::chat::mail::Mail;
 use crate::handler::chat::name::{self, Key, Name};
 use crate::handler::chat::text::at_most;
-use crate::handler::chat::{PIECE, Session};
 
 /// As many names as surely fit into a line, whatever the client and the room are called.
 const NAMES_IN_A_LINE: usize = (LONGEST_OF_IRC - 100) / (name::LONGEST + 2);
@@ -118,10 +118,9 @@ impl Irc<'_> {
 
     /// As [`tell_names`], for a room in which nobody is told who comes and goes: there may be many in it.
     fn recite_names(&self, client: &mut Connection, room: &Name) -> io::Result<()> {
-        let (key, name, mut last) = (room.key(), self.name(), 0);
-        self.chat.recite(client, |hall| {
-            let line = hall.room(&key).and_then(|room| names_after(hall, room, &mut last, &name));
-            line.into_iter().collect()
+        let name = self.name();
+        self.chat.recite_members(client, &room.key(), NAMES_IN_A_LINE, |room, some| {
+            vec![line_of_names(room, some, &name)]
         })?;
         client.write_all(end_of_names(room, &name).as_bytes())
     }
@@ -138,12 +137,7 @@ impl Irc<'_> {
             let mut wanted = wanted.iter();
             self.chat.recite(client, |hall| wanted.find_map(|key| hall.room(key)).map(line).into_iter().collect())?;
         } else {
-            let mut last = None;
-            self.chat.recite(client, |hall| {
-                let rooms = hall.rooms_after(last.as_ref(), PIECE);
-                last = rooms.last().map(|room| room.name.key());
-                rooms.into_iter().map(line).collect()
-            })?;
+            self.chat.recite_rooms(client, line)?;
         }
         self.reply(client, 323, ":End of LIST")
     }
@@ -226,22 +220,18 @@ fn tell_names(hall: &Hall, id: u64, room: &Room, client: &str, mail: &mut Mail) 
     if !room.is_announced() {
         return false;
     }
-    let (mut replies, mut last) = (String::new(), 0);
-    while let Some(line) = names_after(hall, room, &mut last, client) {
-        replies += &line;
-    }
+    let all: Vec<Seated<'_>> = hall.members_after(room, 0).collect();
+    let replies: String = all.chunks(NAMES_IN_A_LINE).map(|some| line_of_names(room, some, client)).collect();
     hall.answer(id, replies + &end_of_names(&room.name, client), mail);
     true
 }
 
-/// The next line of those who are in a room, after the seat of that number, which is then the line's last one.
-fn names_after(hall: &Hall, room: &Room, last: &mut u64, client: &str) -> Option<String> {
+/// A line of those who are in a room.
+fn line_of_names(room: &Room, some: &[Seated<'_>], client: &str) -> String {
     let mark = |seat: &Seat| if room.first() == Some(seat.id) { "@" } else { "" };
-    let some: Vec<(&Seat, &Member)> = hall.members_after(room, *last).take(NAMES_IN_A_LINE).collect();
-    *last = some.last()?.0.number;
     let names: Vec<String> =
         some.iter().map(|(seat, member)| format!("{}{}", mark(seat), member.person.name)).collect();
-    Some(numeric(353, client, format_args!("= #{} :{}", room.name, names.join(" "))))
+    numeric(353, client, format_args!("= #{} :{}", room.name, names.join(" ")))
 }
 
 fn end_of_names(room: &Name, client: &str) -> String {
