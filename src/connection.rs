@@ -367,6 +367,18 @@ impl Read for Connection {
         self.consume(count);
         Ok(count)
     }
+
+    /// Fails with the reason why the input has ended, which the server then knows not to be the handler's fault.
+    fn read_exact(&mut self, mut into: &mut [u8]) -> io::Result<()> {
+        while !into.is_empty() {
+            let count = self.read(into)?;
+            if count == 0 {
+                return Err(self.end(self.unfinished()));
+            }
+            into = into.get_mut(count..).unwrap_or_default();
+        }
+        Ok(())
+    }
 }
 
 impl Write for Connection {

@@ -33,13 +33,12 @@ pub trait Handler: Send + Sync + 'static {
     /// - `Ok(())`: what was written is sent, then the connection is closed.
     /// - an error that a method of `client` returned: hand it up with `?`. The server knows why it happened, tells the
     ///   client in the words of [`farewell`](Handler::farewell), and logs it.
-    /// - an error of the handler's own: what was written is sent, the client is told that the server failed, and the
-    ///   error is logged as a warning.
-    /// - a panic: this client is closed, what was written and not yet sent is dropped, the panic is logged and counted.
-    ///   No other client notices. A lock that was held is poisoned: decide what that means for what it guards. (Only
+    /// - any other error, of whatever kind: the client is told that the server failed, and the error is logged as a
+    ///   warning. Replies to earlier requests are sent; a reply that was begun is dropped.
+    /// - a panic: the same for this client, and the panic is logged and counted. No other client notices. A lock that was held is poisoned: decide what that means for what it guards. (Only
     ///   an unwinding panic can be caught: not with `panic = "abort"`, and not a stack that overflows.)
-    /// - an error of kind `InvalidData` of the handler's own: the client does not keep to the protocol, and the handler
-    ///   has told it so. What was written is sent, and the log says why.
+    /// - [`protocol_error`](crate::protocol_error): the client does not keep to the protocol, and the handler has told
+    ///   it so. What was written is sent, and the log says why.
     ///
     /// A handler that computes for long without reading or writing can look at
     /// [`is_draining`](Connection::is_draining) now and then: nothing can end its thread from outside.

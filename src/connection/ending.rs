@@ -1,6 +1,6 @@
 //! The end of a conversation: what is still to be sent is sent, the client is told why, and the log gets its facts.
 
-use std::io::{self, ErrorKind};
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::thread;
@@ -10,6 +10,7 @@ use super::close::CloseReason;
 use super::{Connection, Socket, State};
 use crate::handler::{Farewell, Handler, last_words};
 use crate::panics;
+use crate::protocol_error::is_protocol_error;
 use crate::totals::Totals;
 
 /// What there is to say about a connection that is over.
@@ -98,11 +99,7 @@ impl Connection {
             _ if self.transport.socket().was_cut() => CloseReason::Cut,
             (State::Ended(reason), ..) => reason.clone(),
             (_, Err(error), _) => self.output_reason(&error),
-            // What `read_exact` and its like say.
-            (State::ClientEnded | State::DrainEnded, _, Err(error)) if error.kind() == ErrorKind::UnexpectedEof => {
-                self.unfinished()
-            }
-            (.., Err(error)) if error.kind() == ErrorKind::InvalidData => CloseReason::Misspoke(error.to_string()),
+            (.., Err(error)) if is_protocol_error(&error) => CloseReason::Misspoke(error.to_string()),
             (.., Err(error)) => CloseReason::HandlerFailed(error.to_string()),
             (State::ClientEnded, _, Ok(())) => CloseReason::ClientClosed,
             (State::DrainEnded, _, Ok(())) => CloseReason::Drained,

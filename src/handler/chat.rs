@@ -13,6 +13,7 @@ use jiff::Timestamp;
 use super::{Farewell, Handler};
 use crate::connection::{Connection, Next};
 use crate::panics;
+use crate::protocol_error::protocol_error;
 
 mod event;
 mod hall;
@@ -264,7 +265,7 @@ fn attend<S: Session>(session: &mut S, client: &mut Connection, mut lines: Lines
             }
             Arrival::Flood => {
                 session.object(client)?;
-                return Err(io::Error::new(ErrorKind::InvalidData, "flood: sends faster than allowed"));
+                return Err(protocol_error("flood: sends faster than allowed"));
             }
         };
         if then == Then::Close {

@@ -4,12 +4,13 @@
 //! types. A batch of requests is what has arrived: it is executed without a copy, and answered in one go.
 
 use std::borrow::Cow;
-use std::io::{self, ErrorKind};
+use std::io;
 use std::path::Path;
 use std::time::Instant;
 
 use super::{Farewell, Handler, http};
 use crate::Connection;
+use crate::protocol_error::protocol_error;
 
 mod clients;
 mod commands;
@@ -118,7 +119,7 @@ impl Handler for Kv {
             match next {
                 Next::Continue => {}
                 Next::Close => return Ok(()),
-                Next::Misspoke(why) => return Err(io::Error::new(ErrorKind::InvalidData, why)),
+                Next::Misspoke(why) => return Err(protocol_error(why)),
             }
         }
     }

@@ -12,6 +12,7 @@ use jiff::Timestamp;
 
 use super::{Farewell, Handler, http, telnet};
 use crate::connection::Connection;
+use crate::protocol_error::protocol_error;
 use crate::totals::Stats;
 
 pub mod commands;
@@ -121,7 +122,7 @@ impl Handler for Line {
             }
             if http::is_http(&line.text) {
                 write!(client, "{}{}", http::REFUSAL, line.end)?;
-                return Err(io::Error::new(io::ErrorKind::InvalidData, "HTTP spoken to a line protocol"));
+                return Err(protocol_error("HTTP spoken to a line protocol"));
             }
             let facts = Facts {
                 id: client.id(),

@@ -5,7 +5,7 @@ use std::sync::mpsc;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use acceptd::{Connection, Limits};
+use acceptd::{Connection, Limits, protocol_error};
 use log::Level;
 
 use crate::support::{Client, PATIENCE, TestServer, eventually, logged};
@@ -77,6 +77,56 @@ fn an_error_of_the_handler_is_one_line_of_the_log_whatever_is_in_it() {
     assert_eq!(lines.len(), 1);
     assert_eq!(lines[0].0, Level::Warn);
     assert!(lines[0].1.contains(r"handler failed: as\r\nasked\u{1b}"), "{}", lines[0].1);
+}
+
+/// Errors of std's own code, as a handler meets them: text that is none, and a file that is too short.
+fn fail_as_asked(client: &mut Connection) -> io::Result<()> {
+    match client.read_line()?.unwrap_or_default().as_slice() {
+        b"text" => io::read_to_string(&b"\xff"[..]).map(drop),
+        b"file" => (&b"short"[..]).read_exact(&mut [0; 100]),
+        b"read text" => client.read_to_string(&mut String::new()).map(drop),
+        b"exact" => client.read_exact(&mut [0; 100]),
+        _ => {
+            writeln!(client, "ERROR I know no such word")?;
+            Err(protocol_error("an unknown word"))
+        }
+    }
+}
+
+#[test]
+fn an_error_of_std_code_is_the_handlers_fault_whatever_its_kind() {
+    let server = TestServer::start(fail_as_asked);
+    for line in ["text\n".as_bytes(), b"file\n", b"read text\n\xff"] {
+        let mut client = server.connect();
+        client.send(line);
+        client.end_output();
+        assert_eq!(client.rest(), "ERROR the server failed to answer, closing\n", "{line:?}");
+        let lines = closing_lines(&client);
+        assert_eq!((lines.len(), lines[0].0), (1, Level::Warn), "{lines:?}");
+        assert!(lines[0].1.contains("handler failed: "), "{lines:?}");
+    }
+}
+
+#[test]
+fn a_protocol_error_is_the_clients_fault_and_nothing_is_added_to_what_the_handler_said() {
+    let server = TestServer::start(fail_as_asked);
+    let mut client = server.connect();
+    client.send("nonsense\n");
+    assert_eq!(client.rest(), "ERROR I know no such word\n");
+    let lines = closing_lines(&client);
+    assert_eq!((lines.len(), lines[0].0), (1, Level::Info), "{lines:?}");
+    assert!(lines[0].1.contains("reason=\"an unknown word\""), "{lines:?}");
+}
+
+#[test]
+fn a_client_that_ends_before_all_that_was_to_be_read_is_told_so() {
+    let server = TestServer::start(fail_as_asked);
+    let mut client = server.connect();
+    client.send("exact\nfour");
+    client.end_output();
+    assert_eq!(client.rest(), "ERROR the last request was not complete and was not carried out\n");
+    let lines = closing_lines(&client);
+    assert_eq!((lines.len(), lines[0].0), (1, Level::Debug), "{lines:?}");
 }
 
 #[test]

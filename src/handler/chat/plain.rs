@@ -14,6 +14,7 @@ use super::text::{at_most, clean};
 use super::{Chat, Place, Session, Then, attend};
 use crate::connection::Connection;
 use crate::handler::{Farewell, http};
+use crate::protocol_error::protocol_error;
 
 /// The longest line, with its end, in bytes.
 const LONGEST: usize = 4096;
@@ -77,7 +78,7 @@ impl Session for Plain<'_> {
         if self.lines == 1 && http::is_http(&bytes) {
             "spoke HTTP".clone_into(&mut self.place.reason);
             writeln!(client, "{}", http::REFUSAL)?;
-            return Err(io::Error::new(io::ErrorKind::InvalidData, "HTTP spoken to a chat"));
+            return Err(protocol_error("HTTP spoken to a chat"));
         }
         let Ok(text) = std::str::from_utf8(&bytes) else {
             notice(client, "that line is not UTF-8 text; nothing was said")?;
