@@ -53,7 +53,7 @@ pub(crate) struct Cli {
     #[arg(long, env = "ACCEPTD_REQUEST_TIMEOUT", value_name = "TIME", default_value = "30s", value_parser = some_time)]
     request_timeout: Duration,
 
-    /// Close a client that takes longer than this to accept a whole reply
+    /// Close a client that takes less than 4 KiB of what it is sent, or of the rest, in this time
     #[arg(long, env = "ACCEPTD_WRITE_TIMEOUT", value_name = "TIME", default_value = "10s", value_parser = some_time)]
     write_timeout: Duration,
 

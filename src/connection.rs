@@ -10,10 +10,11 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::handler::Farewell;
+use crate::farewell::Farewell;
 use crate::limits::Limits;
 use crate::outbox::Outbox;
 use crate::shutdown::Shutdown;
+use crate::socket::Socket;
 use crate::totals::{Stats, Totals};
 
 pub(crate) mod close;
@@ -27,8 +28,7 @@ use close::CloseReason;
 pub(crate) use ending::Ended;
 use input::Input;
 use output::{Output, Pace};
-use transport::Transport;
-pub(crate) use transport::{Arrived, Socket, socket_timeout};
+use transport::{SendError, Transport};
 
 /// One client: its bytes, who it is, and what the server is up to.
 ///
@@ -50,16 +50,14 @@ pub struct Connection {
     transport: Transport,
     input: Input,
     output: Output,
-    /// By when the request that has begun to arrive must be here. `None` between requests.
-    request_deadline: Option<Instant>,
-    /// How long the client has been silent between requests.
+    /// How long the rest of the request that has begun to arrive has been waited for.
+    request_waited: Duration,
+    /// How long the client has been silent between requests, while its handler waited for it.
     silent: Duration,
     /// During a drain: how many of the bytes that had arrived when it began may still be read.
     drain_budget: Option<usize>,
     /// The input has ended, or all of the conversation, and why.
     state: State,
-    /// Last words in the client's own dialect.
-    farewell: Option<LastWords>,
 }
 
 /// What [`Connection::read_request_until`] has come to.
@@ -72,9 +70,6 @@ pub enum Next<T> {
     /// The deadline was first.
     Deadline,
 }
-
-/// What to say to a client for each reason to lose it.
-type LastWords = fn(Farewell) -> Cow<'static, [u8]>;
 
 enum State {
     Open,
@@ -96,7 +91,7 @@ pub(crate) struct Context {
 
 impl Connection {
     pub(crate) fn new(id: u64, peer: SocketAddr, socket: Arc<Socket>, context: Arc<Context>) -> Connection {
-        let transport = Transport::new(socket, context.limits.idle_timeout, context.limits.write_timeout);
+        let transport = Transport::new(socket, context.limits.idle_timeout);
         Connection {
             id,
             peer,
@@ -105,11 +100,10 @@ impl Connection {
             transport,
             input: Input::default(),
             output: Output::default(),
-            request_deadline: None,
+            request_waited: Duration::ZERO,
             silent: Duration::ZERO,
             drain_budget: None,
             state: State::Open,
-            farewell: None,
         }
     }
 
@@ -212,6 +206,7 @@ impl Connection {
         mut parse: impl FnMut(&[u8]) -> Option<(T, usize)>,
     ) -> io::Result<Next<T>> {
         self.check_open()?;
+        self.output.note_whole();
         self.input.expect_at_most(limit);
         loop {
             let unread = self.input.unread();
@@ -243,7 +238,7 @@ impl Connection {
         self.output.is_pending()
     }
 
-    /// Waits until `deadline`, for nothing; what others send to the client goes on. Less long in a drain.
+    /// Sleeps until `deadline`, while outbox messages keep flowing. Returns early when a drain begins.
     ///
     /// # Errors
     ///
@@ -279,7 +274,7 @@ impl Connection {
         let bytes = bytes.get(..count).unwrap_or(bytes);
         let outcome = self.output.send_reply(bytes, &mut self.transport, pace);
         self.consume(count);
-        outcome.map_err(|error| self.end_output(&error))
+        outcome.map_err(|error| self.end_output(error))
     }
 
     /// Sends `bytes` at once and without a copy, after all that was written before: for replies that a handler has
@@ -291,13 +286,32 @@ impl Connection {
     pub fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
         let pace = self.pace();
         self.check_open()?;
-        self.output.send_reply(bytes, &mut self.transport, pace).map_err(|error| self.end_output(&error))
+        self.output.send_reply(bytes, &mut self.transport, pace).map_err(|error| self.end_output(error))
     }
 
-    /// Says this client's last words in place of [`Handler::farewell`](crate::Handler::farewell), for a handler of
-    /// several dialects that has learned which of them the client speaks.
-    pub fn set_farewell(&mut self, words: fn(Farewell) -> Cow<'static, [u8]>) {
-        self.farewell = Some(words);
+    /// Begins a message that must not be interrupted, whatever the handler does before
+    /// [`end_message`](Connection::end_message): it may flush, read or compute. If the connection ends before, for whatever
+    /// reason, the client gets no farewell in the middle of the message. If it has been sent a part of the message, the
+    /// connection is reset, so that the part is not taken for the whole.
+    ///
+    /// Without this, a message is what is written between two reads, or up to a [`flush`](Write::flush). That is right for
+    /// replies that are written in one go, however long they are.
+    ///
+    /// Messages that others send by an [`Outbox`] wait until the end of this one.
+    pub fn begin_message(&mut self) {
+        self.output.hold_open();
+    }
+
+    /// Ends the message that [`begin_message`](Connection::begin_message) has begun.
+    pub fn end_message(&mut self) {
+        self.output.release_message();
+    }
+
+    /// Says farewell to this client with `farewell`, in place of [`Handler::farewell`](crate::Handler::farewell), for
+    /// whatever reason it is lost: for a handler of several dialects that has learned which of them the client speaks. May be
+    /// called by another thread, while the handler is busy.
+    pub fn set_farewell(&mut self, farewell: fn(Farewell) -> Cow<'static, [u8]>) {
+        self.transport.socket().set_farewell(farewell);
     }
 
     /// What it means that the input ended in the middle of a request.
@@ -312,11 +326,11 @@ impl Connection {
         self.end(self.outbox_reason().unwrap_or_else(|| CloseReason::of_input(error)))
     }
 
-    fn end_output(&mut self, error: &io::Error) -> io::Error {
+    fn end_output(&mut self, error: SendError) -> io::Error {
         self.end(self.output_reason(error))
     }
 
-    fn output_reason(&self, error: &io::Error) -> CloseReason {
+    fn output_reason(&self, error: SendError) -> CloseReason {
         self.outbox_reason().unwrap_or_else(|| CloseReason::of_output(error))
     }
 
@@ -341,7 +355,7 @@ impl Connection {
 
     fn pace(&self) -> Pace {
         let limits = &self.context.limits;
-        Pace { timeout: limits.write_timeout, hold: limits.max_output }
+        Pace { write_timeout: limits.write_timeout, hold: limits.max_output }
     }
 }
 
@@ -349,6 +363,7 @@ impl BufRead for Connection {
     /// What has arrived and is not consumed. Waits for it if that is nothing; empty: no more will come.
     fn fill_buf(&mut self) -> io::Result<&[u8]> {
         self.check_open()?;
+        self.output.note_whole();
         if self.input.unread().is_empty() {
             self.receive(None)?;
         }
@@ -357,7 +372,7 @@ impl BufRead for Connection {
 
     fn consume(&mut self, count: usize) {
         self.input.consume(count);
-        self.request_deadline = None;
+        self.request_waited = Duration::ZERO;
     }
 }
 
@@ -387,14 +402,14 @@ impl Write for Connection {
         self.check_open()?;
         match self.output.write(bytes, &mut self.transport, pace) {
             Ok(()) => Ok(bytes.len()),
-            Err(error) => Err(self.end_output(&error)),
+            Err(error) => Err(self.end_output(error)),
         }
     }
 
     fn flush(&mut self) -> io::Result<()> {
         let pace = self.pace();
         self.check_open()?;
-        self.output.flush(&mut self.transport, pace).map_err(|error| self.end_output(&error))
+        self.output.flush(&mut self.transport, pace).map_err(|error| self.end_output(error))
     }
 }
 

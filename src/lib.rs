@@ -43,16 +43,20 @@ pub mod handler;
 
 mod bell;
 mod connection;
+mod farewell;
 mod limits;
 mod outbox;
 mod panics;
+mod progress;
 mod protocol_error;
 mod server;
 mod shutdown;
+mod socket;
 mod totals;
 
 pub use connection::{Connection, Next};
-pub use handler::{Chat, Echo, Farewell, Handler, Kv, Line};
+pub use farewell::Farewell;
+pub use handler::{Chat, Echo, Handler, Kv, Line};
 pub use limits::Limits;
 pub use outbox::Outbox;
 pub use panics::log_panic;

@@ -20,7 +20,8 @@ const LONGEST: Duration = Duration::from_secs(365 * 24 * 3600);
 /// the limit that the handler gives [`read_request`](crate::Connection::read_request)) of a request that is not
 /// complete, and at most `max_output` of replies not yet sent. A busy stream has a read buffer that grows up to
 /// `max_stream_buffer`, but not beyond 16 KiB or 1/256 of what the client has really sent, and that is given back
-/// when the flow pauses.
+/// when the flow pauses. The kernel holds about 64 KiB of output that it can't send to a client (`TCP_NOTSENT_LOWAT` is
+/// 32 KiB, and memory comes in larger pieces), and what it has sent and the client's system has not acknowledged.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// Clients served at once, at least 1. One more is refused with [`Farewell::Full`](crate::Farewell::Full).
@@ -33,9 +34,11 @@ pub struct Limits {
     /// From the first byte of a request to its last, however busily the bytes drip in; then the client is told so and
     /// closed. Default: 30 seconds.
     pub request_timeout: Duration,
-    /// How long a client may take to accept a whole reply, from the first byte that is sent to the last: all that is
-    /// written between two waits for input, or up to a [`flush`](std::io::Write::flush). Then the connection is
-    /// aborted: a client that does not read can't be told why. Default: 10 seconds.
+    /// How long a client may take to accept the next 4 KiB of what it is sent, or the rest if that is less: 410 bytes a
+    /// second with the default. Only the time spent waiting for the client counts, not the time its handler computes. Then
+    /// the connection is reset: a client that does not read can't be told why. A client that reads faster is never cut,
+    /// however long a reply is. Applies to replies, to what others send to it, and to the end of a connection, until all
+    /// has left. Default: 10 seconds.
     pub write_timeout: Duration,
     /// How long shutdown waits for clients to finish; the rest are cut. Zero cuts at once. Default: 5 seconds.
     pub drain_timeout: Duration,
@@ -46,8 +49,8 @@ pub struct Limits {
     /// client. Default: 64 KiB.
     pub max_output: usize,
     /// What others have sent to a client by its [`Outbox`](crate::Outbox) and it has not taken may be this many bytes
-    /// (96 more for each message), besides 32 KiB in the kernel; or one message, if that is longer. A client that lets more wait is told so and
-    /// closed. Default: 256 KiB.
+    /// (96 more for each message), or one message, if that is longer. A client that lets more wait is told so and closed.
+    /// Default: 256 KiB.
     pub max_outbox: usize,
     /// How far the read buffer of a busy stream may grow, in bytes. Default: 1 MiB.
     pub max_stream_buffer: usize,

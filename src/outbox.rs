@@ -11,7 +11,8 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags};
 
 use crate::bell::{Bell, wait_for};
-use crate::connection::Socket;
+use crate::progress::Progress;
+use crate::socket::Socket;
 
 mod handover;
 
@@ -28,8 +29,9 @@ pub(crate) const EACH: usize = 96;
 /// own handler writes.
 ///
 /// What a client does not take waits for it, up to [`Limits::max_outbox`](crate::Limits::max_outbox) bytes (each message
-/// counts for 96 more, which it costs) and [`Limits::write_timeout`](crate::Limits::write_timeout). A client that lets more wait, or longer, is told that it
-/// reads too slowly, and closed; nobody else notices. A message that goes to many is held once.
+/// counts for 96 more, which it costs). A client that lets more wait, or that takes less than
+/// [`Limits::write_timeout`](crate::Limits::write_timeout) asks for, is told that it reads too slowly, and closed; nobody
+/// else notices. A message that goes to many is held once.
 ///
 /// When the client has left, the outbox holds nothing of it: keep it as long as is convenient.
 ///
@@ -54,7 +56,7 @@ impl Outbox {
     /// same order. `false` as for [`send`](Outbox::send). Has to be followed by [`flush`](Outbox::flush) in either case:
     /// it wakes the client's own thread, which closes a client whose outbox is full.
     pub fn queue(&self, message: impl Into<Arc<[u8]>>) -> bool {
-        self.0.push(message.into(), Instant::now())
+        self.0.push(message.into())
     }
 
     /// Sends what is queued, as much as the client takes at once. Never waits.
@@ -90,45 +92,49 @@ impl Wire for Line {
     }
 
     fn begin(&self) -> bool {
-        self.socket.begin_reply()
+        self.socket.begin_message()
     }
 
     fn end(&self) {
-        self.socket.end_reply();
+        self.socket.end_message();
     }
 }
 
-/// What has become of an outbox.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Closed {
-    /// How many bytes were sent in all.
-    pub(crate) sent: u64,
+/// How an outbox was closed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Closed {
+    /// What was sent ends with a whole message.
+    Whole,
     /// The last message was not sent to its end.
-    pub(crate) is_torn: bool,
+    Torn,
 }
 
 /// The side of the client's own thread, which finishes what others have sent while it waits for something else.
 pub(crate) struct Owner {
     outbox: Outbox,
     line: Arc<Line>,
-    patience: Duration,
+    /// Whether the client takes what others have sent to it.
+    progress: Progress,
+    /// How many bytes of messages had been sent when the progress was last looked at.
+    sent: u64,
+    write_timeout: Duration,
 }
 
 impl Owner {
     /// # Errors
     ///
     /// No descriptor for the bell.
-    pub(crate) fn new(socket: Arc<Socket>, limit: usize, patience: Duration) -> io::Result<Owner> {
-        socket.keep_room_for_last_words();
+    pub(crate) fn new(socket: Arc<Socket>, limit: usize, write_timeout: Duration) -> io::Result<Owner> {
         let line = Arc::new(Line { socket, bell: Bell::new()? });
         let outbox = Outbox(Arc::new(Handover::new(Arc::clone(&line), limit, EACH)));
-        if line.socket.begin_reply() {
-            line.socket.end_reply();
+        if line.socket.begin_message() {
+            line.socket.end_message();
         } else {
             // Its handler is in the middle of a reply. The claim is granted at once, and released when that is complete.
             outbox.0.claim();
         }
-        Ok(Owner { outbox, line, patience })
+        let progress = Progress::new(write_timeout);
+        Ok(Owner { outbox, line, progress, sent: 0, write_timeout })
     }
 
     pub(crate) fn outbox(&self) -> &Outbox {
@@ -146,7 +152,7 @@ impl Owner {
     /// # Errors
     ///
     /// The client gets no more: why, [`end`](Owner::end) tells.
-    pub(crate) fn wait(&self, signs: PollFlags, deadline: Option<Instant>) -> io::Result<PollFlags> {
+    pub(crate) fn wait(&mut self, signs: PollFlags, deadline: Option<Instant>) -> io::Result<PollFlags> {
         loop {
             let shown = match self.outbox.0.turn() {
                 Turn::Over(_) => return Err(io::ErrorKind::ConnectionAborted.into()),
@@ -162,72 +168,77 @@ impl Owner {
     ///
     /// # Errors
     ///
-    /// `TimedOut` at the deadline; else the client gets no more.
-    pub(crate) fn claim(&self, deadline: Instant) -> io::Result<()> {
+    /// The client gets no more: why, [`end`](Owner::end) tells.
+    pub(crate) fn claim(&mut self) -> io::Result<()> {
         loop {
             match self.outbox.0.claim() {
                 Turn::Reply => return Ok(()),
                 Turn::Over(_) => return Err(io::ErrorKind::ConnectionAborted.into()),
-                _ if Instant::now() >= deadline => return Err(io::ErrorKind::TimedOut.into()),
-                turn => drop(self.attend(turn, PollFlags::empty(), Some(deadline))?),
+                turn => drop(self.attend(turn, PollFlags::empty(), None)?),
             }
         }
     }
 
     /// Lets others send again.
     pub(crate) fn release(&self) {
-        self.outbox.0.release(Instant::now());
+        self.outbox.0.release();
     }
 
     /// Ends the outbox. A message that was cut short by that is completed, if the socket takes the rest of it at once, so
-    /// that last words can follow.
+    /// that a farewell can follow.
     pub(crate) fn close(&self) -> Closed {
-        let deadline = Instant::now() + self.patience;
-        self.line.socket.make_room_for_last_words();
         loop {
             if let Some(remains) = self.outbox.0.close() {
-                let Some(rest) = remains.rest else { return Closed { sent: remains.sent, is_torn: false } };
-                let rest = rest.bytes();
-                let sent = self.line.socket.try_send(&[IoSlice::new(rest)]).unwrap_or(0);
-                let is_torn = sent < rest.len();
-                if !is_torn {
-                    self.line.socket.end_reply();
+                let Some(rest) = remains.rest else { return Closed::Whole };
+                if self.line.socket.send_last(rest.bytes()) < rest.bytes().len() {
+                    return Closed::Torn;
                 }
-                return Closed { sent: remains.sent + sent as u64, is_torn };
+                self.line.socket.end_message();
+                return Closed::Whole;
             }
             // Another thread is in the middle of a system call that does not wait.
-            self.line.bell.wait(deadline);
+            self.line.bell.wait(Instant::now() + self.write_timeout);
         }
     }
 
     /// Waits once, for what the turn says, for these `signs` and for the bell, and does what is to be done. Which of the
     /// signs there are.
-    fn attend(&self, turn: Turn, signs: PollFlags, deadline: Option<Instant>) -> io::Result<PollFlags> {
-        let given_up = self.given_up(turn);
-        let was_late = is_over(given_up);
-        let wanted = if given_up.is_some() { signs | PollFlags::OUT } else { signs };
+    fn attend(&mut self, turn: Turn, signs: PollFlags, deadline: Option<Instant>) -> io::Result<PollFlags> {
+        let start = Instant::now();
+        let is_writing = self.note_progress(turn);
+        let late = is_writing.then(|| self.progress.deadline(start));
+        let wanted = if is_writing { signs | PollFlags::OUT } else { signs };
         let mut fds = [PollFd::new(&*self.line.socket, wanted), PollFd::new(&self.line.bell, PollFlags::IN)];
-        wait_for(&mut fds, deadline.into_iter().chain(given_up).min())?;
+        wait_for(&mut fds, deadline.into_iter().chain(late).min())?;
         let [socket, bell] = fds.map(|fd| fd.revents());
         if !bell.is_empty() {
             self.line.bell.hush();
         }
+        if is_writing {
+            self.progress.note_waited(start.elapsed());
+        }
         let gone = PollFlags::HUP | PollFlags::ERR;
-        if socket.intersects(PollFlags::OUT | gone) {
+        // When the client is late, too: the kernel tells only of much room, and may have some.
+        if socket.intersects(PollFlags::OUT | gone) || self.progress.is_late() {
             self.outbox.0.flush_as_owner();
         }
-        // Not before it was tried: this thread may have been busy for so long, while the client has taken everything.
-        if was_late && is_over(self.given_up(self.outbox.0.turn())) {
+        if self.note_progress(self.outbox.0.turn()) && self.progress.is_late() {
             self.outbox.0.give_up();
             return Err(io::ErrorKind::ConnectionAborted.into());
         }
         Ok(socket & (signs | gone))
     }
 
-    /// When the client's time to take its oldest message is over, if this thread has to send it.
-    fn given_up(&self, turn: Turn) -> Option<Instant> {
-        let Turn::Write { since } = turn else { return None };
-        Some(since + self.patience)
+    /// Whether this thread has to send what others have queued, as soon as the client takes more. If so, notes how much it
+    /// has taken since the last look; if not, the client has taken everything.
+    fn note_progress(&mut self, turn: Turn) -> bool {
+        let Turn::Write { sent } = turn else {
+            self.progress.restart();
+            return false;
+        };
+        self.progress.note_taken(usize::try_from(sent - self.sent).unwrap_or(usize::MAX));
+        self.sent = sent;
+        true
     }
 }
 

@@ -13,15 +13,18 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags};
 
 use crate::bell::wait_for;
-use crate::connection::{Connection, Context, Socket};
-use crate::handler::{Farewell, Handler, last_words};
+use crate::connection::{Connection, Context};
+use crate::farewell::Farewell;
+use crate::handler::Handler;
 use crate::limits::Limits;
 use crate::shutdown::Shutdown;
+use crate::socket::Socket;
 use crate::totals::{Stats, Totals};
 
 mod admission;
 mod connections;
 mod events;
+mod farewells;
 mod linger;
 mod listener;
 mod system;
@@ -30,6 +33,7 @@ mod threads;
 use admission::{Admission, Admitted};
 use connections::Connections;
 use events::Seldom;
+use farewells::farewell_to;
 use linger::{Entrance, Linger};
 use listener::{Backoff, Listener, is_peers_fault};
 use threads::Threads;
@@ -183,9 +187,10 @@ fn converse(client: Admitted, handler: Arc<dyn Handler>, context: Arc<Context>, 
     let Admitted { id, peer, socket, slot, presence } = client;
     context.totals.served.add(1);
     events::opened(id, peer);
-    let mut connection = Connection::new(id, peer, socket, Arc::clone(&context));
+    let mut connection = Connection::new(id, peer, Arc::clone(&socket), Arc::clone(&context));
     let outcome = panic::catch_unwind(AssertUnwindSafe(|| handler.handle(&mut connection)));
-    let (ended, lingering) = connection.finish(outcome, &*handler);
+    let (ended, lingering) = connection.finish(outcome, |reason| farewell_to(&socket, &*handler, reason));
+    drop(socket);
     ended.count(&context.totals);
     events::closed(&ended);
     // The place is free before the client sees the end of the connection, and all that belongs to it is given back
@@ -206,11 +211,17 @@ fn drain(listener: Listener, admission: &Admission) -> Summary {
     refuse_backlog(listener, admission);
     ask_to_leave(connections, &context.shutdown, deadline);
     let cut = cut_the_rest(admission);
+    let mut stats = context.totals.stats();
+    // Those that are stuck in their handler will not be counted when they leave.
+    for socket in connections.sockets() {
+        stats.bytes_in += socket.received();
+        stats.bytes_out += socket.sent();
+    }
     Summary {
         drained: connections.present_at_drain().saturating_sub(cut),
         cut,
         stuck: connections.present(),
-        stats: context.totals.stats(),
+        stats,
         uptime: context.started.elapsed(),
     }
 }
@@ -233,8 +244,9 @@ fn cut_the_rest(admission: &Admission) -> usize {
     idle.iter().for_each(|socket| socket.end_input());
     if !busy.is_empty() {
         events::cutting(busy.len());
-        let words = last_words(&**handler, Farewell::ShuttingDown);
-        busy.iter().for_each(|socket| socket.cut(&words));
+        for socket in &busy {
+            socket.cut(&farewell_to(socket, &**handler, Farewell::ShuttingDown));
+        }
     }
     let deadline = Instant::now() + CUT_GRACE;
     while connections.present() > 0 && Instant::now() < deadline {

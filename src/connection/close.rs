@@ -5,7 +5,8 @@ use std::io;
 
 use log::Level;
 
-use crate::handler::Farewell;
+use super::transport::SendError;
+use crate::farewell::Farewell;
 use crate::limits::Limits;
 use crate::outbox::End;
 
@@ -61,12 +62,11 @@ impl CloseReason {
         }
     }
 
-    /// What an error of [`Output`](super::output::Output) means.
-    pub(super) fn of_output(error: &io::Error) -> CloseReason {
-        match error.kind() {
-            io::ErrorKind::TimedOut => CloseReason::WriteTimeout,
-            io::ErrorKind::ConnectionAborted => CloseReason::Cut,
-            lost => CloseReason::Lost(lost),
+    pub(super) fn of_output(error: SendError) -> CloseReason {
+        match error {
+            SendError::Late => CloseReason::WriteTimeout,
+            SendError::Cut => CloseReason::Cut,
+            SendError::Lost(kind) => CloseReason::Lost(kind),
         }
     }
 
@@ -115,6 +115,11 @@ impl CloseReason {
     /// hold its memory for minutes for a peer that does not read.
     pub(super) fn aborts(&self) -> bool {
         matches!(self, CloseReason::WriteTimeout | CloseReason::Lost(_))
+    }
+
+    /// Whether the client is given time to take what was sent to it. Not one that had its time.
+    pub(super) fn waits_for_client(&self) -> bool {
+        !matches!(self, CloseReason::OutboxFull(_) | CloseReason::OutboxTimeout | CloseReason::Cut) && !self.aborts()
     }
 
     /// What a handler gets from a method of its client, and should hand up.

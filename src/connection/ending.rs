@@ -1,16 +1,22 @@
-//! The end of a conversation: what is still to be sent is sent, the client is told why, and the log gets its facts.
+//! The end of a connection: what is still to be sent is sent, the client is told why, and the log gets its facts.
+//!
+//! What was cut in the middle never looks complete: [`Connection::finish`] decides for every reason whether the client
+//! finds the end of the stream, behind whole messages and its farewell, or a reset.
 
+use std::borrow::Cow;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::close::CloseReason;
-use super::{Connection, Socket, State};
-use crate::handler::{Farewell, Handler, last_words};
+use super::{Connection, State};
+use crate::farewell::Farewell;
+use crate::outbox::Closed;
 use crate::panics;
 use crate::protocol_error::is_protocol_error;
+use crate::socket::Socket;
 use crate::totals::Totals;
 
 /// What there is to say about a connection that is over.
@@ -33,72 +39,85 @@ impl Ended {
 }
 
 impl Connection {
-    /// Ends the conversation, after the handler has returned, failed or panicked. The socket comes back when its client
-    /// may still be sending: closing it now would turn into a reset, and the last words might be lost.
+    /// Ends the connection, after the handler has returned, failed or panicked; `farewell` is what the handler says for a
+    /// reason. The socket comes back when its client may still be sending: closing it now would turn into a reset, and the
+    /// farewell might be lost.
     pub(crate) fn finish(
         mut self,
         outcome: thread::Result<io::Result<()>>,
-        handler: &dyn Handler,
+        farewell: impl FnOnce(Farewell) -> Cow<'static, [u8]>,
     ) -> (Ended, Option<Arc<Socket>>) {
-        let reason = self.reason(outcome);
-        let told = reason.farewell(&self.context.limits);
-        if self.is_draining() && !reason.aborts() {
-            // The client is busy until it has taken its replies; how long that may take, the drain's deadline says.
-            self.transport.socket().wait_until_sent(Instant::now() + self.context.limits.write_timeout);
-        }
-        let others = self.transport.close_outbox();
-        self.output.note_sent(others.sent);
-        let mut has_heard = false;
-        if let Some(farewell) = told {
-            let words = self.farewell.map_or_else(|| last_words(handler, farewell), |words| words(farewell));
-            has_heard = self.transport.socket().say_last(&words);
-            if has_heard {
-                self.output.note_sent(words.len() as u64);
-            }
-        }
-        let is_mute = told == Some(Farewell::TooSlow) && !has_heard;
-        // What was cut in the middle should not look complete.
-        let is_torn = reason == CloseReason::Cut && (self.output.is_mid_reply() || others.is_torn);
-        let socket = if reason.aborts() || is_mute || is_torn {
-            self.transport.socket().abort_on_close();
-            None
+        let reason = self.settle(outcome);
+        let is_torn = self.output.is_torn();
+        let is_torn = self.transport.close_outbox() == Closed::Torn || is_torn;
+        let socket = self.transport.socket();
+        let is_told = match reason.farewell(&self.context.limits) {
+            _ if reason.aborts() || is_torn => false,
+            Some(why) => socket.send_farewell(&farewell(why)),
+            None => true,
+        };
+        let lingering = if is_told {
+            self.may_still_send(&reason).then(|| Arc::clone(socket))
         } else {
-            self.leave(&reason)
+            socket.reset_on_close();
+            None
         };
         let ended = Ended {
             id: self.id,
             peer: self.peer,
             reason,
             lasted: self.opened.elapsed(),
-            received: self.input.received(),
-            sent: self.output.sent(),
+            received: socket.received(),
+            sent: socket.sent(),
         };
-        (ended, socket)
+        (ended, lingering)
     }
 
-    fn reason(&mut self, outcome: thread::Result<io::Result<()>>) -> CloseReason {
-        let result = match outcome {
-            Ok(result) => result,
+    /// Sends what is complete, and says why the connection ends.
+    fn settle(&mut self, outcome: thread::Result<io::Result<()>>) -> CloseReason {
+        let reason = match outcome {
+            Ok(result) => self.flush_last(result),
             Err(panic) => {
                 self.output.discard();
-                return CloseReason::HandlerPanicked(panics::describe(&*panic));
+                CloseReason::HandlerPanicked(panics::describe(&*panic))
             }
         };
-        // Also after the end of the input, whatever ended it: these are replies to what came before.
-        let pace = self.pace();
-        let flushed = self.output.flush(&mut self.transport, pace);
-        if let Err(error) = flushed {
-            return if self.transport.socket().was_cut() { CloseReason::Cut } else { self.output_reason(&error) };
+        // The client is served until its replies have left. In a drain, the drain's deadline cuts this short.
+        let socket = self.transport.socket();
+        let is_late = reason.waits_for_client()
+            && !self.output.is_torn()
+            && !socket.wait_until_sent(self.context.limits.write_timeout);
+        match reason {
+            _ if socket.was_cut() => CloseReason::Cut,
+            _ if is_late => CloseReason::WriteTimeout,
+            reason => reason,
         }
-        // And what others have sent to it comes before last words.
+    }
+
+    /// Sends the rest of what the handler has written and of what others have sent, and says why the connection ends.
+    fn flush_last(&mut self, result: io::Result<()>) -> CloseReason {
+        match &result {
+            Err(error) if !is_protocol_error(error) => {}
+            _ => self.output.note_whole(),
+        }
+        self.output.drop_incomplete();
+        let pace = self.pace();
+        let mut flushed = Ok(());
+        if !self.output.is_torn() {
+            // Also after the end of the input, whatever ended it: these are replies to what came before.
+            flushed = self.output.flush(&mut self.transport, pace);
+        }
+        if let Err(error) = flushed {
+            return self.output_reason(error);
+        }
+        // And what others have sent to it comes before the farewell.
         let emptied = match &self.state {
             State::Ended(reason) if reason.aborts() => Ok(()),
-            _ => self.transport.wait_for_others(pace.timeout),
+            _ => self.transport.wait_for_others(),
         };
         match (&self.state, emptied, result) {
-            _ if self.transport.socket().was_cut() => CloseReason::Cut,
             (State::Ended(reason), ..) => reason.clone(),
-            (_, Err(error), _) => self.output_reason(&error),
+            (_, Err(error), _) => self.outbox_reason().unwrap_or(CloseReason::Lost(error.kind())),
             (.., Err(error)) if is_protocol_error(&error) => CloseReason::Misspoke(error.to_string()),
             (.., Err(error)) => CloseReason::HandlerFailed(error.to_string()),
             (State::ClientEnded, _, Ok(())) => CloseReason::ClientClosed,
@@ -107,13 +126,10 @@ impl Connection {
         }
     }
 
-    /// The socket, unless it can be closed right away: the client has sent its end, or is not sending during a drain,
-    /// which should not wait for anybody.
-    fn leave(&self, reason: &CloseReason) -> Option<Arc<Socket>> {
+    /// Whether the client may still be sending. Not when it has sent its end, and not when nothing comes from it during a
+    /// drain, which should not wait for anybody.
+    fn may_still_send(&self, reason: &CloseReason) -> bool {
         let has_ended = matches!(reason, CloseReason::ClientClosed | CloseReason::Unfinished);
-        if has_ended || (self.is_draining() && self.transport.arrived() == 0) {
-            return None;
-        }
-        Some(Arc::clone(self.transport.socket()))
+        !has_ended && !(self.is_draining() && self.transport.socket().arrived() == 0)
     }
 }

@@ -70,10 +70,6 @@ impl Input {
         self.filled = self.buffer.len() == self.buffer.capacity();
     }
 
-    pub(super) fn received(&self) -> u64 {
-        self.received
-    }
-
     /// Whether waiting now would keep more memory than an idle client deserves.
     pub(super) fn is_large(&self) -> bool {
         self.buffer.capacity() > FIRST

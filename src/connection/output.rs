@@ -1,9 +1,9 @@
-//! What a handler has written and the client has not yet been sent.
+//! What a handler has written and the client has not yet been sent, and whether what it was sent ends with a whole
+//! message.
 
-use std::io::{self, ErrorKind};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use super::transport::Transport;
+use super::transport::{SendError, Transport};
 
 /// An idle client keeps no buffer above this size.
 const SMALL: usize = 1024;
@@ -11,16 +11,30 @@ const SMALL: usize = 1024;
 #[derive(Default)]
 pub(super) struct Output {
     buffer: Vec<u8>,
-    sent: u64,
-    /// By when the reply that is being sent must have been taken. `None` between replies.
-    deadline: Option<Instant>,
+    /// How much of `buffer` is whole messages.
+    whole: usize,
+    /// Bytes of a message were sent of which the rest is not written yet.
+    is_begun: bool,
+    /// The handler says that its message goes on, whatever it does meanwhile.
+    is_held_open: bool,
+    phase: Phase,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Phase {
+    /// All that was sent is complete. Others may send.
+    #[default]
+    Between,
+    /// A reply is being sent. Others wait for its end.
+    Sending,
+    /// What was sent ends in the middle of a message. Nothing may follow it.
+    Torn,
 }
 
 /// What sending needs to know of the server's limits.
 #[derive(Clone, Copy)]
 pub(super) struct Pace {
-    /// How long a whole reply may take.
-    pub(super) timeout: Duration,
+    pub(super) write_timeout: Duration,
     /// How many bytes are held back at the most.
     pub(super) hold: usize,
 }
@@ -30,8 +44,8 @@ impl Output {
     ///
     /// # Errors
     ///
-    /// As [`send`](Output::send).
-    pub(super) fn write(&mut self, mut bytes: &[u8], transport: &mut Transport, pace: Pace) -> io::Result<()> {
+    /// As [`Transport::send_all`].
+    pub(super) fn write(&mut self, mut bytes: &[u8], transport: &mut Transport, pace: Pace) -> Result<(), SendError> {
         if self.buffer.len() + bytes.len() > pace.hold {
             let all = if bytes.len() >= pace.hold { std::mem::take(&mut bytes) } else { &[] };
             self.send(all, transport, pace)?;
@@ -40,81 +54,103 @@ impl Output {
         Ok(())
     }
 
-    /// Sends what was held back, and then `bytes`, without a copy.
+    /// Sends what was held back, and then `bytes`, without a copy: the reply is complete.
     ///
     /// # Errors
     ///
-    /// `TimedOut` when the reply's deadline is over, and the socket's own.
-    pub(super) fn send(&mut self, bytes: &[u8], transport: &mut Transport, pace: Pace) -> io::Result<()> {
+    /// As [`Transport::send_all`].
+    pub(super) fn send_reply(&mut self, bytes: &[u8], transport: &mut Transport, pace: Pace) -> Result<(), SendError> {
+        self.send(bytes, transport, pace)?;
+        self.flush(transport, pace)
+    }
+
+    /// Sends what was held back. The reply is complete, unless the handler holds its message open.
+    ///
+    /// # Errors
+    ///
+    /// As [`Transport::send_all`].
+    pub(super) fn flush(&mut self, transport: &mut Transport, pace: Pace) -> Result<(), SendError> {
+        self.note_whole();
+        if !self.buffer.is_empty() {
+            self.send(&[], transport, pace)?;
+        }
+        if self.phase == Phase::Sending && !self.is_held_open {
+            self.phase = Phase::Between;
+            transport.end_message();
+        }
+        Ok(())
+    }
+
+    fn send(&mut self, bytes: &[u8], transport: &mut Transport, pace: Pace) -> Result<(), SendError> {
         let held = std::mem::take(&mut self.buffer);
+        self.is_begun |= held.len() > self.whole || !bytes.is_empty();
+        self.whole = 0;
         self.send_all(&held, transport, pace)?;
         self.buffer = held;
         self.buffer.clear();
         self.send_all(bytes, transport, pace)
     }
 
-    /// Sends what was held back, and then `bytes`, which are the last of the reply.
-    ///
-    /// # Errors
-    ///
-    /// As [`send`](Output::send).
-    pub(super) fn send_reply(&mut self, bytes: &[u8], transport: &mut Transport, pace: Pace) -> io::Result<()> {
-        self.send(bytes, transport, pace)?;
-        self.flush(transport, pace)
+    fn send_all(&mut self, bytes: &[u8], transport: &mut Transport, pace: Pace) -> Result<(), SendError> {
+        if bytes.is_empty() {
+            return Ok(());
+        }
+        match self.phase {
+            Phase::Between => transport.begin_message()?,
+            Phase::Sending => {}
+            Phase::Torn => return Err(SendError::Cut),
+        }
+        let outcome = transport.send_all(bytes, pace.write_timeout);
+        self.phase = if outcome.is_ok() { Phase::Sending } else { Phase::Torn };
+        outcome
+    }
+
+    /// Notes that all that was written is whole messages: the handler goes on to the next request.
+    pub(super) fn note_whole(&mut self) {
+        if !self.is_held_open {
+            self.whole = self.buffer.len();
+            self.is_begun = false;
+        }
+    }
+
+    /// Holds the message that begins now open until [`release_message`](Output::release_message).
+    pub(super) fn hold_open(&mut self) {
+        self.note_whole();
+        self.is_held_open = true;
+    }
+
+    pub(super) fn release_message(&mut self) {
+        self.is_held_open = false;
+        self.note_whole();
+    }
+
+    /// Drops the message that was begun and never completed. If a part of it was sent, nothing may follow.
+    pub(super) fn drop_incomplete(&mut self) {
+        self.truncate(self.whole);
+    }
+
+    /// Drops all that was not sent.
+    pub(super) fn discard(&mut self) {
+        self.truncate(0);
+    }
+
+    fn truncate(&mut self, length: usize) {
+        let was_sending = self.phase == Phase::Sending;
+        if self.is_begun || (was_sending && length < self.whole) {
+            self.phase = Phase::Torn;
+        }
+        self.buffer.truncate(length);
+        self.is_held_open = false;
     }
 
     /// Whether something was written since the last flush.
     pub(super) fn is_pending(&self) -> bool {
-        !self.buffer.is_empty() || self.deadline.is_some()
+        !self.buffer.is_empty() || self.phase == Phase::Sending
     }
 
-    /// Sends the rest of the reply. The next byte begins another one, with a deadline of its own.
-    ///
-    /// # Errors
-    ///
-    /// As [`send`](Output::send).
-    pub(super) fn flush(&mut self, transport: &mut Transport, pace: Pace) -> io::Result<()> {
-        if !self.buffer.is_empty() {
-            self.send(&[], transport, pace)?;
-        }
-        if self.deadline.take().is_some() {
-            transport.end_reply();
-        }
-        Ok(())
-    }
-
-    fn send_all(&mut self, mut bytes: &[u8], transport: &mut Transport, pace: Pace) -> io::Result<()> {
-        if bytes.is_empty() {
-            return Ok(());
-        }
-        if self.deadline.is_none() {
-            transport.begin_reply(pace.timeout)?;
-        }
-        let now = Instant::now();
-        let deadline = *self.deadline.get_or_insert(now + pace.timeout);
-        let mut left = deadline.saturating_duration_since(now);
-        loop {
-            match transport.send(bytes, left) {
-                Ok(count) => {
-                    self.sent += count as u64;
-                    bytes = bytes.get(count..).unwrap_or_default();
-                }
-                Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => {}
-                Err(error) => return Err(error),
-            }
-            if bytes.is_empty() {
-                return Ok(());
-            }
-            left = deadline.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                return Err(ErrorKind::TimedOut.into());
-            }
-        }
-    }
-
-    /// Forgets what was not sent.
-    pub(super) fn discard(&mut self) {
-        self.buffer.clear();
+    /// Whether what was sent ends in the middle of a message.
+    pub(super) fn is_torn(&self) -> bool {
+        self.phase == Phase::Torn
     }
 
     /// Whether waiting now would keep more memory than an idle client deserves.
@@ -123,23 +159,9 @@ impl Output {
     }
 
     /// Gives the memory back; only when nothing is held.
-    pub(super) fn release(&mut self) {
+    pub(super) fn release_memory(&mut self) {
         if self.buffer.is_empty() {
             self.buffer = Vec::new();
         }
-    }
-
-    /// Whether a reply has been begun and not completed.
-    pub(super) fn is_mid_reply(&self) -> bool {
-        self.deadline.is_some()
-    }
-
-    /// Counts what was sent without this buffer.
-    pub(super) fn note_sent(&mut self, count: u64) {
-        self.sent += count;
-    }
-
-    pub(super) fn sent(&self) -> u64 {
-        self.sent
     }
 }

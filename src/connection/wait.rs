@@ -68,7 +68,7 @@ impl Connection {
     /// During a drain, only what has arrived when this client hears of it is still read.
     fn heed_drain(&mut self) {
         if self.is_draining() && self.drain_budget.is_none() {
-            self.drain_budget = Some(self.transport.arrived());
+            self.drain_budget = Some(self.transport.socket().arrived());
         }
     }
 
@@ -88,25 +88,30 @@ impl Connection {
     fn receive_within_deadlines(&mut self, until: Option<Instant>) -> io::Result<Option<usize>> {
         let in_request = !self.input.unread().is_empty();
         loop {
+            let start = Instant::now();
             let mut timeout = if in_request { Some(self.request_time_left()) } else { self.idle_time_left() };
             if let Some(until) = until {
-                let left = until.saturating_duration_since(Instant::now());
+                let left = until.saturating_duration_since(start);
                 if left.is_zero() {
                     return Ok(None);
                 }
                 timeout = Some(timeout.map_or(left, |timeout| timeout.min(left)));
             }
             let buffer = self.input.room(self.context.limits.max_stream_buffer);
-            match self.transport.receive(buffer, timeout) {
+            let outcome = self.transport.receive(buffer, timeout);
+            if in_request {
+                self.request_waited += start.elapsed();
+            }
+            match outcome {
                 Ok(count) => {
                     self.input.note_received(count);
                     self.silent = Duration::ZERO;
                     self.drain_budget = self.drain_budget.map(|budget| budget.saturating_sub(count));
                     return Ok(Some(count));
                 }
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                    self.silent += timeout.unwrap_or_default();
+                // A signal ends the wait early, and a stopped process lets it end late: what counts is the time that passed.
+                Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => {
+                    self.silent += start.elapsed();
                     self.note_silence(in_request)?;
                 }
                 Err(error) => return Err(self.end_input(&error)),
@@ -114,11 +119,9 @@ impl Connection {
         }
     }
 
-    /// From the first wait for the rest of a request on: the time that was spent on earlier ones is not the client's.
-    fn request_time_left(&mut self) -> Duration {
-        let now = Instant::now();
-        let deadline = *self.request_deadline.get_or_insert(now + self.context.limits.request_timeout);
-        deadline.saturating_duration_since(now)
+    /// How long the next wait for the rest of a request may take. The time that the handler computes is not the client's.
+    fn request_time_left(&self) -> Duration {
+        self.context.limits.request_timeout.saturating_sub(self.request_waited)
     }
 
     /// How long the next wait for a request may take, `None` for ever. Large buffers shorten it to a lull, after which
@@ -131,15 +134,14 @@ impl Connection {
     /// A wait for input has timed out: ends the conversation, or gives memory back and lets the wait go on.
     fn note_silence(&mut self, in_request: bool) -> io::Result<()> {
         if in_request {
-            // The kernel counts in ticks and may be early.
-            let over = self.request_deadline.is_none_or(|deadline| Instant::now() >= deadline);
-            return if over { Err(self.end(CloseReason::RequestTimeout)) } else { Ok(()) };
+            let is_over = self.request_time_left().is_zero();
+            return if is_over { Err(self.end(CloseReason::RequestTimeout)) } else { Ok(()) };
         }
         if self.context.limits.idle_timeout.is_some_and(|timeout| self.silent >= timeout) {
             return Err(self.end(CloseReason::Idle));
         }
         self.input.release();
-        self.output.release();
+        self.output.release_memory();
         Ok(())
     }
 

@@ -7,7 +7,6 @@
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind, IoSlice};
 use std::sync::{Arc, LockResult, PoisonError};
-use std::time::Instant;
 
 use super::Mutex;
 
@@ -50,7 +49,7 @@ pub(super) struct Handover<W> {
 struct State<W> {
     /// `None` when the client has left: who still holds the outbox should not keep its socket open.
     wire: Option<Arc<W>>,
-    queue: VecDeque<Message>,
+    queue: VecDeque<Arc<[u8]>>,
     /// Bytes of `queue` that are not sent.
     unsent: usize,
     /// Bytes of the first message that are sent.
@@ -61,15 +60,8 @@ struct State<W> {
     /// If the client's own thread has something to say: how many messages go before it. Later ones wait until it is said,
     /// or a client that reads as fast as others send would never get its reply.
     ahead: Option<usize>,
-    /// When the last reply was complete: before, no message could be sent, whatever the client did.
-    released: Option<Instant>,
     end: Option<End>,
     sent: u64,
-}
-
-struct Message {
-    bytes: Arc<[u8]>,
-    queued: Instant,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -102,9 +94,8 @@ pub(crate) enum End {
 pub(super) enum Turn {
     /// Nothing, until it is woken.
     Wait,
-    /// To [`flush_as_owner`](Handover::flush_as_owner) when the socket takes more. Since then the oldest message waits for
-    /// nothing else.
-    Write { since: Instant },
+    /// To [`flush_as_owner`](Handover::flush_as_owner) when the socket takes more. So many bytes were sent so far.
+    Write { sent: u64 },
     /// To send its reply, and then to [`release`](Handover::release).
     Reply,
     /// To end the conversation.
@@ -115,8 +106,6 @@ pub(super) enum Turn {
 pub(super) struct Remains {
     /// The rest of a message that was begun, maybe empty; `None` if all messages are sent.
     pub(super) rest: Option<Rest>,
-    /// How many bytes have been sent in all.
-    pub(super) sent: u64,
 }
 
 /// The rest of a message, which may be long and is shared with others, so it is not copied.
@@ -149,7 +138,6 @@ impl<W: Wire> Handover<W> {
             writer: Writer::Nobody,
             is_speaking: false,
             ahead: None,
-            released: None,
             end: None,
             sent: 0,
         };
@@ -157,7 +145,7 @@ impl<W: Wire> Handover<W> {
     }
 
     /// Queues a message. No I/O: it is sent by the next [`flush`](Handover::flush). `false`: the client gets no more.
-    pub(super) fn push(&self, bytes: Arc<[u8]>, now: Instant) -> bool {
+    pub(super) fn push(&self, bytes: Arc<[u8]>) -> bool {
         let mut state = lock(self.state.lock());
         let waiting = state.unsent + state.queue.len() * self.each;
         let is_full = !state.queue.is_empty() && !bytes.is_empty() && waiting + self.each + bytes.len() > self.limit;
@@ -170,7 +158,7 @@ impl<W: Wire> Handover<W> {
         // Empty ones would not be bounded: they cost no byte.
         if !bytes.is_empty() {
             state.unsent += bytes.len();
-            state.queue.push_back(Message { bytes, queued: now });
+            state.queue.push_back(bytes);
         }
         true
     }
@@ -229,11 +217,8 @@ impl<W: Wire> Handover<W> {
     }
 
     /// The reply is complete; sends what was queued meanwhile.
-    pub(super) fn release(&self, now: Instant) {
-        let mut state = lock(self.state.lock());
-        state.writer = Writer::Nobody;
-        state.released = Some(now);
-        drop(state);
+    pub(super) fn release(&self) {
+        lock(self.state.lock()).writer = Writer::Nobody;
         self.flush();
     }
 
@@ -256,9 +241,8 @@ impl<W: Wire> Handover<W> {
             return None;
         }
         state.wire = None;
-        let message = state.queue.pop_front().map(|message| message.bytes);
-        let rest = Rest { message, begun: state.begun };
-        Some(Remains { rest: state.is_speaking.then_some(rest), sent: state.sent })
+        let rest = Rest { message: state.queue.pop_front(), begun: state.begun };
+        Some(Remains { rest: state.is_speaking.then_some(rest) })
     }
 }
 
@@ -276,7 +260,7 @@ impl<W: Wire> State<W> {
         self.is_speaking = true;
         self.writer = Writer::Sender;
         let ahead = self.ahead.unwrap_or(BATCH);
-        let mut messages = self.queue.iter().take(ahead).map(|message| Arc::clone(&message.bytes));
+        let mut messages = self.queue.iter().take(ahead).map(Arc::clone);
         Some(Batch { wire, begun: self.begun, messages: std::array::from_fn(|_| messages.next()) })
     }
 
@@ -327,10 +311,10 @@ impl<W: Wire> State<W> {
         self.unsent -= count;
         count += self.begun;
         while let Some(first) = self.queue.front() {
-            if count < first.bytes.len() {
+            if count < first.len() {
                 break;
             }
-            count -= first.bytes.len();
+            count -= first.len();
             self.queue.pop_front();
             self.ahead = self.ahead.map(|ahead| ahead.saturating_sub(1));
         }
@@ -344,7 +328,7 @@ impl<W: Wire> State<W> {
         if self.writer != Writer::Sender {
             self.queue.truncate(usize::from(self.begun > 0));
             self.queue.shrink_to_fit();
-            self.unsent = self.queue.front().map_or(0, |message| message.bytes.len() - self.begun);
+            self.unsent = self.queue.front().map_or(0, |message| message.len() - self.begun);
         }
     }
 
@@ -353,9 +337,7 @@ impl<W: Wire> State<W> {
             (Writer::Sender, ..) => Turn::Wait,
             (_, Some(end), _) => Turn::Over(end),
             (Writer::Reply, ..) => Turn::Reply,
-            (Writer::Owner, _, Some(first)) => {
-                Turn::Write { since: first.queued.max(self.released.unwrap_or(first.queued)) }
-            }
+            (Writer::Owner, _, Some(_)) => Turn::Write { sent: self.sent },
             _ => Turn::Wait,
         }
     }

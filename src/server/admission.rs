@@ -5,9 +5,12 @@ use std::sync::Arc;
 
 use super::connections::{Connections, Presence, Slot};
 use super::events::Seldom;
+use super::farewells::farewell_to;
 use super::linger::Entrance;
-use crate::connection::{Context, Socket};
-use crate::handler::{Farewell, Handler, last_words};
+use crate::connection::Context;
+use crate::farewell::Farewell;
+use crate::handler::Handler;
+use crate::socket::Socket;
 
 pub(super) struct Admission {
     pub(super) connections: Arc<Connections>,
@@ -45,7 +48,7 @@ impl Admission {
     pub(super) fn refuse(&self, socket: Arc<Socket>, peer: SocketAddr, why: Farewell) {
         self.context.totals.refused.add(1);
         self.seldom.refused(peer, why);
-        socket.say_last(&last_words(&*self.handler, why));
+        socket.send_farewell(&farewell_to(&socket, &*self.handler, why));
         self.linger.close(socket);
     }
 }

@@ -5,8 +5,9 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use crate::connection::{Context, Socket};
+use crate::connection::Context;
 use crate::panics;
+use crate::socket::Socket;
 
 /// All clients being served, at most as many as its capacity.
 pub(super) struct Connections {

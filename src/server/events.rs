@@ -14,7 +14,7 @@ use log::{debug, info, log, warn};
 use super::Summary;
 use super::system::Ceiling;
 use crate::connection::Ended;
-use crate::handler::Farewell;
+use crate::farewell::Farewell;
 use crate::panics;
 
 /// A trouble that lasts is reported this often.

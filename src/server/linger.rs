@@ -2,7 +2,8 @@
 //!
 //! Closing a socket that has unread input sends a reset, and a reset makes a peer lose words that it has not read
 //! yet. So a socket that the server closes first lingers: its output has ended, what still arrives is thrown away,
-//! and it is closed when its peer has ended too, or after a while. One thread does this for all of them, so neither
+//! and it is closed when its peer has ended too, or after a while: with a reset if the peer has not taken everything by
+//! then, so that the kernel does not keep the rest for it. One thread does this for all of them, so neither
 //! the accept loop nor a client's slot waits for it. (Known as lingering close in nginx.)
 
 use std::collections::BTreeMap;
@@ -17,11 +18,11 @@ use rustix::buffer::spare_capacity;
 use rustix::event::epoll::{self, CreateFlags, Event, EventData, EventFlags};
 
 use crate::bell::{Bell, timespec_until};
-use crate::connection::{Arrived, Socket};
 use crate::panics;
+use crate::socket::{Arrived, Socket};
 
-/// A peer has this long to read its last words and to close.
-const PATIENCE: Duration = Duration::from_secs(2);
+/// A peer has this long to read its farewell and to close.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// And as many bytes may still come from it: a request that was on its way, but not a flood.
 const DROPPED_AT_MOST: usize = 16 << 20;
@@ -59,6 +60,8 @@ struct One {
     deadline: Instant,
     /// How many bytes may still arrive.
     budget: usize,
+    /// Not all of its output had left when it came.
+    is_unsent: bool,
 }
 
 /// The way in: clients' threads and the accept loop hand over their sockets here.
@@ -100,16 +103,21 @@ impl Drop for Linger {
 impl Entrance {
     /// Ends the socket's output, and closes it when that does no harm.
     pub(super) fn close(&self, socket: Arc<Socket>) {
+        let is_unsent = !socket.has_all_left();
         socket.end_output();
         let shared = &*self.0;
         let watched = Arc::clone(&socket);
-        let one = One { socket, deadline: Instant::now() + PATIENCE, budget: DROPPED_AT_MOST };
+        let one = One { socket, deadline: Instant::now() + PATIENCE, budget: DROPPED_AT_MOST, is_unsent };
         let (number, is_first, oldest) = shared.lock().add(one, shared.capacity);
         shared.close(oldest);
-        if epoll::add(&shared.epoll, &*watched, EventData::new_u64(number), EventFlags::IN).is_err() {
+        let is_watched = epoll::add(&shared.epoll, &*watched, EventData::new_u64(number), EventFlags::IN).is_ok();
+        if !is_watched {
             // The kernel has no memory to watch it: it is closed as it is.
             let unwatched = shared.lock().sockets.remove(&number);
             shared.close(unwatched);
+        } else if !shared.lock().sockets.contains_key(&number) {
+            // It had to go before it was watched. Whoever still holds it must not keep it watched.
+            let _ = epoll::delete(&shared.epoll, &*watched);
         }
         if is_first {
             shared.bell.ring();
@@ -172,11 +180,18 @@ impl Shared {
         let arrived = socket.drop_input(scratch);
         let mut lingering = self.lock();
         let Some(one) = lingering.sockets.get_mut(&number) else { return 0 };
-        if let Arrived::Bytes(count) = arrived {
-            one.budget = one.budget.saturating_sub(count);
-            if one.budget > 0 {
+        match arrived {
+            Arrived::Bytes(count) if count < one.budget => {
+                one.budget -= count;
                 return count;
             }
+            // It may still read: it has until its deadline.
+            Arrived::End if one.is_unsent => {
+                drop(lingering);
+                let _ = epoll::delete(&self.epoll, &*socket);
+                return 0;
+            }
+            Arrived::Bytes(_) | Arrived::End => {}
         }
         let done = lingering.sockets.remove(&number);
         drop(lingering);
@@ -196,12 +211,16 @@ impl Shared {
             self.wait(Some(deadline));
         }
         let rest = std::mem::take(&mut self.lock().sockets);
-        drop(rest);
+        rest.into_values().for_each(|one| self.close(Some(one)));
     }
 
-    /// Closes a socket, or if a client's thread still has its hand on it, at least looks at it no more.
+    /// Closes a socket, or if another thread still holds it, at least watches it no more. What has not left is thrown
+    /// away, or the kernel would keep it for minutes.
     fn close(&self, one: Option<One>) {
-        if let Some(One { socket, .. }) = one {
+        if let Some(One { socket, is_unsent, .. }) = one {
+            if is_unsent {
+                socket.reset_on_close();
+            }
             let _ = epoll::delete(&self.epoll, &*socket);
         }
     }
@@ -213,7 +232,7 @@ impl Shared {
 
 #[cfg(test)]
 mod tests {
-    use std::io::{Read, Write};
+    use std::io::{IoSlice, Read, Write};
     use std::net::{TcpListener, TcpStream};
 
     use super::*;
@@ -229,7 +248,7 @@ mod tests {
     fn close_with_words(linger: &Linger) -> TcpStream {
         let (mut client, socket) = pair();
         client.write_all(&[b'x'; 5000]).unwrap();
-        assert!(socket.say_last(b"last words"));
+        assert!(socket.send_farewell(b"last words"));
         linger.entrance().close(socket);
         client
     }
@@ -261,6 +280,26 @@ mod tests {
         }
         assert!(start.elapsed() >= PATIENCE);
         drop(client);
+    }
+
+    #[test]
+    fn what_has_not_left_when_the_time_is_over_is_thrown_away() {
+        let linger = Linger::start(10).unwrap();
+        let (mut client, socket) = pair();
+        while socket.try_send(&[IoSlice::new(&[b'x'; 10_000])]).is_ok() {}
+        let sent = socket.sent();
+        let weak = Arc::downgrade(&socket);
+        client.shutdown(std::net::Shutdown::Write).unwrap();
+        linger.entrance().close(socket);
+        let start = Instant::now();
+        while weak.strong_count() > 0 {
+            assert!(start.elapsed() < 10 * PATIENCE);
+            thread::park_timeout(Duration::from_millis(1));
+        }
+        assert!(start.elapsed() >= PATIENCE, "a client that sends no more may still read");
+        let mut got = Vec::new();
+        assert_eq!(client.read_to_end(&mut got).unwrap_err().kind(), io::ErrorKind::ConnectionReset);
+        assert!((got.len() as u64) < sent);
     }
 
     #[test]

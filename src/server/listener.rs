@@ -8,8 +8,9 @@ use rustix::event::{PollFd, PollFlags};
 use socket2::{Domain, Protocol, Socket, TcpKeepalive, Type};
 
 use crate::bell::{Bell, wait_for};
-use crate::connection::{canonical, socket_timeout};
+use crate::connection::canonical;
 use crate::limits::Limits;
+use crate::socket::{UNSENT_AT_MOST, socket_timeout};
 
 /// Keepalive probes that may stay unanswered.
 const PROBES: u32 = 4;
@@ -112,7 +113,10 @@ fn listen(address: SocketAddr, alone: bool, limits: &Limits) -> io::Result<TcpLi
 /// What accepted sockets inherit, which saves them the system calls.
 fn set_options(socket: &Socket, limits: &Limits) -> io::Result<()> {
     socket.set_read_timeout(limits.idle_timeout.map(socket_timeout))?;
-    socket.set_write_timeout(Some(socket_timeout(limits.write_timeout)))?;
+    // A sender is woken in time to see that its client reads, and the kernel holds little for one that does not.
+    socket.set_tcp_notsent_lowat(UNSENT_AT_MOST)?;
+    // Urgent data stay in the stream (RFC 6093): telnet sends the Data Mark of its Synch that way.
+    socket.set_out_of_band_inline(true)?;
     // Replies leave in whole batches, so there is nothing to gain from waiting for more (Nagle).
     socket.set_tcp_nodelay(true)?;
     // A vanished peer: quiet for half of the time, then probed in the other half. Probes are sent only when nothing
@@ -179,6 +183,7 @@ mod tests {
         assert_eq!(socket.tcp_user_timeout().unwrap(), Some(Duration::from_secs(120)));
         assert!(!socket.nonblocking().unwrap());
         assert_eq!(socket.read_timeout().unwrap(), Limits::default().idle_timeout);
-        assert_eq!(socket.write_timeout().unwrap(), Some(Limits::default().write_timeout));
+        assert_eq!(socket.tcp_notsent_lowat().unwrap(), UNSENT_AT_MOST);
+        assert!(socket.out_of_band_inline().unwrap());
     }
 }

@@ -8,10 +8,12 @@ mod binary;
 mod chat;
 mod deadlines;
 mod echo;
+mod endings;
 mod handlers;
 mod kv;
 mod line;
 mod outbox;
+mod progress;
 mod readme;
 mod shutdown;
 #[path = "../support/mod.rs"]

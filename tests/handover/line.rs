@@ -2,7 +2,6 @@
 
 use std::io::{self, ErrorKind, IoSlice};
 use std::sync::Arc;
-use std::time::Instant;
 
 use loom::sync::atomic::{AtomicBool, Ordering};
 use loom::sync::{Condvar, Mutex, MutexGuard};
@@ -123,13 +122,17 @@ impl Line {
         taken
     }
 
-    /// The client's own thread leaves, and believes that so much of the queue was sent.
-    fn leave(&self, sent: u64) -> String {
+    /// So many bytes of the queue were sent so far.
+    fn assert_queued(&self, sent: u64) {
+        let socket = self.lock();
+        assert_eq!(sent, (socket.sent().len() - socket.not_queued) as u64, "what was sent is counted");
+    }
+
+    /// The client's own thread leaves. What was sent until then.
+    fn leave(&self) -> String {
         let mut socket = self.lock();
         socket.is_left = true;
-        let all = socket.sent();
-        assert_eq!(sent, (all.len() - socket.not_queued) as u64, "what was sent is counted");
-        all
+        socket.sent()
     }
 
     /// All that was sent, read or not.
@@ -211,18 +214,16 @@ impl Wire for Line {
 pub struct Client {
     pub line: Arc<Line>,
     handover: Arc<Handover<Line>>,
-    /// Loom's time does not pass, and nothing here depends on it.
-    now: Instant,
 }
 
 impl Client {
     pub fn new(line: Arc<Line>, limit: usize) -> Client {
-        Client { handover: Arc::new(Handover::new(Arc::clone(&line), limit, 0)), line, now: Instant::now() }
+        Client { handover: Arc::new(Handover::new(Arc::clone(&line), limit, 0)), line }
     }
 
     /// As `Outbox::queue`.
     pub fn queue(&self, message: &str) -> bool {
-        self.handover.push(message.as_bytes().into(), self.now)
+        self.handover.push(message.as_bytes().into())
     }
 
     /// As `Outbox::flush`.
@@ -266,7 +267,7 @@ impl Client {
             }
         }
         self.line.end();
-        self.handover.release(self.now);
+        self.handover.release();
         Ok(())
     }
 
@@ -306,8 +307,8 @@ impl Client {
     /// begun.
     pub fn close(&self) -> (String, Option<String>) {
         loop {
-            if let Some(Remains { rest, sent }) = self.handover.close() {
-                return (self.line.leave(sent), rest.map(|rest| String::from_utf8(rest.bytes().to_vec()).unwrap()));
+            if let Some(Remains { rest }) = self.handover.close() {
+                return (self.line.leave(), rest.map(|rest| String::from_utf8(rest.bytes().to_vec()).unwrap()));
             }
             self.line.poll(Shown { input: false, output: false });
         }
@@ -315,7 +316,12 @@ impl Client {
 
     /// As `Owner::attend`. Whether there is input.
     fn attend(&self, turn: Turn, input: bool) -> bool {
-        let output = matches!(turn, Turn::Write { .. });
+        let output = if let Turn::Write { sent } = turn {
+            self.line.assert_queued(sent);
+            true
+        } else {
+            false
+        };
         let shown = self.line.poll(Shown { input, output });
         if shown.output {
             self.handover.flush_as_owner();

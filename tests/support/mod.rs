@@ -8,7 +8,7 @@ pub mod daemon;
 pub mod kv;
 
 use std::fmt::Display;
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown as Direction, SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::mpsc::{self, Receiver};
@@ -85,8 +85,20 @@ pub struct Client {
 impl Client {
     /// Over IPv4, each client has an address of its own (127.1.x.y), which makes its lines in the log easy to tell.
     pub fn connect(addr: SocketAddr) -> Client {
+        Client::connect_with(addr, None)
+    }
+
+    /// With a small receive buffer, so that the server soon notices that it does not read.
+    pub fn connect_with_buffer(addr: SocketAddr, bytes: usize) -> Client {
+        Client::connect_with(addr, Some(bytes))
+    }
+
+    fn connect_with(addr: SocketAddr, receive_buffer: Option<usize>) -> Client {
         static CLIENTS: AtomicU16 = AtomicU16::new(1);
         let socket = Socket::new(Domain::for_address(addr), Type::STREAM, None).unwrap();
+        if let Some(bytes) = receive_buffer {
+            socket.set_recv_buffer_size(bytes).unwrap();
+        }
         if addr.is_ipv4() {
             let [high, low] = CLIENTS.fetch_add(1, Ordering::Relaxed).to_be_bytes();
             socket.bind(&SocketAddr::from(([127, 1, high, low], 0)).into()).unwrap();
@@ -151,6 +163,15 @@ impl Client {
         match self.stream.read_to_end(&mut rest) {
             Ok(_) => text(&rest),
             Err(error) => panic!("{error} instead of the end, after {:?}", text(&rest)),
+        }
+    }
+
+    /// Everything up to the end of the connection, which may be a reset.
+    pub fn remains(&mut self) -> Vec<u8> {
+        let mut remains = Vec::new();
+        match self.stream.read_to_end(&mut remains) {
+            Err(error) if error.kind() != ErrorKind::ConnectionReset => panic!("{error} instead of the end"),
+            _ => remains,
         }
     }
 

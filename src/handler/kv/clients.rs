@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
-use crate::connection::Socket;
 use crate::panics::lock;
+use crate::socket::Socket;
 
 /// The clients of a store, by the number of their connection.
 #[derive(Default)]

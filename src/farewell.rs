@@ -1,0 +1,65 @@
+//! [`Farewell`]: why a client is refused or loses its connection, as it is told.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::time::Duration;
+
+/// What to say to a client for each reason.
+pub(crate) type FarewellFn = fn(Farewell) -> Cow<'static, [u8]>;
+
+/// Why a client is turned away or cut off. Displayed, it is what to tell a person.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Farewell {
+    /// Turned away: as many clients as are allowed are connected.
+    Full {
+        /// How many that is.
+        limit: usize,
+    },
+    /// Turned away: the system gives the server no more threads.
+    NoThread,
+    /// Turned away, or cut in the middle of something, because the server is shutting down.
+    ShuttingDown,
+    /// Asked to leave because the server is shutting down. What it had sent in full was answered; half a request was
+    /// not carried out.
+    Draining,
+    /// Silent between requests for too long.
+    Idle {
+        /// How long was allowed.
+        timeout: Duration,
+    },
+    /// Began a request and did not complete it in time.
+    RequestTimeout {
+        /// How long was allowed.
+        timeout: Duration,
+    },
+    /// Sent a request longer than allowed.
+    TooLong {
+        /// How many bytes were allowed.
+        limit: usize,
+    },
+    /// Did not read what others have sent to it: see [`Outbox`](crate::Outbox).
+    TooSlow,
+    /// Closed its side in the middle of a request, which was not carried out.
+    Unfinished,
+    /// The handler failed, by its own fault.
+    Failed,
+}
+
+impl fmt::Display for Farewell {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Farewell::Full { limit } => write!(f, "too many connections (the limit is {limit}), try again later"),
+            Farewell::NoThread => f.write_str("the server has no thread left, try again later"),
+            Farewell::ShuttingDown | Farewell::Draining => f.write_str("the server is shutting down"),
+            Farewell::Idle { timeout } => write!(f, "nothing was sent for {timeout:?}, closing"),
+            Farewell::RequestTimeout { timeout } => {
+                write!(f, "the request was not complete after {timeout:?}, closing")
+            }
+            Farewell::TooLong { limit } => write!(f, "the request is longer than {limit} bytes, closing"),
+            Farewell::TooSlow => f.write_str("you read too slowly, closing"),
+            Farewell::Unfinished => f.write_str("the last request was not complete and was not carried out"),
+            Farewell::Failed => f.write_str("the server failed to answer, closing"),
+        }
+    }
+}
