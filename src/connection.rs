@@ -5,7 +5,7 @@
 //! every wait has a deadline, and whatever ends the conversation is noted, for the client's last words and for the log.
 
 use std::borrow::Cow;
-use std::io::{self, BufRead, Read, Write};
+use std::io::{self, BufRead};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -21,6 +21,7 @@ pub(crate) mod close;
 mod ending;
 mod input;
 mod output;
+mod stream;
 mod transport;
 mod wait;
 
@@ -32,8 +33,8 @@ use transport::{SendError, Transport};
 
 /// One client: its bytes, who it is, and what the server is up to.
 ///
-/// It is [`BufRead`] and [`Write`]. Written bytes are held back and sent together: when the handler would wait for
-/// input, at [`flush`](Write::flush), at the end, and when they are more than [`Limits::max_output`]. So a batch of
+/// It is [`BufRead`] and [`Write`](io::Write). Written bytes are held back and sent together: when the handler would wait for
+/// input, at [`flush`](io::Write::flush), at the end, and when they are more than [`Limits::max_output`]. So a batch of
 /// requests gets its replies in one packet.
 ///
 /// [`read_line`](Connection::read_line) and [`read_request`](Connection::read_request) know where a request begins
@@ -294,7 +295,7 @@ impl Connection {
     /// reason, the client gets no farewell in the middle of the message. If it has been sent a part of the message, the
     /// connection is reset, so that the part is not taken for the whole.
     ///
-    /// Without this, a message is what is written between two reads, or up to a [`flush`](Write::flush). That is right for
+    /// Without this, a message is what is written between two reads, or up to a [`flush`](io::Write::flush). That is right for
     /// replies that are written in one go, however long they are.
     ///
     /// Messages that others send by an [`Outbox`] wait until the end of this one.
@@ -356,60 +357,6 @@ impl Connection {
     fn pace(&self) -> Pace {
         let limits = &self.context.limits;
         Pace { write_timeout: limits.write_timeout, hold: limits.max_output }
-    }
-}
-
-impl BufRead for Connection {
-    /// What has arrived and is not consumed. Waits for it if that is nothing; empty: no more will come.
-    fn fill_buf(&mut self) -> io::Result<&[u8]> {
-        self.check_open()?;
-        self.output.note_whole();
-        if self.input.unread().is_empty() {
-            self.receive(None)?;
-        }
-        Ok(self.input.unread())
-    }
-
-    fn consume(&mut self, count: usize) {
-        self.input.consume(count);
-        self.request_waited = Duration::ZERO;
-    }
-}
-
-impl Read for Connection {
-    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
-        let count = self.fill_buf()?.read(into)?;
-        self.consume(count);
-        Ok(count)
-    }
-
-    /// Fails with the reason why the input has ended, which the server then knows not to be the handler's fault.
-    fn read_exact(&mut self, mut into: &mut [u8]) -> io::Result<()> {
-        while !into.is_empty() {
-            let count = self.read(into)?;
-            if count == 0 {
-                return Err(self.end(self.unfinished()));
-            }
-            into = into.get_mut(count..).unwrap_or_default();
-        }
-        Ok(())
-    }
-}
-
-impl Write for Connection {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let pace = self.pace();
-        self.check_open()?;
-        match self.output.write(bytes, &mut self.transport, pace) {
-            Ok(()) => Ok(bytes.len()),
-            Err(error) => Err(self.end_output(error)),
-        }
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        let pace = self.pace();
-        self.check_open()?;
-        self.output.flush(&mut self.transport, pace).map_err(|error| self.end_output(error))
     }
 }
 

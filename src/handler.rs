@@ -35,7 +35,7 @@ pub trait Handler: Send + Sync + 'static {
     ///   warning. Replies to earlier requests are sent; a reply that was begun is dropped.
     /// - a panic: the same for this client, and the panic is logged and counted. No other client notices. A lock that was held is poisoned: decide what that means for what it guards. (Only
     ///   an unwinding panic can be caught: not with `panic = "abort"`, and not a stack that overflows.)
-    /// - [`protocol_error`](crate::protocol_error): the client does not keep to the protocol, and the handler has told
+    /// - [`protocol_error`](crate::protocol_error()): the client does not keep to the protocol, and the handler has told
     ///   it so. What was written is sent, and the log says why.
     ///
     /// A handler that computes for long without reading or writing can look at

@@ -44,5 +44,5 @@ impl Error for ProtocolError {}
 
 /// Whether [`protocol_error`] made this error.
 pub(crate) fn is_protocol_error(error: &io::Error) -> bool {
-    error.get_ref().is_some_and(|inner| inner.is::<ProtocolError>())
+    matches!(error.get_ref(), Some(inner) if inner.is::<ProtocolError>())
 }

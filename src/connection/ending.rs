@@ -130,6 +130,6 @@ impl Connection {
     /// drain, which should not wait for anybody.
     fn may_still_send(&self, reason: &CloseReason) -> bool {
         let has_ended = matches!(reason, CloseReason::ClientClosed | CloseReason::Unfinished);
-        !has_ended && !(self.is_draining() && self.transport.socket().arrived() == 0)
+        !has_ended && (!self.is_draining() || self.transport.socket().arrived() > 0)
     }
 }

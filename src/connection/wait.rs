@@ -89,6 +89,9 @@ impl Connection {
         let in_request = !self.input.unread().is_empty();
         loop {
             let start = Instant::now();
+            if in_request && self.request_time_left().is_zero() {
+                return Err(self.end(CloseReason::RequestTimeout));
+            }
             let mut timeout = if in_request { Some(self.request_time_left()) } else { self.idle_time_left() };
             if let Some(until) = until {
                 let left = until.saturating_duration_since(start);
@@ -111,8 +114,10 @@ impl Connection {
                 }
                 // A signal ends the wait early, and a stopped process lets it end late: what counts is the time that passed.
                 Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => {
-                    self.silent += start.elapsed();
-                    self.note_silence(in_request)?;
+                    if !in_request {
+                        self.silent += start.elapsed();
+                        self.note_silence()?;
+                    }
                 }
                 Err(error) => return Err(self.end_input(&error)),
             }
@@ -131,12 +136,8 @@ impl Connection {
         if self.holds_memory() { Some(left.map_or(LULL, |left| left.min(LULL))) } else { left }
     }
 
-    /// A wait for input has timed out: ends the conversation, or gives memory back and lets the wait go on.
-    fn note_silence(&mut self, in_request: bool) -> io::Result<()> {
-        if in_request {
-            let is_over = self.request_time_left().is_zero();
-            return if is_over { Err(self.end(CloseReason::RequestTimeout)) } else { Ok(()) };
-        }
+    /// A wait for a request has timed out: ends the conversation, or gives memory back and lets the wait go on.
+    fn note_silence(&mut self) -> io::Result<()> {
         if self.context.limits.idle_timeout.is_some_and(|timeout| self.silent >= timeout) {
             return Err(self.end(CloseReason::Idle));
         }

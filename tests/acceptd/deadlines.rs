@@ -209,3 +209,14 @@ fn a_client_that_never_says_a_word_is_idle_from_the_start() {
     let mut client: Client = server.connect();
     assert_eq!(client.rest(), "ERROR nothing was sent for 300ms, closing\r\n");
 }
+
+#[test]
+fn a_request_whose_bytes_come_without_a_pause_must_be_complete_in_time_as_well() {
+    let limits = Limits { request_timeout: Duration::from_millis(500), max_line: 1 << 30, ..limits() };
+    let server = TestServer::with(limits, |client: &mut Connection| client.read_line().map(drop));
+    let mut client = server.connect();
+    let start = Instant::now();
+    while client.stream.write_all(b"x").is_ok() {
+        assert!(start.elapsed() < PATIENCE, "still being served");
+    }
+}

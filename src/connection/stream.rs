@@ -1,0 +1,60 @@
+//! A connection as the stream that std's own code takes it for: [`BufRead`], [`Read`] and [`Write`].
+
+use std::io::{self, BufRead, Read, Write};
+use std::time::Duration;
+
+use super::Connection;
+
+impl BufRead for Connection {
+    /// What has arrived and is not consumed. Waits for it if that is nothing; empty: no more will come.
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        self.check_open()?;
+        self.output.note_whole();
+        if self.input.unread().is_empty() {
+            self.receive(None)?;
+        }
+        Ok(self.input.unread())
+    }
+
+    fn consume(&mut self, count: usize) {
+        self.input.consume(count);
+        self.request_waited = Duration::ZERO;
+    }
+}
+
+impl Read for Connection {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        let count = self.fill_buf()?.read(into)?;
+        self.consume(count);
+        Ok(count)
+    }
+
+    /// Fails with the reason why the input has ended, which the server then knows not to be the handler's fault.
+    fn read_exact(&mut self, mut into: &mut [u8]) -> io::Result<()> {
+        while !into.is_empty() {
+            let count = self.read(into)?;
+            if count == 0 {
+                return Err(self.end(self.unfinished()));
+            }
+            into = into.get_mut(count..).unwrap_or_default();
+        }
+        Ok(())
+    }
+}
+
+impl Write for Connection {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let pace = self.pace();
+        self.check_open()?;
+        match self.output.write(bytes, &mut self.transport, pace) {
+            Ok(()) => Ok(bytes.len()),
+            Err(error) => Err(self.end_output(error)),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        let pace = self.pace();
+        self.check_open()?;
+        self.output.flush(&mut self.transport, pace).map_err(|error| self.end_output(error))
+    }
+}
