@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::{Farewell, Handler, http, telnet};
+use super::{Farewell, Handler, http, telnet, tls};
 use crate::connection::Connection;
 use crate::totals::Stats;
 
@@ -109,6 +109,11 @@ impl Default for Line {
 impl Handler for Line {
     fn handle(&self, client: &mut Connection) -> io::Result<()> {
         let (mut lines, mut bytes) = (0, 0);
+        let speaks_tls = client.read_request(3, |unread| tls::is_handshake(unread).map(|is| (is, 0)))?;
+        if speaks_tls == Some(true) {
+            client.write_all(&tls::ALERT)?;
+            return Err(protocol_error("TLS spoken to a plain port"));
+        }
         let mut scanner = telnet::Scanner::default();
         while let Some(line) = client.read_request(client.limits().max_line, |unread| scanner.scan(unread))? {
             lines += 1;
@@ -120,8 +125,8 @@ impl Handler for Line {
                 continue;
             }
             if http::is_http(&line.text) {
-                write!(client, "{}{}", http::REFUSAL, line.end)?;
-                return Err(io::Error::new(io::ErrorKind::InvalidData, "HTTP spoken to a line protocol"));
+                client.write_all(http::response(USAGE).as_bytes())?;
+                return Err(protocol_error("HTTP spoken to a line protocol"));
             }
             let facts = Facts {
                 id: client.id(),
@@ -147,6 +152,13 @@ impl Handler for Line {
     fn farewell(&self, reason: Farewell) -> Cow<'static, [u8]> {
         format!("ERROR {reason}\r\n").into_bytes().into()
     }
+}
+
+/// What whoever speaks HTTP is told.
+const USAGE: &str = "It takes lines of text and answers each: connect with nc or telnet, and type one.";
+
+fn protocol_error(why: &str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, why)
 }
 
 /// The line as text, or why it is none.

@@ -18,6 +18,9 @@ use crate::handler::{Farewell, http};
 /// The longest line, with its end, in bytes.
 const LONGEST: usize = 4096;
 
+/// What whoever speaks HTTP is told.
+const USAGE: &str = "It is a chat: join it with nc or telnet, or with an IRC client.";
+
 /// How many names `/who` tells in a line.
 const NAMES_IN_A_LINE: usize = 8;
 
@@ -76,7 +79,7 @@ impl Session for Plain<'_> {
         self.lines += 1;
         if self.lines == 1 && http::is_http(&bytes) {
             "spoke HTTP".clone_into(&mut self.place.reason);
-            writeln!(client, "{}", http::REFUSAL)?;
+            client.write_all(http::response(USAGE).as_bytes())?;
             return Err(io::Error::new(io::ErrorKind::InvalidData, "HTTP spoken to a chat"));
         }
         let Ok(text) = std::str::from_utf8(&bytes) else {

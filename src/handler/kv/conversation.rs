@@ -148,7 +148,7 @@ impl<'k> Conversation<'k> {
     fn line(&mut self, line: &[u8], end_length: usize) -> Next {
         self.replies.set_line_end(if end_length == 1 { b"\n" } else { b"\r\n" });
         if http::is_http(line) {
-            self.replies.error("ERR this port does not speak HTTP, closing");
+            self.replies.append(http::response(USAGE).as_bytes());
             return Next::Misspoke("HTTP spoken to a key-value store");
         }
         let Some(words) = split(line) else {
@@ -398,6 +398,9 @@ impl<'i> Gathered<'i> {
         self.calls.last().is_some_and(|(command, words)| command.is_brief(words.len()))
     }
 }
+
+/// What whoever speaks HTTP is told.
+const USAGE: &str = "It is a key-value store: connect with redis-cli, or with nc or telnet, and type HELP.";
 
 const OOM: &str = "OOM command not allowed when used memory > 'maxmemory'.";
 
