@@ -40,7 +40,7 @@ pub(super) struct Line {
     /// How it ended: the reply ends the same way. An end with CR is CRLF.
     pub(super) end: &'static str,
     /// How many bytes come before its end.
-    end_at: usize,
+    pub(super) end_at: usize,
     /// There are commands or erasures in it.
     is_edited: bool,
 }
@@ -93,6 +93,11 @@ impl Default for Start {
 }
 
 impl Scanner {
+    /// One that drops no byte order mark: the start was read in another way.
+    pub(super) fn after_start() -> Scanner {
+        Scanner { start: Start::Over, ..Scanner::default() }
+    }
+
     /// What comes next, or `None` if it is not complete. Give it the same bytes again then, and more; and after an item,
     /// those that follow the length that it has.
     pub(super) fn scan(&mut self, unread: &[u8]) -> Option<Item> {
@@ -123,6 +128,12 @@ impl Scanner {
     /// goes on.
     pub(super) fn skip(&mut self) {
         self.scanned = 0;
+    }
+
+    /// The rest of the end of the last line, if that has come only now, for who reads on in another way.
+    pub(super) fn rest_of_end(&mut self, unread: &[u8]) -> usize {
+        let is_rest = !unread.is_empty() && std::mem::take(&mut self.is_after_cr);
+        usize::from(is_rest && matches!(unread, [b'\n' | 0, ..]))
     }
 
     fn byte(&mut self, byte: u8, unread: &[u8]) -> Option<Item> {
