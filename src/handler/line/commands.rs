@@ -28,7 +28,7 @@ enum Answer {
 static COMMANDS: [Command; 12] = [
     Command { name: "HELP", argument: "", help: "this list", reply: Answer::Help },
     Command { name: "ECHO", argument: "text", help: "the text", reply: Answer::Text(str::to_owned) },
-    Command { name: "UPPER", argument: "text", help: "the text in capitals", reply: Answer::Text(str::to_uppercase) },
+    Command { name: "UPPER", argument: "text", help: "the text in capitals", reply: Answer::Text(upper) },
     Command {
         name: "LOWER",
         argument: "text",
@@ -89,9 +89,20 @@ fn help(command: &Command) -> String {
     format!("{:<14}{}\n", format!("{} {}", command.name, command.argument), command.help)
 }
 
+/// As `str::to_uppercase`, but measured first: a string that grows keeps up to twice what it needs, for as long as the reply
+/// is being sent.
+fn upper(text: &str) -> String {
+    let characters = || text.chars().flat_map(char::to_uppercase);
+    let mut upper = String::with_capacity(characters().map(char::len_utf8).sum());
+    upper.extend(characters());
+    upper
+}
+
 /// By grapheme: what a person sees as one character stays whole (UAX #29).
 fn reverse(text: &str) -> String {
-    text.graphemes(true).rev().collect()
+    let mut reversed = String::with_capacity(text.len());
+    reversed.extend(text.graphemes(true).rev());
+    reversed
 }
 
 fn count(facts: &Facts) -> String {
