@@ -95,8 +95,11 @@ fn line(words: &[Vec<u8>]) -> Vec<u8> {
 
 /// A stream in one of the dialects: mostly commands, now and then what is none.
 fn streams() -> impl Strategy<Value = Vec<u8>> {
+    let typed = b"\r\n\0\x08\x7f\xff\xff\xf1\xf6\xf7\xf8\xfd\x06\xef\xbb\xbf*PING".to_vec();
     let broken = prop_oneof![
         4 => prop::collection::vec(any::<u8>(), 0..60),
+        4 => prop::collection::vec(prop::sample::select(typed), 0..12),
+        1 => prop::sample::select(vec!["PING\r", "HELLO 2\r", "HELLO 3\r\0"]).prop_map(|line| line.as_bytes().to_vec()),
         1 => Just(b"QUIT\r\n".to_vec()),
         1 => Just(b"*1\r\n$4\r\nQUIT\r\n".to_vec()),
         1 => Just(b"*3\r\n$3\r\nSET\r\n$1\r\nx\r\nfooz\r\n".to_vec()),
