@@ -130,7 +130,8 @@ impl Scanner {
         self.scanned = 0;
     }
 
-    /// The rest of the end of the last line, if that has come only now, for who reads on in another way.
+    /// How many bytes of the last line's end come first: its late LF or NUL, or nothing. For a caller that goes on with
+    /// another parser.
     pub(super) fn rest_of_end(&mut self, unread: &[u8]) -> usize {
         let is_rest = !unread.is_empty() && std::mem::take(&mut self.is_after_cr);
         usize::from(is_rest && matches!(unread, [b'\n' | 0, ..]))
