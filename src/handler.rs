@@ -12,6 +12,7 @@ mod http;
 pub mod kv;
 pub mod line;
 mod telnet;
+mod tls;
 
 pub use chat::Chat;
 pub use echo::Echo;

@@ -18,7 +18,9 @@ impl BufRead for Connection {
 
     fn consume(&mut self, count: usize) {
         self.input.consume(count);
-        self.request_waited = Duration::ZERO;
+        if count > 0 {
+            self.request_waited = Duration::ZERO;
+        }
     }
 }
 

@@ -1,24 +1,57 @@
-//! Recognises HTTP aimed at a line protocol.
+//! Recognises HTTP aimed at a line protocol, and answers it as HTTP.
 //!
 //! A web page can make a browser send any bytes in the body of a request to any port of the visitor's own network. A
 //! line protocol that answers each header with an error and goes on runs that body as commands. So the first line of
-//! HTTP, or its `Host:` header, ends the conversation.
+//! HTTP, or its `Host:` header, ends the conversation. The answer is HTTP too: curl and browsers show nothing else.
 
 /// The methods of RFC 9110, of RFC 5789 (PATCH), and the preface of HTTP/2 (RFC 9113).
 const METHODS: [&[u8]; 10] =
     [b"GET", b"HEAD", b"POST", b"PUT", b"DELETE", b"CONNECT", b"OPTIONS", b"TRACE", b"PATCH", b"PRI"];
 
-/// What a client that speaks HTTP is told.
-pub(crate) const REFUSAL: &str = "ERROR this port does not speak HTTP, closing";
+/// The whole answer to a client that speaks HTTP (RFC 9112). `usage` is a sentence or two that say what the port is and how
+/// to use it. Nothing of the request is repeated, so no page can be made to appear here.
+pub(crate) fn response(usage: &str) -> String {
+    let body = format!("This port does not speak HTTP. {usage}\n");
+    format!(
+        "HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: {}\r\n\
+         Connection: close\r\n\r\n{body}",
+        body.len()
+    )
+}
 
-/// Whether a line is HTTP's: a request line (`GET / HTTP/1.1`), or a `Host:` header.
+/// Whether a line is HTTP's: a request line (`GET / HTTP/1.1`) with a method of any name, or a `Host:` header. Case does not
+/// matter, nor do spaces around the words.
 pub(crate) fn is_http(line: &[u8]) -> bool {
     let mut words = line.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty());
     let Some(first) = words.next() else { return false };
-    if first.get(..5).is_some_and(|start| start.eq_ignore_ascii_case(b"host:")) {
+    if starts_with(first, b"host:") || first.eq_ignore_ascii_case(b"host") && words.clone().next() == Some(b":") {
         return true;
     }
-    METHODS.contains(&first) && words.next_back().is_some_and(|last| last.starts_with(b"HTTP/"))
+    let Some(last) = words.next_back() else { return false };
+    if !is_version(last) {
+        return false;
+    }
+    let is_known = METHODS.iter().any(|method| method.eq_ignore_ascii_case(first));
+    is_known || words.next().is_some_and(is_target) && words.next().is_none() && is_token(first)
+}
+
+fn starts_with(word: &[u8], start: &[u8]) -> bool {
+    word.get(..start.len()).is_some_and(|found| found.eq_ignore_ascii_case(start))
+}
+
+/// `HTTP/1.1`.
+fn is_version(word: &[u8]) -> bool {
+    starts_with(word, b"http/") && word.get(5).is_some_and(u8::is_ascii_digit)
+}
+
+/// What a method is asked of: a path, a URL, or the server itself (RFC 9112, 3.2). So `SET page HTTP/1.1` is not HTTP.
+fn is_target(word: &[u8]) -> bool {
+    word.starts_with(b"/") || word == b"*" || word.windows(3).any(|three| three == b"://")
+}
+
+/// What a method's name may consist of (RFC 9110, 5.6.2).
+fn is_token(word: &[u8]) -> bool {
+    word.iter().all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(byte))
 }
 
 #[cfg(test)]
@@ -26,20 +59,58 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_method_and_the_host_header_are_http() {
-        for method in METHODS {
+    fn every_method_and_the_host_header_are_http_in_either_case() {
+        for method in METHODS.into_iter().chain([&b"PROPFIND"[..], b"M-SEARCH", b"SET", b"ECHO", b"X"]) {
             let line = [method, b" /a%20b?c HTTP/1.1"].concat();
-            assert!(is_http(&line), "{}", String::from_utf8_lossy(&line));
+            for line in [line.to_ascii_lowercase(), [b"  ", &line[..], b" "].concat(), line] {
+                assert!(is_http(&line), "{}", String::from_utf8_lossy(&line));
+            }
         }
-        for line in ["Host: example.org", "host:localhost:17007", "HOST: x", "PRI * HTTP/2.0"] {
+        for line in [
+            "Host: example.org",
+            "host:localhost:17007",
+            "HOST: x",
+            "Host : x",
+            "PRI * HTTP/2.0",
+            "GET http://localhost/ HTTP/1.0",
+            "PURGE http://localhost/a HTTP/1.1",
+            "CONNECT localhost:80 HTTP/1.1",
+            "GET /a b HTTP/1.1",
+            "GET\t/\tHTTP/1.1",
+            "GET HTTP/1.1",
+        ] {
             assert!(is_http(line.as_bytes()), "{line}");
         }
     }
 
     #[test]
     fn what_people_type_is_not() {
-        for line in ["", " ", "GET", "get key", "GET key", "PUT the kettle on", "ECHO GET / HTTP/1.1", "hostess: x"] {
+        for line in [
+            "",
+            " ",
+            "GET",
+            "get key",
+            "GET key",
+            "PUT the kettle on",
+            "ECHO GET / HTTP/1.1",
+            "SET page HTTP/1.1",
+            "SET /page \"HTTP/1.1\"",
+            "hostess: x",
+            "host",
+            "host the party",
+            "HTTP/1.1",
+            "GET / HTTP/x",
+        ] {
             assert!(!is_http(line.as_bytes()), "{line}");
         }
+    }
+
+    #[test]
+    fn the_answer_is_whole_and_says_how_long_it_is() {
+        let response = response("It is a test.");
+        let (head, body) = response.split_once("\r\n\r\n").unwrap();
+        assert!(head.starts_with("HTTP/1.1 400 Bad Request\r\n") && head.ends_with("\r\nConnection: close"));
+        assert!(head.contains(&format!("\r\nContent-Length: {}\r\n", body.len())));
+        assert_eq!(body, "This port does not speak HTTP. It is a test.\n");
     }
 }

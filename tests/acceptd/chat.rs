@@ -11,3 +11,4 @@ mod registration;
 mod rooms;
 mod settings;
 mod shutdown;
+mod telnet;

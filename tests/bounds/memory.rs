@@ -3,6 +3,7 @@
 use std::io::{Read, Write};
 use std::net::Shutdown;
 use std::thread;
+use std::time::Duration;
 
 use crate::alone;
 use crate::support::daemon::Daemon;
@@ -120,6 +121,26 @@ fn a_line_that_is_not_complete_costs_no_more_than_its_limit() {
     println!("{each} KiB for each");
     // The line, what it grew from, and the stack.
     assert!(each < 64 + 32 + 16, "{each} KiB for each");
+}
+
+#[test]
+fn a_line_whose_reply_is_not_read_costs_the_line_and_its_reply() {
+    const CLIENTS: usize = 12;
+    let _alone = alone();
+    let (daemon, _) = warmed_up(&["--handler", "line", "--write-timeout", "1h"]);
+    // The greatest reply to a line there is: each two bytes become six.
+    let line = format!("UPPER {}\n", "\u{390}".repeat(32_000));
+    let before = daemon.status("VmRSS");
+    let mut clients: Vec<Client> = (0..CLIENTS).map(|_| daemon.connect()).collect();
+    for client in &mut clients {
+        // Until the kernel's buffers are full, and the server waits.
+        client.stream.set_write_timeout(Some(Duration::from_millis(300))).unwrap();
+        send_until_stopped(client, line.as_bytes(), 100 << 20);
+    }
+    let each = (daemon.status("VmRSS") - before) / CLIENTS;
+    println!("{each} KiB for each");
+    // A line of 64 KiB, its reply of three times that, and the stack.
+    assert!(each < 64 + 192 + 48, "{each} KiB for each");
 }
 
 #[test]

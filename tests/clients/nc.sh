@@ -87,7 +87,8 @@ http() {
 
 for request in 'GET / HTTP/1.1' 'POST /set HTTP/1.1' 'Host: 127.0.0.1'; do
     same "nc: after \"$request\" the connection is closed, before a second line is executed" \
-        "ERROR this port does not speak HTTP, closing" "$(http "$request")"
+        "This port does not speak HTTP. It is a key-value store: connect with redis-cli, or with nc or telnet, and type HELP." \
+        "$(http "$request" | tail -n 1)"
 done
 same "nc: none of these lines was executed" "NOT_FOUND" "$(ask 'GET smuggled')"
 stop
@@ -104,7 +105,7 @@ stop
 
 serve_with_password "$TMP/password"
 same "nc: nothing goes without the password, and everything with it" \
-    "$(printf '%s\n' 'ERROR NOAUTH Authentication required.' \
+    "$(printf '%s\n' 'ERROR NOAUTH this store has a password: write AUTH and the password' \
         'ERROR WRONGPASS invalid username-password pair or user is disabled.' OK OK v)" \
     "$(ask 'GET k' 'AUTH wrong' "AUTH \"$(<"$TMP/password")\"" 'SET k v' 'GET k')"
 finish

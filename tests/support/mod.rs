@@ -205,6 +205,15 @@ pub fn text(bytes: &[u8]) -> String {
     }
 }
 
+/// The body of an HTTP answer that ends what was heard; fails if there is none, or if it is not whole.
+pub fn http_response(heard: &str) -> &str {
+    let place = heard.find("HTTP/1.1 400 Bad Request\r\n").unwrap_or_else(|| panic!("no HTTP in {heard:?}"));
+    let (head, body) = heard[place..].split_once("\r\n\r\n").expect("a head that ends");
+    assert!(head.contains(&format!("\r\nContent-Length: {}\r\n", body.len())), "{heard:?}");
+    assert!(head.ends_with("\r\nConnection: close"), "{head:?}");
+    body
+}
+
 /// Looks again and again until something holds; fails after `PATIENCE` with what it was.
 pub fn eventually<T: Display>(what: T, mut holds: impl FnMut() -> bool) {
     let start = Instant::now();

@@ -19,6 +19,9 @@ use crate::protocol_error::protocol_error;
 /// The longest line, with its end, in bytes.
 const LONGEST: usize = 4096;
 
+/// What whoever speaks HTTP is told.
+const USAGE: &str = "It is a chat: join it with nc or telnet, or with an IRC client.";
+
 /// How many names `/who` tells in a line.
 const NAMES_IN_A_LINE: usize = 8;
 
@@ -77,7 +80,7 @@ impl Session for Plain<'_> {
         self.lines += 1;
         if self.lines == 1 && http::is_http(&bytes) {
             "spoke HTTP".clone_into(&mut self.place.reason);
-            writeln!(client, "{}", http::REFUSAL)?;
+            client.write_all(http::response(USAGE).as_bytes())?;
             return Err(protocol_error("HTTP spoken to a chat"));
         }
         let Ok(text) = std::str::from_utf8(&bytes) else {

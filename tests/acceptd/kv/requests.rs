@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use super::{decoded, shown};
 use crate::echo::{pieces, splits};
 use crate::support::kv::{Engine, Reply, bulk, request, words};
-use crate::support::{TestServer, logged, text};
+use crate::support::{TestServer, http_response, logged, text};
 
 crate::for_each_engine! {
     the_replies_are_the_same_for_every_place_where_a_stream_is_split
@@ -95,8 +95,11 @@ fn line(words: &[Vec<u8>]) -> Vec<u8> {
 
 /// A stream in one of the dialects: mostly commands, now and then what is none.
 fn streams() -> impl Strategy<Value = Vec<u8>> {
+    let typed = b"\r\n\0\x08\x7f\xff\xff\xf1\xf6\xf7\xf8\xfd\x06\xef\xbb\xbf*PING".to_vec();
     let broken = prop_oneof![
         4 => prop::collection::vec(any::<u8>(), 0..60),
+        4 => prop::collection::vec(prop::sample::select(typed), 0..12),
+        1 => prop::sample::select(vec!["PING\r", "HELLO 2\r", "HELLO 3\r\0"]).prop_map(|line| line.as_bytes().to_vec()),
         1 => Just(b"QUIT\r\n".to_vec()),
         1 => Just(b"*1\r\n$4\r\nQUIT\r\n".to_vec()),
         1 => Just(b"*3\r\n$3\r\nSET\r\n$1\r\nx\r\nfooz\r\n".to_vec()),
@@ -256,8 +259,8 @@ fn keys_and_values_of_any_bytes_are_kept_in_text(engine: Engine) {
         let quoted = shown(&bytes);
         assert_eq!(client.type_line(&format!("SET {quoted} {quoted}")), "OK");
         assert_eq!(decoded(&client.type_line(&format!("GET {quoted}"))), bytes);
-        // Bytes that mean nothing to the dialect need no quotes.
-        if !bytes.is_empty() && !bytes.iter().any(|byte| byte.is_ascii_whitespace() || b"\"'".contains(byte)) {
+        // Bytes that mean nothing to the dialect need no quotes. Backspace and DEL erase.
+        if !bytes.is_empty() && !bytes.iter().any(|byte| byte.is_ascii_whitespace() || b"\"'\x08\x7f".contains(byte)) {
             client.send([b"SET raw ", &bytes[..], b"\nGET raw\n"].concat());
             client.expect("OK\n");
             assert_eq!(decoded(&client.line()), bytes);
@@ -315,23 +318,19 @@ fn a_request_that_is_not_complete_is_not_carried_out(engine: Engine) {
 }
 
 fn http_is_closed_before_a_second_line_runs(engine: Engine) {
-    for (protocol, refusal) in [
-        (Protocol::Auto, "ERROR this port does not speak HTTP, closing\r\n"),
-        (Protocol::Text, "ERROR this port does not speak HTTP, closing\r\n"),
-        (Protocol::Resp, "-ERR this port does not speak HTTP, closing\r\n"),
-    ] {
+    for protocol in [Protocol::Auto, Protocol::Text, Protocol::Resp] {
         let server = engine.serve_with(Options { protocol, ..Options::default() });
         let methods = ["GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH", "PRI"];
         let lines = methods.map(|method| format!("{method} / HTTP/1.1"));
         for first in lines.iter().map(String::as_str).chain(["Host: localhost", "host: localhost:17007", "HOST:x"]) {
             let mut client = server.connect();
             client.send(format!("{first}\r\nHost: localhost\r\n\r\nSET pwned 1\r\nFLUSHALL\r\n"));
-            assert_eq!(client.rest(), refusal, "{first}");
+            assert!(http_response(&client.rest()).contains("It is a key-value store"), "{first}");
         }
         // A request line that a browser was made to send, after headers that are no commands.
         let mut client = server.connect();
         client.send("SET before 1\r\nPOST / HTTP/1.1\r\nHost: localhost\r\n\r\nSET pwned 1\r\n");
-        assert!(client.rest().ends_with(refusal));
+        assert!(http_response(&client.rest()).contains("It is a key-value store"));
         let peer = client.stream.local_addr().unwrap().to_string();
         let found = server.connect().talk("GET before\r\nGET pwned\r\n");
         let is_text = protocol != Protocol::Resp;
