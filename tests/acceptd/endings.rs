@@ -81,17 +81,21 @@ fn a_value_that_is_cut_by_the_drain_or_by_client_kill_does_not_look_complete() {
 #[test]
 fn a_long_reply_that_its_handler_does_not_finish_does_not_look_complete() {
     let panics = |client: &mut Connection| -> io::Result<()> {
+        client.read_line()?;
         client.write_all(&[b'r'; LONG])?;
         client.write_all(b"half")?;
         panic!("in the middle");
     };
     let fails = |client: &mut Connection| {
+        client.read_line()?;
         client.write_all(&[b'r'; LONG])?;
         client.write_all(b"half")?;
         Err(io::Error::other("in the middle"))
     };
     for server in [TestServer::start(panics), TestServer::start(fails)] {
-        let got = got_before_a_reset(&mut server.connect());
+        let mut client = server.connect();
+        client.send("begin\n");
+        let got = got_before_a_reset(&mut client);
         assert!(got.iter().all(|&byte| byte == b'r'), "something was put into the middle of the message");
     }
 }
