@@ -5,11 +5,11 @@ use std::io::{self, Write};
 
 use super::{Irc, Message, numeric, rooms_of, word};
 use crate::connection::Connection;
-use crate::handler::chat::Session;
 use crate::handler::chat::event::{LONGEST_OF_IRC, LONGEST_TEXT};
 use crate::handler::chat::hall::{Hall, Refusal, Room, Seat, Seated, Topic};
 use crate::handler::chat::mail::Mail;
 use crate::handler::chat::name::{self, Key, Name};
+use crate::handler::chat::session::Session;
 use crate::handler::chat::text::at_most;
 
 /// As many names as surely fit into a line, whatever the client and the room are called.
