@@ -182,7 +182,8 @@ impl Connection {
     ///
     /// `parse` gets all bytes that are there and not consumed, and returns the request with the number of bytes that it
     /// takes, or `None` if it is not complete. It is called again when there are more; the bytes it has
-    /// seen are still there then, at the same places, so it may remember how far it has looked.
+    /// seen are still there then, at the same places, so it may remember how far it has looked. With a length of 0 nothing
+    /// is consumed: the request goes on, and so does its deadline.
     ///
     /// # Errors
     ///
@@ -357,7 +358,9 @@ impl BufRead for Connection {
 
     fn consume(&mut self, count: usize) {
         self.input.consume(count);
-        self.request_deadline = None;
+        if count > 0 {
+            self.request_deadline = None;
+        }
     }
 }
 

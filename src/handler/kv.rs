@@ -1,14 +1,14 @@
 //! Kv: a key-value store, for people at `nc` and for Redis's own clients, on one port.
 //!
 //! The first byte of a connection tells the dialect: `*` begins an array of RESP, all else is a line that a person
-//! types. A batch of requests is what has arrived: it is executed without a copy, and answered in one go.
+//! types. (What telnet sends of itself, and a byte order mark, come before that byte.) A batch of requests is what has arrived: it is executed without a copy, and answered in one go.
 
 use std::borrow::Cow;
 use std::io::{self, ErrorKind};
 use std::path::Path;
 use std::time::Instant;
 
-use super::{Farewell, Handler, http};
+use super::{Farewell, Handler};
 use crate::Connection;
 
 mod clients;
@@ -17,6 +17,7 @@ mod conversation;
 mod disk;
 mod engine;
 mod memory;
+mod opening;
 mod reply;
 mod request;
 
@@ -102,7 +103,10 @@ impl Kv {
 impl Handler for Kv {
     fn handle(&self, client: &mut Connection) -> io::Result<()> {
         let mut conversation = Conversation::new(self, client);
+        let Some(dialect) = opening::dialect(client, self.options.protocol)? else { return Ok(()) };
+        conversation.replies.set_dialect(dialect);
         loop {
+            client.set_farewell(farewell_in(conversation.replies.dialect()));
             let limit = conversation.bounds().request();
             conversation.stats = client.stats();
             let Some(next) = client.read_request(limit, |input| conversation.converse(input, limit))? else {
@@ -111,14 +115,10 @@ impl Handler for Kv {
             client.send(conversation.replies.bytes())?;
             conversation.replies.clear();
             conversation.replies.shrink_to(IDLE);
-            client.set_farewell(match conversation.replies.dialect() {
-                Dialect::Text => |reason: Farewell| format!("ERROR {reason}\n").into_bytes().into(),
-                Dialect::Resp2 | Dialect::Resp3 => in_redis_words,
-            });
             match next {
                 Next::Continue => {}
                 Next::Close => return Ok(()),
-                Next::Misspoke(why) => return Err(io::Error::new(ErrorKind::InvalidData, why)),
+                Next::Misspoke(why) => return Err(protocol_error(why)),
             }
         }
     }
@@ -126,6 +126,17 @@ impl Handler for Kv {
     /// In Redis's words where it has some: nobody knows yet which dialect a client speaks that is turned away.
     fn farewell(&self, reason: Farewell) -> Cow<'static, [u8]> {
         in_redis_words(reason)
+    }
+}
+
+fn protocol_error(why: &str) -> io::Error {
+    io::Error::new(ErrorKind::InvalidData, why)
+}
+
+fn farewell_in(dialect: Dialect) -> fn(Farewell) -> Cow<'static, [u8]> {
+    match dialect {
+        Dialect::Text => |reason| format!("ERROR {reason}\n").into_bytes().into(),
+        Dialect::Resp2 | Dialect::Resp3 => in_redis_words,
     }
 }
 

@@ -4,17 +4,21 @@
 //! file is the conversation around it: line ends, telnet's own bytes, invalid text, HTTP.
 
 use std::borrow::Cow;
-use std::io::{self, Write};
+use std::io::{self, BufRead, Write};
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::{Farewell, Handler, http, telnet, tls};
+use super::telnet::{Item, Scanner};
+use super::{Farewell, Handler, http, tls};
 use crate::connection::Connection;
 use crate::totals::Stats;
 
 pub mod commands;
+mod text;
+
+use text::readable;
 
 /// A server for a protocol of lines.
 ///
@@ -27,10 +31,18 @@ pub mod commands;
 /// # let _: &dyn acceptd::Handler = &handler;
 /// ```
 ///
-/// The handler takes care of the rest. Lines end with LF or CRLF, and so does the reply to each. An empty line is not
-/// answered. A line that is not text (invalid UTF-8, control characters other than a tab) is answered with `ERROR` and
-/// why, and the conversation goes on. Telnet's commands (RFC 854: `IAC` and what belongs to it) are taken out. A client
-/// that speaks HTTP is told that it is at the wrong port, and closed.
+/// The handler takes care of the rest:
+///
+/// - A line ends with LF, CRLF, CR NUL (RFC 854) or a CR alone, which is what a terminal program sends for Return. The reply
+///   ends the same way: with LF, or else with CRLF. A line is not longer than [`Limits::max_line`](crate::Limits::max_line)
+///   with its end. An empty one is not answered.
+/// - Backspace, DEL and telnet's EC erase the last character (grapheme), EL the whole line. A byte order mark at the very
+///   start is dropped.
+/// - Telnet's commands (`IAC` and what belongs to it) may stand anywhere. AYT is answered with `[yes]`, `DO TIMING-MARK`
+///   (RFC 860) with `WONT`, both at once; no other option is answered. Between lines they do not begin a request.
+/// - A line that is not text (invalid UTF-8, control characters other than a tab) is answered with `ERROR` and why, and the
+///   conversation goes on.
+/// - A client that speaks HTTP or TLS is told so in its own protocol, and closed.
 pub struct Line {
     reply: Box<ReplyTo>,
 }
@@ -70,7 +82,7 @@ pub struct Facts {
     pub peer: SocketAddr,
     /// Lines that this client has sent, this one included.
     pub lines: u64,
-    /// Bytes of these lines, line ends and telnet's commands included.
+    /// Bytes of these lines, their ends and the telnet commands in them included. An end with CR counts as CRLF.
     pub bytes: u64,
     /// What time it is.
     pub now: Timestamp,
@@ -92,8 +104,8 @@ impl Line {
         Line { reply: Box::new(reply) }
     }
 
-    fn answer(&self, line: &telnet::Line, facts: &Facts) -> Reply {
-        match readable(&line.text) {
+    fn answer(&self, line: &[u8], facts: &Facts) -> Reply {
+        match readable(line) {
             Ok(text) => (self.reply)(text, facts),
             Err(why) => format!("ERROR {why}").into(),
         }
@@ -108,26 +120,20 @@ impl Default for Line {
 
 impl Handler for Line {
     fn handle(&self, client: &mut Connection) -> io::Result<()> {
+        refuse_tls(client)?;
         let (mut lines, mut bytes) = (0, 0);
-        let speaks_tls = client.read_request(3, |unread| tls::is_handshake(unread).map(|is| (is, 0)))?;
-        if speaks_tls == Some(true) {
-            client.write_all(&tls::ALERT)?;
-            return Err(protocol_error("TLS spoken to a plain port"));
-        }
-        let mut scanner = telnet::Scanner::default();
-        while let Some(line) = client.read_request(client.limits().max_line, |unread| scanner.scan(unread))? {
+        let mut scanner = Scanner::default();
+        let limit = client.limits().max_line;
+        while let Some(item) = client.read_request(limit, |unread| next_item(&mut scanner, unread, limit))? {
+            let line = match item {
+                Item::Line(line) => line,
+                Item::Other { reply, .. } => {
+                    client.write_all(reply)?;
+                    continue;
+                }
+            };
             lines += 1;
-            bytes += line.length as u64;
-            if line.asks_for_mark {
-                client.write_all(telnet::MARK)?;
-            }
-            if line.text.is_empty() {
-                continue;
-            }
-            if http::is_http(&line.text) {
-                client.write_all(http::response(USAGE).as_bytes())?;
-                return Err(protocol_error("HTTP spoken to a line protocol"));
-            }
+            bytes += line.size() as u64;
             let facts = Facts {
                 id: client.id(),
                 peer: client.peer_addr(),
@@ -137,11 +143,16 @@ impl Handler for Line {
                 uptime: client.uptime(),
                 stats: client.stats(),
             };
-            let Reply { text, then } = self.answer(&line, &facts);
-            for part in text.lines().chain(text.is_empty().then_some("")) {
-                client.write_all(part.as_bytes())?;
-                client.write_all(line.end.as_bytes())?;
+            // The line is read where it lies: no copy of it is kept while its reply is sent.
+            let text = line.text(client.fill_buf()?);
+            if http::is_http(&text) {
+                client.write_all(http::response(USAGE).as_bytes())?;
+                return Err(protocol_error("HTTP spoken to a line protocol"));
             }
+            let reply = (!text.is_empty()).then(|| self.answer(&text, &facts));
+            client.consume(line.length);
+            let Some(Reply { text, then }) = reply else { continue };
+            send(client, text, line.end)?;
             if then == Then::Close {
                 return Ok(());
             }
@@ -161,13 +172,34 @@ fn protocol_error(why: &str) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, why)
 }
 
-/// The line as text, or why it is none.
-fn readable(line: &[u8]) -> Result<&str, String> {
-    let text = std::str::from_utf8(line).map_err(|_| "invalid UTF-8".to_owned())?;
-    match text.chars().find(|&character| character.is_control() && character != '\t') {
-        None => Ok(text),
-        Some(control) => Err(format!("control character U+{:04X}, send plain text", u32::from(control))),
+/// Ends the connection of a client that begins with a TLS handshake.
+fn refuse_tls(client: &mut Connection) -> io::Result<()> {
+    let is_tls = client.read_request(tls::TELLING, |unread| tls::is_handshake(unread).map(|is| (is, 0)))?;
+    if is_tls != Some(true) {
+        return Ok(());
     }
+    client.write_all(&tls::ALERT)?;
+    Err(protocol_error("TLS spoken to a plain port"))
+}
+
+/// What comes next. A line that is not longer than `limit` stays unread.
+fn next_item(scanner: &mut Scanner, unread: &[u8], limit: usize) -> Option<(Item, usize)> {
+    match scanner.scan(unread)? {
+        Item::Line(line) => (line.size() <= limit).then_some((Item::Line(line), 0)),
+        Item::Other { length, reply } => Some((Item::Other { length, reply }, length)),
+    }
+}
+
+/// Sends the lines of a reply. What it has more than them is given back first: sending may take a while.
+fn send(client: &mut Connection, mut text: Cow<'static, str>, end: &str) -> io::Result<()> {
+    if let Cow::Owned(text) = &mut text {
+        text.shrink_to_fit();
+    }
+    for part in text.lines().chain(text.is_empty().then_some("")) {
+        client.write_all(part.as_bytes())?;
+        client.write_all(end.as_bytes())?;
+    }
+    Ok(())
 }
 
 impl std::fmt::Debug for Line {

@@ -1,75 +1,127 @@
-//! Lines as telnet clients send them: telnet's own commands (RFC 854, RFC 855) are taken out, wherever they stand.
+//! Lines as people send them, by telnet, `nc` or a terminal program: where a line ends, what was erased while it was typed,
+//! and telnet's own commands, which may stand anywhere.
 //!
-//! They have to be known before lines are looked for: the height of a window (RFC 1073) may well be ten, which is LF.
+//! Commands have to be known before lines are looked for: the height of a window (RFC 1073) may well be ten, which is LF.
 
-const IAC: u8 = 255;
-const DONT: u8 = 254;
-const DO: u8 = 253;
-const WILL: u8 = 251;
-const SB: u8 = 250;
-const SE: u8 = 240;
+use std::borrow::Cow;
 
-/// An option that asks for an answer at a place in the stream (RFC 860): telnet sends `DO TIMING-MARK` after Ctrl-C, and
-/// drops everything up to the answer.
-const TIMING_MARK: u8 = 6;
+mod command;
+mod edit;
 
-/// The answer to it, before the reply to the line that has it.
-pub(super) const MARK: &[u8] = &[IAC, 252, TIMING_MARK];
+use command::{Command, IAC, Meaning, State};
+use edit::{BACKSPACE, DELETE};
 
-/// A line without telnet's commands and without its end.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct Line {
-    pub(super) text: Vec<u8>,
-    /// How it ended: the reply ends the same way.
-    pub(super) end: &'static str,
-    /// How many bytes it took on the wire.
-    pub(super) length: usize,
-    /// The client waits for a [`MARK`].
-    pub(super) asks_for_mark: bool,
+/// The answer to `DO TIMING-MARK` (RFC 860). telnet asks for it after Ctrl-C, and shows nothing until it has come.
+const MARK: &[u8] = &[IAC, 252, 6];
+
+/// The answer to AYT: "some visible (i.e., printable) evidence" (RFC 854).
+const YES: &[u8] = b"[yes]\r\n";
+
+/// What programs on Windows put before text in UTF-8.
+const BYTE_ORDER_MARK: [u8; 3] = [0xef, 0xbb, 0xbf];
+
+/// What was found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Item {
+    Line(Line),
+    /// What is not of a line: the first `length` bytes are done with, and `reply` is to be sent at once. In the middle of
+    /// a line `length` is 0; its bytes stay where they are.
+    Other {
+        length: usize,
+        reply: &'static [u8],
+    },
 }
 
-/// Finds the next line in bytes that arrive bit by bit. It looks at each byte once, and keeps none.
+/// A whole line, as a place in what is unread.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Line {
+    /// How many bytes it takes, with its end.
+    pub(super) length: usize,
+    /// How it ended: the reply ends the same way. An end with CR is CRLF.
+    pub(super) end: &'static str,
+    /// How many bytes come before its end.
+    pub(super) end_at: usize,
+    /// There are commands or erasures in it.
+    is_edited: bool,
+}
+
+impl Line {
+    /// The text, without telnet's commands, what was erased, and its end. `unread` is what the line was found in.
+    pub(super) fn text<'a>(&self, unread: &'a [u8]) -> Cow<'a, [u8]> {
+        let line = unread.get(..self.end_at).unwrap_or_default();
+        if self.is_edited { edit::edited(line).into() } else { line.into() }
+    }
+
+    /// What counts for a limit: its bytes with the end. CR counts as CRLF, whatever has come of that by now; so the limit
+    /// is the same however the line arrives.
+    pub(super) fn size(&self) -> usize {
+        self.end_at + self.end.len()
+    }
+}
+
+/// Finds lines in bytes that arrive bit by bit. It looks at each byte once, and keeps none.
+///
+/// A line ends with LF, CRLF, CR NUL (RFC 854) or CR alone, which is what terminal programs send for Return. An end with CR
+/// is not waited for: an LF or NUL that comes later is dropped. A byte order mark at the very start is dropped, once.
+///
+/// Telnet's commands begin no line: between lines they are done with as soon as they are whole.
 #[derive(Debug, Default)]
 pub(super) struct Scanner {
     scanned: usize,
     state: State,
-    has_commands: bool,
-    asks_for_mark: bool,
+    /// Something was typed since the last line.
+    is_in_line: bool,
+    is_edited: bool,
+    /// The last line ended with CR, and its LF or NUL has not come.
+    is_after_cr: bool,
+    start: Start,
 }
 
-/// What the bytes before have begun.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum State {
-    #[default]
-    Text,
-    /// After `IAC`.
-    Command,
-    /// After `IAC WILL`, `WONT` or `DONT`: an option follows.
-    Negotiation,
-    /// After `IAC DO`, the same.
-    Demand,
-    /// After `IAC SB`: anything, until `IAC SE`.
-    Subnegotiation,
-    SubnegotiationCommand,
+/// What has come at the very start of the connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Start {
+    /// This many bytes of a byte order mark.
+    Mark(usize),
+    /// Something else, or the whole mark.
+    Over,
+}
+
+impl Default for Start {
+    fn default() -> Start {
+        Start::Mark(0)
+    }
 }
 
 impl Scanner {
-    /// The next line and its length, or `None` if its end is not there yet. Give it the same bytes again then, and
-    /// more.
-    pub(super) fn scan(&mut self, unread: &[u8]) -> Option<(Line, usize)> {
-        for &byte in unread.iter().skip(self.scanned) {
+    /// One that drops no byte order mark: the start was read in another way.
+    pub(super) fn after_start() -> Scanner {
+        Scanner { start: Start::Over, ..Scanner::default() }
+    }
+
+    /// What comes next, or `None` if it is not complete. Give it the same bytes again then, and more; and after an item,
+    /// those that follow the length that it has.
+    pub(super) fn scan(&mut self, unread: &[u8]) -> Option<Item> {
+        while let Some(&byte) = unread.get(self.scanned) {
             self.scanned += 1;
-            // After `IAC` too: LF is no command, so it ends the line.
-            if byte == b'\n' && matches!(self.state, State::Text | State::Command) {
-                let Scanner { scanned: length, has_commands, asks_for_mark, .. } = std::mem::take(self);
-                let line = Line::new(unread.get(..length - 1)?, has_commands);
-                return Some((Line { asks_for_mark, ..line }, length));
+            let found = match self.state.read(byte) {
+                Meaning::Byte(byte) => self.byte(byte, unread),
+                Meaning::AfterStrayIac(byte) => {
+                    let stray = self.byte(IAC, unread);
+                    stray.or_else(|| self.byte(byte, unread))
+                }
+                Meaning::Command(command) => self.command(command),
+                Meaning::Part => None,
+            };
+            if found.is_some() {
+                return found;
             }
-            self.has_commands |= byte == IAC;
-            self.asks_for_mark |= self.state == State::Demand && byte == TIMING_MARK;
-            self.state = self.state.after(byte);
         }
         None
+    }
+
+    /// How many bytes have been looked at of those that the next item begins with.
+    pub(super) fn scanned(&self) -> usize {
+        self.scanned
     }
 
     /// The bytes that were looked at are consumed, before the end of their line; what a command among them has begun
@@ -77,108 +129,215 @@ impl Scanner {
     pub(super) fn skip(&mut self) {
         self.scanned = 0;
     }
-}
 
-impl State {
-    fn after(self, byte: u8) -> State {
-        match (self, byte) {
-            (State::Text, IAC) => State::Command,
-            (State::Command, DO) => State::Demand,
-            (State::Command, WILL..=DONT) => State::Negotiation,
-            (State::Command, SB) => State::Subnegotiation,
-            (State::Subnegotiation, IAC) => State::SubnegotiationCommand,
-            (State::SubnegotiationCommand, SE) => State::Text,
-            (State::Subnegotiation | State::SubnegotiationCommand, _) => State::Subnegotiation,
-            (State::Text | State::Command | State::Negotiation | State::Demand, _) => State::Text,
+    /// The rest of the end of the last line, if that has come only now, for who reads on in another way.
+    pub(super) fn rest_of_end(&mut self, unread: &[u8]) -> usize {
+        let is_rest = !unread.is_empty() && std::mem::take(&mut self.is_after_cr);
+        usize::from(is_rest && matches!(unread, [b'\n' | 0, ..]))
+    }
+
+    fn byte(&mut self, byte: u8, unread: &[u8]) -> Option<Item> {
+        if std::mem::take(&mut self.is_after_cr) && matches!(byte, b'\n' | 0) {
+            return Some(self.consumed(b""));
+        }
+        if let Start::Mark(seen) = self.start {
+            self.start = if BYTE_ORDER_MARK.get(seen) == Some(&byte) { Start::Mark(seen + 1) } else { Start::Over };
+            if self.start == Start::Mark(BYTE_ORDER_MARK.len()) {
+                self.start = Start::Over;
+                return Some(self.consumed(b""));
+            }
+        }
+        match byte {
+            b'\n' => Some(self.line(1, "\n")),
+            b'\r' if matches!(unread.get(self.scanned), Some(b'\n' | 0)) => {
+                self.scanned += 1;
+                Some(self.line(2, "\r\n"))
+            }
+            b'\r' => {
+                let line = self.line(1, "\r\n");
+                self.is_after_cr = true;
+                Some(line)
+            }
+            BACKSPACE | DELETE if !self.is_in_line => Some(self.consumed(b"")),
+            _ => {
+                self.is_in_line = true;
+                // 255 was sent as `IAC IAC`, or as an `IAC` that begins no command.
+                self.is_edited |= matches!(byte, BACKSPACE | DELETE | IAC);
+                None
+            }
         }
     }
-}
 
-impl Line {
-    fn new(bytes: &[u8], has_commands: bool) -> Line {
-        let mut text = if has_commands { without_commands(bytes) } else { bytes.to_vec() };
-        let end = if text.last() == Some(&b'\r') { "\r\n" } else { "\n" };
-        text.truncate(text.len() + 1 - end.len());
-        Line { text, end, length: bytes.len() + 1, asks_for_mark: false }
-    }
-}
-
-/// The text of a line. `IAC` stays where no command follows it (those have numbers from `SE` on), and `IAC IAC` is
-/// the byte 255 itself: neither is UTF-8, so the line will be answered with an error.
-fn without_commands(bytes: &[u8]) -> Vec<u8> {
-    let mut text = Vec::with_capacity(bytes.len());
-    let mut state = State::Text;
-    for &byte in bytes {
-        match (state, byte) {
-            (State::Text, IAC) => {}
-            (State::Text, _) | (State::Command, IAC) => text.push(byte),
-            (State::Command, ..SE) => text.extend([IAC, byte]),
-            _ => {}
+    fn command(&mut self, command: Command) -> Option<Item> {
+        let reply = match command {
+            Command::AreYouThere => YES,
+            Command::TimingMark => MARK,
+            Command::EraseLine => return Some(self.consumed(b"")),
+            Command::EraseCharacter | Command::Other => b"",
+        };
+        if !self.is_in_line {
+            return Some(self.consumed(reply));
         }
-        state = state.after(byte);
+        self.is_edited = true;
+        (!reply.is_empty()).then_some(Item::Other { length: 0, reply })
     }
-    if state == State::Command {
-        text.push(IAC);
+
+    /// All that was looked at, which is no line.
+    fn consumed(&mut self, reply: &'static [u8]) -> Item {
+        let (length, _) = self.restart();
+        Item::Other { length, reply }
     }
-    text
+
+    fn line(&mut self, end_length: usize, end: &'static str) -> Item {
+        let (length, is_edited) = self.restart();
+        Item::Line(Line { length, end, end_at: length - end_length, is_edited })
+    }
+
+    /// Makes ready for the next item. How long the last one was, and whether it was edited.
+    fn restart(&mut self) -> (usize, bool) {
+        self.is_in_line = false;
+        (std::mem::take(&mut self.scanned), std::mem::take(&mut self.is_edited))
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
-    fn text_of(bytes: &[u8]) -> Option<Vec<u8>> {
-        Scanner::default().scan(bytes).map(|(line, _)| line.text)
+    /// What is seen of a stream: texts of lines with their ends, and replies.
+    #[derive(Debug, Default, PartialEq, Eq)]
+    struct Seen {
+        lines: Vec<(Vec<u8>, &'static str, usize)>,
+        replies: Vec<u8>,
+        /// Bytes that have begun a line.
+        begun: usize,
     }
 
-    #[test]
-    fn both_line_ends_are_found_and_kept() {
-        for (bytes, end) in [(b"hello\n".as_slice(), "\n"), (b"hello\r\n", "\r\n")] {
-            let (line, length) = Scanner::default().scan(bytes).unwrap();
-            assert_eq!((line.text.as_slice(), line.end, length), (b"hello".as_slice(), end, bytes.len()));
+    fn seen_in_pieces<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> Seen {
+        let (mut scanner, mut unread, mut seen) = (Scanner::default(), Vec::new(), Seen::default());
+        for piece in pieces {
+            unread.extend_from_slice(piece);
+            while let Some(item) = scanner.scan(&unread) {
+                let length = match item {
+                    Item::Line(line) => {
+                        seen.lines.push((line.text(&unread).into_owned(), line.end, line.size()));
+                        line.length
+                    }
+                    Item::Other { length, reply } => {
+                        seen.replies.extend_from_slice(reply);
+                        length
+                    }
+                };
+                unread.drain(..length);
+            }
         }
-        assert_eq!(text_of(b"no end"), None);
+        seen.begun = unread.len();
+        seen
+    }
+
+    fn seen(stream: &[u8]) -> Seen {
+        seen_in_pieces([stream])
+    }
+
+    fn texts(stream: &[u8]) -> Vec<String> {
+        seen(stream).lines.iter().map(|(text, ..)| text.escape_ascii().to_string()).collect()
     }
 
     #[test]
-    fn negotiation_is_taken_out_even_when_it_looks_like_a_line_end() {
-        assert_eq!(text_of(b"\xff\xfd\x0a\xff\xfb\x18hi\n"), Some(b"hi".to_vec()));
-        assert_eq!(text_of(b"h\xff\xfa\x1f\x00\x50\x00\x0a\xff\xf0i\n"), Some(b"hi".to_vec()), "80 columns, 10 rows");
-        assert_eq!(text_of(b"h\xff\xfa\x1f\xff\xff\xff\xf0i\n"), Some(b"hi".to_vec()), "IAC IAC inside");
-        assert_eq!(text_of(b"h\xff\xf1i\n"), Some(b"hi".to_vec()), "NOP");
-        assert_eq!(text_of(b"\xff\xfd\n"), None, "this LF is an option");
+    fn every_end_of_a_line_is_found_and_an_end_with_cr_is_crlf() {
+        for (stream, end, size) in
+            [(&b"hi\n"[..], "\n", 3), (b"hi\r\n", "\r\n", 4), (b"hi\r\0", "\r\n", 4), (b"hi\r", "\r\n", 4)]
+        {
+            assert_eq!(seen(stream).lines, [(b"hi".to_vec(), end, size)]);
+            assert_eq!(seen_in_pieces(stream.chunks(1)).lines, [(b"hi".to_vec(), end, size)]);
+        }
+        assert!(texts(b"no end").is_empty());
+        assert_eq!(texts(b"one\rtwo\r\nthree\r\0four\n\rfive\r"), ["one", "two", "three", "four", "", "five"]);
     }
 
     #[test]
-    fn a_mark_that_is_asked_for_is_noticed() {
-        // What Debian's telnet sends for Ctrl-C, and the next line.
-        let (line, _) = Scanner::default().scan(b"\xff\xf4\xff\xfd\x06hi\r\n").unwrap();
-        assert_eq!((line.text.as_slice(), line.asks_for_mark), (b"hi".as_slice(), true));
-        let (line, _) = Scanner::default().scan(b"\xff\xfb\x06\xff\xfd\x01\x06hi\r\n").unwrap();
-        assert!(!line.asks_for_mark, "WILL TIMING-MARK, and DO ECHO");
+    fn the_lf_or_nul_of_an_end_that_comes_late_is_no_line_and_begins_none() {
+        for late in [b'\n', 0] {
+            let seen = seen_in_pieces([&b"hi\r"[..], b"\xff\xf1", &[late], b"ho\r", &[late]]);
+            let texts: Vec<_> = seen.lines.iter().map(|(text, ..)| text.as_slice()).collect();
+            assert_eq!((texts, seen.begun), (vec![&b"hi"[..], b"ho"], 0));
+        }
+        assert_eq!(texts(b"hi\r\0\0ho\n"), ["hi", "\\x00ho"], "one NUL belongs to the end");
     }
 
     #[test]
-    fn a_doubled_iac_is_the_byte_itself() {
-        assert_eq!(text_of(b"a\xff\xffb\n"), Some(b"a\xffb".to_vec()));
+    fn commands_are_taken_out_even_when_they_look_like_a_line_end() {
+        assert_eq!(texts(b"\xff\xfd\x0a\xff\xfb\x18hi\n"), ["hi"]);
+        assert_eq!(texts(b"h\xff\xfa\x1f\x00\x50\x00\x0a\xff\xf0i\n"), ["hi"], "80 columns, 10 rows");
+        assert_eq!(texts(b"h\xff\xfa\x1f\xff\xff\xff\xf0i\n"), ["hi"], "IAC IAC inside");
+        assert_eq!(texts(b"h\xff\xf1i\n"), ["hi"], "NOP");
+        assert_eq!(texts(b"\xff\xf2hi\n"), ["hi"], "Synch's data mark");
+    }
+
+    #[test]
+    fn whole_commands_begin_no_line() {
+        // A keepalive, what plink opens with, Synch, keys that erase nothing, and a line that was erased.
+        for stream in [
+            &b"\xff\xf1"[..],
+            b"\xff\xfb\x1f\xff\xfb\x20\xff\xfb\x18\xff\xfb\x27\xff\xfd\x01\xff\xfb\x03\xff\xfd\x03",
+            b"\xff\xfa\x1f\x00\x50\x00\x0a\xff\xf0",
+            b"\xff\xf4\xff\xf2",
+            b"\x08\x7f\xff\xf7\xff\xf8",
+            b"junk\xff\xf8",
+        ] {
+            assert_eq!(seen(stream), Seen::default());
+            assert_eq!(seen_in_pieces(stream.chunks(1)), Seen::default());
+        }
+        assert_eq!(seen(b"\xff\xf1\xff\xfb").begun, 2, "a command that is half there");
+    }
+
+    #[test]
+    fn what_asks_for_an_answer_gets_it_at_once_even_amid_a_line() {
+        // What Debian's telnet sends for Ctrl-C.
+        assert_eq!(seen(b"\xff\xf4\xff\xfd\x06").replies, MARK);
+        let seen = seen(b"ECHO h\xff\xfd\x06\xff\xf6i");
+        assert_eq!((seen.replies, seen.begun), ([MARK, YES].concat(), 12));
+        assert_eq!(texts(b"ECHO h\xff\xfd\x06\xff\xf6i\n"), ["ECHO hi"]);
+    }
+
+    #[test]
+    fn what_was_erased_is_not_of_the_line() {
+        assert_eq!(texts(b"helxo\x08\x08lo\r\nab\x7fc\nab\xff\xf7c\njunk\xff\xf8ok\n"), ["hello", "ac", "ac", "ok"]);
+        assert_eq!(texts(b"ab\n\x08\x08\x08c\n"), ["ab", "c"], "no further than the line's beginning");
+    }
+
+    #[test]
+    fn a_byte_order_mark_is_dropped_once_at_the_very_start() {
+        assert_eq!(texts(b"\xef\xbb\xbfhi\n"), ["hi"]);
+        assert_eq!(texts(b"\xff\xfb\x03\xef\xbb\xbfhi\n"), ["hi"], "after telnet's negotiation");
+        assert_eq!(seen(b"\xef\xbb\xbf"), Seen::default());
+        let mark = "\\xef\\xbb\\xbf";
+        assert_eq!(texts(b"\xef\xbb\xbf\xef\xbb\xbfhi\n"), [format!("{mark}hi")]);
+        assert_eq!(texts(b"\n\xef\xbb\xbfhi\n"), ["".to_owned(), format!("{mark}hi")]);
+        assert_eq!(texts("ｈi\n".as_bytes()), ["\\xef\\xbd\\x88i"], "which begins as the mark does");
     }
 
     #[test]
     fn what_is_no_command_is_text_and_never_swallows_the_end_of_a_line() {
-        assert_eq!(text_of(b"a\xff\nb\n"), Some(b"a\xff".to_vec()));
-        assert_eq!(text_of(b"a\xffb\n"), Some(b"a\xffb".to_vec()));
-        assert_eq!(text_of(b"a\xff\xefb\n"), Some(b"a\xff\xefb".to_vec()));
-        assert_eq!(text_of(b"a\xff\xf0b\n"), Some(b"ab".to_vec()), "the first of the commands");
+        assert_eq!(texts(b"a\xff\xffb\n"), ["a\\xffb"], "a doubled IAC is the byte itself");
+        assert_eq!(texts(b"a\xff\nb\n"), ["a\\xff", "b"]);
+        assert_eq!(texts(b"\r\xff\nb\xff\r\n"), ["", "\\xff", "b\\xff"]);
+        assert_eq!(texts(b"\xffb\n"), ["\\xffb"]);
     }
 
     #[test]
-    fn every_split_gives_the_same_lines() {
-        let bytes = b"a\xff\xff\r\n\xff\xfa\x1f\x00\n\xff\xf0b\xff\xfe\x01c\nd\n";
-        let whole = Scanner::default().scan(bytes);
-        for split in 0..bytes.len() {
-            let mut scanner = Scanner::default();
-            let found = scanner.scan(&bytes[..split]).or_else(|| scanner.scan(bytes));
-            assert_eq!(found, whole, "split at {split}");
-        }
+    fn every_split_gives_the_same() {
+        let byte = prop_oneof![
+            3 => prop::sample::select(b"\r\n\0\x08\x7fab".to_vec()),
+            3 => prop::sample::select(b"\xff\xff\xf0\xf1\xf6\xf7\xf8\xfa\xfb\xfd\x06\xef\xbb\xbf".to_vec()),
+            1 => any::<u8>(),
+        ];
+        let stream = (any::<bool>(), prop::collection::vec(byte, 0..40), 1..8_usize);
+        proptest!(ProptestConfig::with_cases(4000), |((has_mark, bytes, step) in stream)| {
+            let stream = [if has_mark { &BYTE_ORDER_MARK[..] } else { &[] }, &bytes].concat();
+            prop_assert_eq!(seen_in_pieces(stream.chunks(step)), seen(&stream));
+        });
     }
 }

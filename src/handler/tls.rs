@@ -7,6 +7,9 @@
 /// "wrong version number".
 pub(crate) const ALERT: [u8; 7] = [21, 3, 1, 0, 2, 2, 70];
 
+/// So many bytes are enough to tell.
+pub(crate) const TELLING: usize = 3;
+
 /// Whether a connection begins with a TLS handshake: a record of type 22, of version 3.0 (SSL) to 3.4 (RFC 8446, 5.1). No
 /// text begins so. `None`: more bytes have to come to tell.
 pub(crate) fn is_handshake(first_bytes: &[u8]) -> Option<bool> {

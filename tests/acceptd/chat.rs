@@ -12,3 +12,4 @@ mod registration;
 mod rooms;
 mod settings;
 mod shutdown;
+mod telnet;

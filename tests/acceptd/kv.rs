@@ -8,6 +8,7 @@ mod requests;
 mod resp;
 mod settings;
 mod sharing;
+mod telnet;
 mod text;
 mod transactions;
 

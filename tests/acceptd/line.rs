@@ -1,10 +1,12 @@
 //! The line protocol, spoken over a socket. What each command answers is tested beside it, in `commands.rs`.
 
+use std::time::{Duration, Instant};
+
 use acceptd::{Limits, Line};
 use proptest::prelude::*;
 
 use crate::echo::{pieces, splits};
-use crate::support::{TestServer, http_response, logged};
+use crate::support::{PATIENCE, TestServer, http_response, logged};
 
 #[test]
 fn a_conversation_is_answered_line_by_line() {
@@ -26,12 +28,22 @@ fn a_conversation_is_answered_line_by_line() {
 fn the_reply_ends_as_the_line_did() {
     let server = TestServer::start(Line::default());
     assert_eq!(server.connect().talk("ECHO a\r\nECHO b\nECHO c\r\n"), "a\r\nb\nc\r\n");
+    let mut client = server.connect();
+    // Return in telnet's character mode, and in terminal programs.
+    for end in ["\r\0", "\r"] {
+        client.send(format!("ECHO one{end}ECHO two{end}"));
+        client.expect("one\r\ntwo\r\n");
+    }
+    client.send("\nECHO three\r");
+    client.expect("three\r\n");
+    client.send("\0\nECHO four\n");
+    client.expect("four\n");
 }
 
 #[test]
 fn an_empty_line_answers_nothing() {
     let server = TestServer::start(Line::default());
-    assert_eq!(server.connect().talk("\n\r\n\nECHO a\n\n"), "a\n");
+    assert_eq!(server.connect().talk("\n\r\n\nECHO a\n\n\r\r\0"), "a\n");
     assert_eq!(server.connect().talk("ECHO\nECHO a\n"), "\na\n", "an empty text is a reply");
 }
 
@@ -40,7 +52,7 @@ fn what_is_no_text_is_an_error_and_the_conversation_goes_on() {
     let server = TestServer::start(Line::default());
     assert_eq!(server.connect().talk(b"ECHO \xc3\nECHO a\n"), "ERROR invalid UTF-8\na\n");
     assert_eq!(server.connect().talk(b"ECHO \xff\xff\nECHO a\n"), "ERROR invalid UTF-8\na\n", "IAC IAC is a byte");
-    let reply = "ERROR control character U+0000, send plain text\na\n";
+    let reply = "ERROR control character U+0000 (NUL), send plain text\na\n";
     assert_eq!(server.connect().talk(b"ECHO \0\nECHO a\n"), reply);
     assert!(server.connect().talk(b"ECHO \x1b[2J\n").starts_with("ERROR control character U+001B"));
 }
@@ -71,11 +83,87 @@ fn telnet_negotiation_is_ignored() {
 }
 
 #[test]
+fn telnet_gets_its_answers_at_once_even_amid_a_line() {
+    let server = TestServer::start(Line::default());
+    let mut client = server.connect();
+    // Ctrl-C, and "are you there".
+    client.send(b"\xff\xf4\xff\xf2\xff\xfd\x06\xff\xf6");
+    client.expect(b"\xff\xfc\x06[yes]\r\n");
+    client.send(b"ECHO h\xff\xfd\x06");
+    client.expect(b"\xff\xfc\x06");
+    client.send(b"i\r\n");
+    client.expect("hi\r\n");
+}
+
+/// A server whose requests and silences end at once, and what it says to a client that sends `bytes` and then waits.
+fn last_words_to(bytes: &[u8]) -> String {
+    let (request_timeout, idle_timeout) = (Duration::from_millis(1), Some(Duration::from_millis(50)));
+    let server = TestServer::with(Limits { request_timeout, idle_timeout, ..Limits::default() }, Line::default());
+    let mut client = server.connect();
+    client.send(bytes);
+    client.rest()
+}
+
+#[test]
+fn telnet_commands_between_lines_do_not_begin_a_request() {
+    for bytes in [
+        // A keepalive, at the start and later; what PuTTY opens with; Synch; keys with nothing to erase; a late LF.
+        &b"\xff\xf1"[..],
+        b"ECHO\r\n\xff\xf1",
+        b"\xff\xfb\x1f\xff\xfb\x20\xff\xfb\x18\xff\xfb\x27\xff\xfd\x01\xff\xfb\x03\xff\xfd\x03",
+        b"\xff\xfa\x1f\x00\x50\x00\x0a\xff\xf0",
+        b"\xff\xf4\xff\xf2",
+        b"\x08\x7f\xff\xf7\xff\xf8",
+        b"\xef\xbb\xbf",
+        b"\r\xff\xf1\n",
+    ] {
+        let told = last_words_to(bytes);
+        assert!(told.ends_with("ERROR nothing was sent for 50ms, closing\r\n"), "{bytes:?}: {told}");
+    }
+    assert_eq!(last_words_to(b"ECHO"), "ERROR the request was not complete after 1ms, closing\r\n");
+}
+
+#[test]
+fn telnet_commands_amid_a_line_do_not_give_it_more_time() {
+    let request_timeout = Duration::from_millis(100);
+    let server = TestServer::with(Limits { request_timeout, ..Limits::default() }, Line::default());
+    let mut client = server.connect();
+    let start = Instant::now();
+    client.send("ECHO");
+    loop {
+        // As slowly as a person who presses a key again and again.
+        std::thread::park_timeout(Duration::from_millis(20));
+        client.try_send(b"\xff\xf6");
+        match client.line().as_str() {
+            "[yes]" => assert!(start.elapsed() < PATIENCE, "the line is still waited for"),
+            told => break assert_eq!(told, "ERROR the request was not complete after 100ms, closing"),
+        }
+    }
+}
+
+#[test]
+fn what_was_erased_while_it_was_typed_is_not_of_the_line() {
+    let server = TestServer::start(Line::default());
+    let typed = b"ECHO helxo\x08\x08lo\r\nECHO ab\x7fc\r\nECHO ab\xff\xf7c\r\njunk\xff\xf8ECHO ok\r\n";
+    assert_eq!(server.connect().talk(typed), "hello\r\nac\r\nac\r\nok\r\n");
+    let typed = "ECHO a👨‍👩‍👧\u{7f}é\u{8}b\n\u{8}\u{8}\u{8}ECHO c\n";
+    assert_eq!(server.connect().talk(typed), "ab\nc\n", "whole characters, and no further than the line's beginning");
+}
+
+#[test]
+fn a_byte_order_mark_at_the_very_start_is_dropped_once() {
+    let server = TestServer::start(Line::default());
+    assert_eq!(server.connect().talk("\u{feff}ECHO hi\r\n"), "hi\r\n");
+    let told = server.connect().talk("ECHO a\n\u{feff}ECHO b\n");
+    assert!(told.starts_with("a\nERROR unknown command"), "{told}");
+}
+
+#[test]
 fn http_is_closed_before_a_second_line_runs() {
     let server = TestServer::start(Line::default());
-    for method in ["GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH"] {
+    for method in ["GET", "HEAD", "POST", "PUT", "OPTIONS", "PATCH", "PRI", "get", "PROPFIND", "ECHO", "M-SEARCH"] {
         let mut client = server.connect();
-        client.send(format!("{method} / HTTP/1.1\r\nHost: localhost\r\n\r\nECHO pwned\r\n"));
+        client.send(format!("{method} / HTTP/1.1\r\nAccept: */*\r\nHost: localhost\r\n\r\nECHO pwned\r\n"));
         assert!(http_response(&client.rest()).contains("It takes lines"), "{method}");
     }
     let mut client = server.connect();
@@ -127,7 +215,9 @@ fn a_reply_of_several_lines_ends_each_of_them() {
 /// Lines of commands, of anything, and of what telnet and HTTP send.
 fn streams() -> impl Strategy<Value = Vec<u8>> {
     let part = prop_oneof![
-        4 => "(ECHO|echo|UPPER|Lower|REVERSE|COUNT|HELP|QUIT|nonsense)[ -~]{0,40}(\r)?\n".prop_map(String::into_bytes),
+        4 => "(ECHO|echo|UPPER|Lower|REVERSE|COUNT|HELP|QUIT|nonsense)[ -~]{0,40}(\n|\r\n|\r\0|\r)"
+            .prop_map(String::into_bytes),
+        2 => prop::collection::vec(prop::sample::select(b"\r\n\0\x08\x7f\xff\xff\xf1\xf6\xf7\xf8\xfd\x06\xef\xbb\xbf".to_vec()), 0..12),
         3 => prop::collection::vec(any::<u8>(), 0..60),
         1 => Just(b"\xff\xfa\x1f\x00\x0a\xff\xf0".to_vec()),
         1 => Just(b"\xff\xfb\x0a".to_vec()),

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use super::rate::{Bucket, Rate};
 use crate::connection::{Connection, Next};
-use crate::handler::telnet::{MARK, Scanner};
+use crate::handler::telnet::{Item, Scanner};
 
 /// A client that is faster than its rate has at most this many lines waiting, and is cut when there are more.
 const WAITING_AT_MOST: usize = 200;
@@ -54,7 +54,7 @@ impl Lines {
     /// Lines have at most `longest` bytes, with their end.
     pub(super) fn new(longest: usize, rate: Rate) -> Lines {
         Lines {
-            finder: Finder { longest, scanner: Scanner::default(), is_dropping: false, asks_for_mark: false },
+            finder: Finder::new(longest),
             bucket: Bucket::new(rate),
             waiting: VecDeque::new(),
             waiting_bytes: 0,
@@ -112,9 +112,7 @@ impl Lines {
                     Next::Deadline => {}
                 }
             }
-            if std::mem::take(&mut self.finder.asks_for_mark) {
-                client.write_all(MARK)?;
-            }
+            client.write_all(std::mem::take(&mut self.finder.reply))?;
             if self.waiting.len() > WAITING_AT_MOST {
                 return Ok(Arrival::Flood);
             }
@@ -130,11 +128,18 @@ impl Lines {
         let before = self.begun.len();
         if before > 0 {
             self.begun.extend_from_slice(unread);
-            let found = self.finder.find(&self.begun).map(|(line, length)| (line, length - before));
-            if found.is_some() {
-                self.begun = Vec::new();
-            }
-            return found.or(Some((None, unread.len())));
+            return match self.finder.find(&self.begun) {
+                None => Some((None, unread.len())),
+                // Something to reply to in the middle of the line, which goes on after it.
+                Some((_, 0)) => {
+                    self.begun.truncate(self.finder.scanner.scanned());
+                    Some((None, self.begun.len() - before))
+                }
+                Some((line, length)) => {
+                    self.begun = Vec::new();
+                    Some((line, length - before))
+                }
+            };
         }
         let found = self.finder.find(unread);
         if found.is_none() && !self.waiting.is_empty() {
@@ -171,17 +176,32 @@ struct Finder {
     scanner: Scanner,
     /// The rest of a line that was too long is still to come.
     is_dropping: bool,
-    /// A client of telnet waits for a mark.
-    asks_for_mark: bool,
+    /// What telnet is to be sent at once.
+    reply: &'static [u8],
 }
 
 impl Finder {
-    /// The next line and its length on the wire. No line, but a length: bytes that are none.
+    fn new(longest: usize) -> Finder {
+        Finder { longest, scanner: Scanner::default(), is_dropping: false, reply: b"" }
+    }
+
+    /// The next line and its length on the wire. No line, but a length: bytes that are none. A length of 0: there is only
+    /// a reply.
     fn find(&mut self, unread: &[u8]) -> Option<(Option<Line>, usize)> {
-        if let Some((line, length)) = self.scanner.scan(unread) {
-            self.asks_for_mark |= line.asks_for_mark;
-            let line = if length > self.longest { Line::TooLong } else { Line::Whole(line.text) };
-            return Some(((!std::mem::take(&mut self.is_dropping)).then_some(line), length));
+        match self.scanner.scan(unread) {
+            None => {}
+            Some(Item::Line(found)) => {
+                let is_first = !std::mem::take(&mut self.is_dropping);
+                let whole = || Line::Whole(found.text(unread).into_owned());
+                let line = is_first.then(|| if found.size() > self.longest { Line::TooLong } else { whole() });
+                return Some((line, found.length));
+            }
+            Some(Item::Other { length, reply }) => {
+                self.reply = reply;
+                // A length means that the next byte begins a line.
+                self.is_dropping &= length == 0;
+                return Some((None, length));
+            }
         }
         // Of a line that is dropped, nothing is kept: it makes no difference in which pieces its rest arrives.
         if unread.len() < self.longest && !self.is_dropping {
@@ -198,7 +218,7 @@ mod tests {
     use super::*;
 
     fn found(stream: &[u8], longest: usize, step: usize) -> Vec<Line> {
-        let mut finder = Finder { longest, scanner: Scanner::default(), is_dropping: false, asks_for_mark: false };
+        let mut finder = Finder::new(longest);
         let (mut unread, mut lines) = (Vec::new(), Vec::new());
         for piece in stream.chunks(step) {
             unread.extend_from_slice(piece);

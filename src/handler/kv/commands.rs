@@ -168,7 +168,7 @@ pub(super) const COMMANDS: &[Command] = commands! {
     "getrange" 4 Reads Keys::First, "key start end" "a part of the value" strings::getrange;
     "getset" 3 Writes Keys::First, "key value" "set, and get the old value" strings::getset;
     "hello" -1 Talks Keys::None, "[2|3 [AUTH user password] [SETNAME name]]" "choose the protocol" talk, Open;
-    "help" -1 Talks Keys::None, "" "this list" talk, TextOnly;
+    "help" -1 Talks Keys::None, "[command]" "this list, or the line of one command" talk, TextOnly;
     "incr" 2 Writes Keys::First, "key" "add 1" strings::incr, Brief;
     "incrby" 3 Writes Keys::First, "key number" "add" strings::incrby, Brief;
     "incrbyfloat" 3 Writes Keys::First, "key number" "add a number with a fraction" strings::incrbyfloat, Brief;

@@ -5,14 +5,15 @@ use std::sync::Arc;
 use subtle::ConstantTimeEq;
 
 use super::clients::Client;
-use super::commands::{self, Access, COMMANDS, Command, Special};
+use super::commands::{self, Access, Command, Special};
 use super::engine::{Call, Watched};
 use super::reply::{Dialect, Replies};
-use super::request::{Bounds, Parsed, Parser, integer, split};
-use super::{BATCH, Kv, Protocol, http};
+use super::request::{Bounds, Parsed, Parser, Syntax, integer};
+use super::{BATCH, Kv};
 use crate::{Connection, Stats};
 
 mod about;
+mod text;
 mod transaction;
 
 use transaction::Transaction;
@@ -29,8 +30,6 @@ pub(super) struct Conversation<'k> {
     /// What is to be sent.
     pub(super) replies: Replies,
     parser: Parser,
-    /// Whether the first byte has been seen.
-    is_decided: bool,
     is_trusted: bool,
     transaction: Option<Transaction>,
     watched: Vec<Watched>,
@@ -77,7 +76,6 @@ impl<'k> Conversation<'k> {
             me,
             replies: Replies::new(Dialect::Resp2),
             parser: Parser::default(),
-            is_decided: false,
             is_trusted: kv.options.password.is_none(),
             transaction: None,
             watched: Vec::new(),
@@ -93,14 +91,14 @@ impl<'k> Conversation<'k> {
     }
 
     /// Executes the requests that are complete, as far as there is room for their replies. What comes then, and how
-    /// many bytes they were, at most `limit`; `None` if none is complete.
+    /// many bytes they were, at most `limit`; `None` if none is complete, and there is nothing to be sent.
     pub(super) fn converse(&mut self, input: &[u8], limit: usize) -> Option<(Next, usize)> {
-        self.decide(input);
         let (mut consumed, mut next) = (0, Next::Continue);
         let mut gathered = Gathered::default();
         while next == Next::Continue && self.replies.len() < BATCH {
             let rest = input.get(consumed..).unwrap_or_default();
-            let parsed = match self.parser.next(rest, self.bounds(), self.replies.dialect() != Dialect::Text) {
+            let syntax = if self.replies.dialect() == Dialect::Text { Syntax::Text } else { Syntax::Resp };
+            let parsed = match self.parser.next(rest, self.bounds(), syntax) {
                 Ok(Some(parsed)) => parsed,
                 Ok(None) => break,
                 Err(malformed) => {
@@ -121,48 +119,20 @@ impl<'k> Conversation<'k> {
                     let words = words.into_iter().map(|word| rest.get(word).unwrap_or_default()).collect();
                     self.request(words, &mut gathered)
                 }
-                Parsed::Line { line, length } => {
+                Parsed::Line { line, end, .. } => {
                     self.execute(&mut gathered);
-                    self.line(rest.get(line.clone()).unwrap_or_default(), length - line.len())
+                    self.line(&line, end)
+                }
+                Parsed::Telnet { reply, .. } => {
+                    self.execute(&mut gathered);
+                    self.replies.append(reply);
+                    Next::Continue
                 }
             };
         }
         self.execute(&mut gathered);
-        (consumed > 0).then_some((next, consumed))
-    }
-
-    /// The first byte tells how the client speaks.
-    fn decide(&mut self, input: &[u8]) {
-        if !self.is_decided {
-            self.is_decided = true;
-            let is_text = match self.kv.options.protocol {
-                Protocol::Auto => input.first() != Some(&b'*'),
-                Protocol::Text => true,
-                Protocol::Resp => false,
-            };
-            self.replies.set_dialect(if is_text { Dialect::Text } else { Dialect::Resp2 });
-        }
-    }
-
-    /// A line as a person types it.
-    fn line(&mut self, line: &[u8], end_length: usize) -> Next {
-        self.replies.set_line_end(if end_length == 1 { b"\n" } else { b"\r\n" });
-        if http::is_http(line) {
-            self.replies.append(http::response(USAGE).as_bytes());
-            return Next::Misspoke("HTTP spoken to a key-value store");
-        }
-        let Some(words) = split(line) else {
-            if self.replies.dialect() == Dialect::Text {
-                self.replies.error("ERR unbalanced quotes: close each with \" or ', and a space after it");
-                return Next::Continue;
-            }
-            self.replies.error("ERR Protocol error: unbalanced quotes in request");
-            return Next::Misspoke("unbalanced quotes");
-        };
-        let mut gathered = Gathered::default();
-        let next = self.request(words.iter().map(Vec::as_slice).collect(), &mut gathered);
-        self.execute(&mut gathered);
-        next
+        // Telnet may ask for something in the middle of a line.
+        (consumed > 0 || self.replies.len() > 0).then_some((next, consumed))
     }
 
     /// A request of any dialect.
@@ -217,7 +187,7 @@ impl<'k> Conversation<'k> {
         let is_text = self.replies.dialect() == Dialect::Text;
         let known = found.filter(|command| is_text || !command.has(Special::TextOnly));
         if !self.is_trusted && !known.is_some_and(|command| command.has(Special::Open)) {
-            return Err("NOAUTH Authentication required.".into());
+            return Err(if is_text { text::NOAUTH } else { "NOAUTH Authentication required." }.into());
         }
         let Some(command) = known else { return Err(unknown(words, is_text)) };
         if !command.takes(words.len()) {
@@ -399,9 +369,6 @@ impl<'i> Gathered<'i> {
     }
 }
 
-/// What whoever speaks HTTP is told.
-const USAGE: &str = "It is a key-value store: connect with redis-cli, or with nc or telnet, and type HELP.";
-
 const OOM: &str = "OOM command not allowed when used memory > 'maxmemory'.";
 
 /// Names go into lists, a line for each client.
@@ -428,11 +395,3 @@ fn unknown(words: &[&[u8]], is_text: bool) -> Vec<u8> {
 }
 
 const MOST_SHOWN: usize = 128;
-
-/// What HELP says: a line for each command.
-fn help(replies: &mut Replies) {
-    let width = COMMANDS.iter().map(|command| command.usage().len()).filter(|length| *length < 40).max().unwrap_or(0);
-    let lines: Vec<String> =
-        COMMANDS.iter().map(|command| format!("{:width$}  {}", command.usage(), command.summary)).collect();
-    replies.verbatim(&lines.join("\n"));
-}

@@ -1,15 +1,21 @@
 //! Requests, as they lie in the input: arrays of strings (RESP), or a line of words as a person types it.
 //!
-//! Nothing is copied but the words of a line that has quotes in it, and nothing is reserved for what a client says will
-//! come.
+//! Nothing is copied but the words of a line, and nothing is reserved for what a client says will come.
 
+use std::borrow::Cow;
 use std::ops::Range;
+
+use crate::handler::telnet::{Item, Scanner};
+
+mod words;
+
+pub(super) use words::split;
 
 /// Words of one request at the most, as in Redis before version 7, which takes up to 2^31 - 1.
 const MOST_WORDS: usize = 1024 * 1024;
 
 /// The longest line of words, and the longest header line of an array, in bytes; as in Redis.
-const LONGEST_LINE: usize = 64 * 1024;
+pub(super) const LONGEST_LINE: usize = 64 * 1024;
 
 /// How far a client may go that has not given the password: as in Redis.
 const MOST_WORDS_OF_A_STRANGER: usize = 10;
@@ -45,25 +51,91 @@ impl Bounds {
 
 /// A request that is complete.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Parsed {
+pub(super) enum Parsed<'i> {
     /// The words of an array, as places in the input.
     Array { words: Vec<Range<usize>>, length: usize },
-    /// A line, without its end.
-    Line { line: Range<usize>, length: usize },
+    /// A line, without its end. The reply ends as it did.
+    Line { line: Cow<'i, [u8]>, end: &'static str, length: usize },
+    /// No request, but what telnet is to be sent at once. In the middle of a line its length is 0.
+    Telnet { reply: &'static [u8], length: usize },
 }
 
-impl Parsed {
+impl Parsed<'_> {
     /// How many bytes of input it takes.
     pub(super) fn length(&self) -> usize {
         match self {
-            Parsed::Array { length, .. } | Parsed::Line { length, .. } => *length,
+            Parsed::Array { length, .. } | Parsed::Line { length, .. } | Parsed::Telnet { length, .. } => *length,
         }
     }
 }
 
+/// What a client's requests look like.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Syntax {
+    /// Lines as people type them, telnet's commands included.
+    Text,
+    /// Arrays, and Redis's inline commands: lines of any bytes that end with LF or CRLF.
+    Resp,
+}
+
 /// Finds one request after the other. What was read of one that is not complete is not read again when more has come.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Parser {
+    resp: Resp,
+    typed: Scanner,
+}
+
+impl Default for Parser {
+    fn default() -> Parser {
+        Parser { resp: Resp::default(), typed: Scanner::after_start() }
+    }
+}
+
+impl Parser {
+    /// The request that begins at the first byte of `input`, if it is complete. Until it is, each call must bring the
+    /// same input again, with more at its end.
+    ///
+    /// # Errors
+    ///
+    /// It is no request, or one that is too large.
+    pub(super) fn next<'i>(
+        &mut self,
+        input: &'i [u8],
+        bounds: Bounds,
+        syntax: Syntax,
+    ) -> Result<Option<Parsed<'i>>, Malformed> {
+        if syntax == Syntax::Text {
+            return self.typed(input);
+        }
+        // Of a line in which a person has changed to RESP.
+        let length = self.typed.rest_of_end(input);
+        if length > 0 {
+            return Ok(Some(Parsed::Telnet { reply: b"", length }));
+        }
+        self.resp.next(input, bounds)
+    }
+
+    fn typed<'i>(&mut self, input: &'i [u8]) -> Result<Option<Parsed<'i>>, Malformed> {
+        let found = self.typed.scan(input);
+        // Whether its end has come or not: how the line was cut into pieces makes no difference.
+        let length = match found {
+            Some(Item::Line(line)) => line.end_at,
+            Some(Item::Other { .. }) => 0,
+            None => input.len(),
+        };
+        if length > LONGEST_LINE {
+            return Err(malformed("too big inline request"));
+        }
+        Ok(found.map(|item| match item {
+            Item::Line(line) => Parsed::Line { line: line.text(input), end: line.end, length: line.length },
+            Item::Other { length, reply } => Parsed::Telnet { reply, length },
+        }))
+    }
+}
+
+/// Finds requests of a program.
+#[derive(Debug, Default)]
+struct Resp {
     /// Up to here the request has been read.
     position: usize,
     /// Words that are still to come; `None` before the header of an array.
@@ -75,33 +147,17 @@ pub(super) struct Parser {
     searched: usize,
 }
 
-impl Parser {
-    /// The request that begins at the first byte of `input`, if it is complete. Until it is, each call must bring the
-    /// same input again, with more at its end.
-    ///
-    /// # Errors
-    ///
-    /// It is no request, or one that is too large.
-    ///
-    /// With `takes_arrays`, a `*` begins an array; without, there are only lines.
-    pub(super) fn next(
-        &mut self,
-        input: &[u8],
-        bounds: Bounds,
-        takes_arrays: bool,
-    ) -> Result<Option<Parsed>, Malformed> {
-        let parsed = if !takes_arrays || self.missing.is_none() && input.first() != Some(&b'*') {
-            self.line(input)
-        } else {
-            self.array(input, bounds)
-        };
+impl Resp {
+    fn next<'i>(&mut self, input: &'i [u8], bounds: Bounds) -> Result<Option<Parsed<'i>>, Malformed> {
+        let is_line = self.missing.is_none() && input.first() != Some(&b'*');
+        let parsed = if is_line { self.line(input) } else { self.array(input, bounds) };
         if !matches!(parsed, Ok(None)) {
-            *self = Parser::default();
+            *self = Resp::default();
         }
         parsed
     }
 
-    fn line(&mut self, input: &[u8]) -> Result<Option<Parsed>, Malformed> {
+    fn line<'i>(&mut self, input: &'i [u8]) -> Result<Option<Parsed<'i>>, Malformed> {
         let found = self.line_end(input);
         // Whether its end has come or not: how the line was cut into pieces makes no difference.
         if found.unwrap_or(input.len()) > LONGEST_LINE {
@@ -110,10 +166,10 @@ impl Parser {
         let Some(end) = found else { return Ok(None) };
         let line = input.get(..end).unwrap_or_default();
         let line = line.strip_suffix(b"\r").unwrap_or(line);
-        Ok(Some(Parsed::Line { line: 0..line.len(), length: end + 1 }))
+        Ok(Some(Parsed::Line { line: line.into(), end: "\r\n", length: end + 1 }))
     }
 
-    fn array(&mut self, input: &[u8], bounds: Bounds) -> Result<Option<Parsed>, Malformed> {
+    fn array<'i>(&mut self, input: &[u8], bounds: Bounds) -> Result<Option<Parsed<'i>>, Malformed> {
         if self.missing.is_none() {
             let Some(count) = self.header(input, "too big mbulk count string")? else { return Ok(None) };
             if count > bounds.words as i64 {
@@ -191,72 +247,6 @@ pub(super) fn integer(digits: &[u8]) -> Option<i64> {
     text.parse().ok().filter(|_| is_plain)
 }
 
-/// The words of a line, with quotes as Redis has them: `"a b\n\x00"` with escapes, `'a b'` with none but `\'`.
-/// `None`: a quote is not closed, or not followed by a space.
-pub(super) fn split(line: &[u8]) -> Option<Vec<Vec<u8>>> {
-    let mut rest = line.iter().copied().peekable();
-    let mut words = Vec::new();
-    loop {
-        while rest.next_if(u8::is_ascii_whitespace).is_some() {}
-        let mut word = Vec::new();
-        if rest.peek().is_none() {
-            return Some(words);
-        }
-        while let Some(byte) = rest.next_if(|byte| !byte.is_ascii_whitespace()) {
-            match byte {
-                b'"' | b'\'' => {
-                    quoted(&mut rest, byte, &mut word)?;
-                    if rest.peek().is_some_and(|next| !next.is_ascii_whitespace()) {
-                        return None;
-                    }
-                }
-                _ => word.push(byte),
-            }
-        }
-        words.push(word);
-    }
-}
-
-/// Reads on to the closing quote.
-fn quoted(rest: &mut (impl Iterator<Item = u8> + Clone), quote: u8, word: &mut Vec<u8>) -> Option<()> {
-    loop {
-        match rest.next()? {
-            byte if byte == quote => return Some(()),
-            b'\\' if quote == b'"' => word.push(escaped(rest)?),
-            b'\\' => {
-                let mut ahead = rest.clone();
-                if ahead.next() == Some(b'\'') {
-                    *rest = ahead;
-                    word.push(b'\'');
-                } else {
-                    word.push(b'\\');
-                }
-            }
-            byte => word.push(byte),
-        }
-    }
-}
-
-/// What stands after a backslash.
-fn escaped(rest: &mut (impl Iterator<Item = u8> + Clone)) -> Option<u8> {
-    let mut ahead = rest.clone();
-    let digit = |byte: Option<u8>| (byte? as char).to_digit(16);
-    if ahead.next() == Some(b'x')
-        && let (Some(high), Some(low)) = (digit(ahead.next()), digit(ahead.next()))
-    {
-        *rest = ahead;
-        return Some((high * 16 + low) as u8);
-    }
-    Some(match rest.next()? {
-        b'n' => b'\n',
-        b'r' => b'\r',
-        b't' => b'\t',
-        b'b' => 8,
-        b'a' => 7,
-        other => other,
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -264,20 +254,21 @@ mod tests {
     const BOUNDS: Bounds = Bounds { words: 1024 * 1024, word: 8 << 20, is_stranger: false };
 
     fn words(input: &[u8]) -> Vec<Vec<u8>> {
-        match Parser::default().next(input, BOUNDS, true).unwrap().unwrap() {
+        match Parser::default().next(input, BOUNDS, Syntax::Resp).unwrap().unwrap() {
             Parsed::Array { words, length } => {
                 assert_eq!(length, input.len());
                 words.into_iter().map(|word| input[word].to_vec()).collect()
             }
-            Parsed::Line { line, length } => {
+            Parsed::Line { line, length, .. } => {
                 assert_eq!(length, input.len());
-                split(&input[line]).unwrap()
+                split(&line).unwrap()
             }
+            Parsed::Telnet { .. } => panic!("nothing of telnet is in RESP"),
         }
     }
 
     fn refused(input: &[u8]) -> String {
-        String::from_utf8(Parser::default().next(input, BOUNDS, true).unwrap_err().0).unwrap()
+        String::from_utf8(Parser::default().next(input, BOUNDS, Syntax::Resp).unwrap_err().0).unwrap()
     }
 
     #[test]
@@ -304,9 +295,9 @@ mod tests {
         assert_eq!(refused(b"*3\r\n$3\r\nSET\r\n$1\r\nx\r\n$blabla\r\n"), "ERR Protocol error: invalid bulk length");
         assert_eq!(refused(b"*1\r\nfoo\r\n"), "ERR Protocol error: expected '$', got 'f'");
         assert_eq!(refused(b"*2\n$3\r\nGET\r\n"), "ERR Protocol error: invalid multibulk length");
-        let stranger = Parser::default().next(b"*11\r\n", Bounds::of_a_stranger(), true).unwrap_err();
+        let stranger = Parser::default().next(b"*11\r\n", Bounds::of_a_stranger(), Syntax::Resp).unwrap_err();
         assert_eq!(stranger.0, b"ERR Protocol error: unauthenticated multibulk length");
-        let stranger = Parser::default().next(b"*1\r\n$16385\r\n", Bounds::of_a_stranger(), true).unwrap_err();
+        let stranger = Parser::default().next(b"*1\r\n$16385\r\n", Bounds::of_a_stranger(), Syntax::Resp).unwrap_err();
         assert_eq!(stranger.0, b"ERR Protocol error: unauthenticated bulk length");
         let endless = vec![b'1'; 65 * 1024 + 2];
         assert_eq!(refused(&endless), "ERR Protocol error: too big inline request");
@@ -320,26 +311,12 @@ mod tests {
         for first in 0..input.len() {
             for second in first..input.len() {
                 let mut parser = Parser::default();
-                assert_eq!(parser.next(&input[..first], BOUNDS, true), Ok(None));
-                assert_eq!(parser.next(&input[..second], BOUNDS, true), Ok(None));
-                let whole = Parser::default().next(input, BOUNDS, true);
-                assert_eq!(parser.next(input, BOUNDS, true), whole);
+                assert_eq!(parser.next(&input[..first], BOUNDS, Syntax::Resp), Ok(None));
+                assert_eq!(parser.next(&input[..second], BOUNDS, Syntax::Resp), Ok(None));
+                let whole = Parser::default().next(input, BOUNDS, Syntax::Resp);
+                assert_eq!(parser.next(input, BOUNDS, Syntax::Resp), whole);
             }
         }
-    }
-
-    #[test]
-    fn quotes_are_redis_own() {
-        let split = |line: &str| split(line.as_bytes());
-        let words = |words: &[&[u8]]| Some(words.iter().map(|word| word.to_vec()).collect::<Vec<_>>());
-        assert_eq!(split(r#"set greeting "hello world""#), words(&[b"set", b"greeting", b"hello world"]));
-        assert_eq!(split(r#""\x00\xfF\n\q\x1""#), words(&[b"\x00\xff\nqx1"]));
-        assert_eq!(split(r"'it\'s \n'"), words(&[br"it's \n"]));
-        assert_eq!(split(r#""" ''"#), words(&[b"", b""]));
-        assert_eq!(split(r#"a"b"c"#), None);
-        assert_eq!(split(r#""open"#), None);
-        assert_eq!(split(r"'open"), None);
-        assert_eq!(split("   "), words(&[]));
     }
 
     #[test]

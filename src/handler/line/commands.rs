@@ -25,7 +25,7 @@ enum Answer {
     Quit,
 }
 
-const COMMANDS: [Command; 12] = [
+static COMMANDS: [Command; 12] = [
     Command { name: "HELP", argument: "", help: "this list", reply: Answer::Help },
     Command { name: "ECHO", argument: "text", help: "the text", reply: Answer::Text(str::to_owned) },
     Command { name: "UPPER", argument: "text", help: "the text in capitals", reply: Answer::Text(str::to_uppercase) },
@@ -59,27 +59,34 @@ const COMMANDS: [Command; 12] = [
 pub fn reply(line: &str, facts: &Facts) -> Reply {
     let line = line.trim_start();
     let (word, rest) = line.split_once([' ', '\t']).unwrap_or((line, ""));
-    let Some(command) = COMMANDS.iter().find(|command| command.name.eq_ignore_ascii_case(word)) else {
-        return match word {
-            "" => "ERROR no command, try HELP".into(),
-            _ => format!("ERROR unknown command {:?}, try HELP", shorten(word)).into(),
-        };
-    };
-    if command.argument.is_empty() && !rest.trim().is_empty() {
+    let Some(command) = find(word) else { return unknown(word).into() };
+    let is_alone = rest.trim().is_empty();
+    if command.argument.is_empty() && !is_alone && !matches!(command.reply, Answer::Help) {
         return format!("ERROR {} stands alone, without {:?}", command.name, shorten(rest.trim())).into();
     }
     match command.reply {
         Answer::Text(of) => of(rest).into(),
         Answer::Facts(of) => of(facts).into(),
-        Answer::Help => help().into(),
+        Answer::Help if is_alone => COMMANDS.iter().map(help).collect::<String>().into(),
+        Answer::Help => find(rest.trim()).map_or_else(|| unknown(rest.trim()), help).into(),
         Answer::Quit => Reply { text: "BYE".into(), then: Then::Close },
     }
 }
 
-fn help() -> String {
-    let line =
-        |command: &Command| format!("{:<14}{}\n", format!("{} {}", command.name, command.argument), command.help);
-    COMMANDS.iter().map(line).collect()
+fn find(word: &str) -> Option<&'static Command> {
+    COMMANDS.iter().find(|command| command.name.eq_ignore_ascii_case(word))
+}
+
+fn unknown(word: &str) -> String {
+    match word {
+        "" => "ERROR no command, try HELP".to_owned(),
+        _ => format!("ERROR unknown command {:?}, try HELP", shorten(word)),
+    }
+}
+
+/// A command's line in the list of all.
+fn help(command: &Command) -> String {
+    format!("{:<14}{}\n", format!("{} {}", command.name, command.argument), command.help)
 }
 
 /// By grapheme: what a person sees as one character stays whole (UAX #29).
@@ -164,6 +171,17 @@ mod tests {
         ] {
             assert_eq!(answer(line), expected, "{line}");
         }
+    }
+
+    #[test]
+    fn help_with_a_command_is_its_line_of_the_list() {
+        for command in &COMMANDS {
+            let line = answer(&format!("HELP  {} ", command.name.to_lowercase()));
+            assert_eq!(line.lines().count(), 1);
+            assert!(answer("help").contains(&line), "{line}");
+        }
+        assert_eq!(answer("HELP make"), "ERROR unknown command \"make\", try HELP");
+        assert!(answer(&format!("HELP {}", "x".repeat(60_000))).len() < 100);
     }
 
     #[test]

@@ -256,8 +256,8 @@ fn keys_and_values_of_any_bytes_are_kept_in_text(engine: Engine) {
         let quoted = shown(&bytes);
         assert_eq!(client.type_line(&format!("SET {quoted} {quoted}")), "OK");
         assert_eq!(decoded(&client.type_line(&format!("GET {quoted}"))), bytes);
-        // Bytes that mean nothing to the dialect need no quotes.
-        if !bytes.is_empty() && !bytes.iter().any(|byte| byte.is_ascii_whitespace() || b"\"'".contains(byte)) {
+        // Bytes that mean nothing to the dialect need no quotes. Backspace and DEL erase.
+        if !bytes.is_empty() && !bytes.iter().any(|byte| byte.is_ascii_whitespace() || b"\"'\x08\x7f".contains(byte)) {
             client.send([b"SET raw ", &bytes[..], b"\nGET raw\n"].concat());
             client.expect("OK\n");
             assert_eq!(decoded(&client.line()), bytes);

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 use std::sync::Arc;
 
-use super::{Conversation, NO_NAME, Next, Silence, help, is_name};
+use super::{Conversation, NO_NAME, Next, Silence, is_name};
 use crate::handler::kv::clients::Client;
 use crate::handler::kv::commands::{self, Access, COMMANDS, Command};
 use crate::handler::kv::reply::{Dialect, Replies};
@@ -17,7 +17,7 @@ impl Conversation<'_> {
     /// Commands that only tell something.
     pub(super) fn about(&mut self, name: &str, arguments: &[&[u8]]) {
         match name {
-            "help" => help(&mut self.replies),
+            "help" => self.help(arguments),
             "time" => self.time(),
             "lolwut" => self.replies.verbatim(&picture()),
             "info" => {

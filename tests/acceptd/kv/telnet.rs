@@ -1,0 +1,189 @@
+//! Telnet, line ends and typing errors at the store: how people's text is read, and that nothing of it is done in RESP.
+
+use std::time::Duration;
+
+use acceptd::Limits;
+use acceptd::handler::kv::{Options, Protocol};
+
+use crate::support::kv::{Engine, bulk, request};
+use crate::support::{TestServer, http_response};
+
+crate::for_memory! {
+    telnet_does_not_spoil_the_first_command_nor_decide_the_dialect
+    telnet_gets_its_answers_at_once_even_amid_a_line
+    telnet_commands_between_lines_do_not_begin_a_request
+    every_end_of_a_line_ends_a_request_and_the_reply_ends_as_it_did
+    what_was_erased_while_it_was_typed_is_not_of_the_request
+    a_byte_order_mark_at_the_very_start_is_dropped_once
+    in_resp_every_byte_is_itself
+    a_person_who_changes_to_resp_leaves_nothing_of_a_line_end_behind
+    a_line_is_bounded_however_it_arrives
+    a_first_byte_decides_how_a_client_is_told_goodbye
+    tls_gets_an_alert_at_once
+    http_is_answered_as_http_however_it_is_split
+    help_with_commands_is_their_lines_of_the_list
+}
+
+/// What plink opens with. `NEW-ENVIRON` is 0x27, a quote.
+const NEGOTIATION: &[u8] =
+    b"\xff\xfb\x1f\xff\xfb\x20\xff\xfb\x18\xff\xfb\x27\xff\xfd\x01\xff\xfb\x03\xff\xfd\x03\xff\xfa\x1f\x00\x50\x00\x0a\xff\xf0";
+
+fn telnet_does_not_spoil_the_first_command_nor_decide_the_dialect(engine: Engine) {
+    let server = engine.serve();
+    for opening in [NEGOTIATION, b"\xff\xf1", &[NEGOTIATION, b"\xef\xbb\xbf"].concat(), b""] {
+        for step in [1, 5, 1000] {
+            let stream = [opening, b"SET a 'b c'\r\nGET a\r\n"].concat();
+            let pieces: Vec<&[u8]> = stream.chunks(step).collect();
+            assert_eq!(server.connect().talk_freely(&pieces), "OK\r\nb c\r\n", "{opening:?}");
+            let stream = [opening, &request(&["GET", "a"])].concat();
+            let pieces: Vec<&[u8]> = stream.chunks(step).collect();
+            assert_eq!(server.connect().talk_freely(&pieces), "$3\r\nb c\r\n", "{opening:?}");
+        }
+    }
+}
+
+fn telnet_gets_its_answers_at_once_even_amid_a_line(engine: Engine) {
+    let server = engine.serve();
+    let mut client = server.connect();
+    // Ctrl-C before anything else, and "are you there".
+    client.send(b"\xff\xf4\xff\xfd\x06\xff\xf6");
+    client.expect(b"\xff\xfc\x06[yes]\r\n");
+    client.send(b"PI\xff\xfd\x06");
+    client.expect(b"\xff\xfc\x06");
+    client.send(b"NG\r\n");
+    client.expect("+PONG\r\n");
+    client.send(b"SET a 1\r\n\xff\xf4\xff\xf2\xff\xfd\x06GET a\r\n");
+    client.expect(b"OK\r\n\xff\xfc\x061\r\n");
+}
+
+fn telnet_commands_between_lines_do_not_begin_a_request(engine: Engine) {
+    let (request_timeout, idle_timeout) = (Duration::from_millis(1), Some(Duration::from_millis(50)));
+    let limits = Limits { request_timeout, idle_timeout, ..Limits::default() };
+    let server = TestServer::with(limits, (engine.open)(Options::default()));
+    for bytes in
+        [NEGOTIATION, b"\xff\xf1", b"\xef\xbb\xbf", b"PING\r\n\xff\xf1", b"PING\r\xff\xf1\n", b"PING\n\x08\xff\xf8"]
+    {
+        let mut client = server.connect();
+        client.send(bytes);
+        let told = client.rest();
+        assert!(told.contains("nothing was sent for 50ms, closing"), "{bytes:?}: {told}");
+    }
+}
+
+fn every_end_of_a_line_ends_a_request_and_the_reply_ends_as_it_did(engine: Engine) {
+    let server = engine.serve();
+    let mut client = server.connect();
+    for end in ["\r\0", "\r", "\r\n"] {
+        client.send(format!("PING{end}ECHO a{end}"));
+        client.expect("+PONG\r\na\r\n");
+    }
+    client.send("PING\n");
+    client.expect("+PONG\n");
+    assert_eq!(
+        server.connect().talk_freely(&[b"PING\r", b"\n", b"PING\r", b"\0", b"PING\n"]),
+        "+PONG\r\n+PONG\r\n+PONG\n"
+    );
+}
+
+fn what_was_erased_while_it_was_typed_is_not_of_the_request(engine: Engine) {
+    let server = engine.serve();
+    let typed = b"PINX\x08G\nECHO ab\x7fc\nECHO \xc3\xa9\xff\xf7c\nSET a 1\xff\xf8ECHO ok\n";
+    assert_eq!(server.connect().talk(typed), "+PONG\nac\nc\nok\n");
+}
+
+fn a_byte_order_mark_at_the_very_start_is_dropped_once(engine: Engine) {
+    let server = engine.serve();
+    assert_eq!(server.connect().talk("\u{feff}PING\r\n"), "+PONG\r\n");
+    assert_eq!(server.connect().talk([b"\xef\xbb\xbf", &request(&["PING"])[..]].concat()), "+PONG\r\n");
+    for later in ["\u{feff}\u{feff}PING\n", "\n\u{feff}PING\n"] {
+        assert!(server.connect().talk(later).starts_with("ERROR unknown command"), "{later:?}");
+    }
+    assert_eq!(server.connect().talk("\u{ff30}ING\n"), "ERROR unknown command '\u{ff30}ING', try HELP\n");
+}
+
+fn in_resp_every_byte_is_itself(engine: Engine) {
+    let server = engine.serve();
+    let value: Vec<u8> =
+        [&b"\xff\xf1\xff\xfd\x06\xff\xf6\r\0\r\x08\x7f\xef\xbb\xbf"[..], &(0..=255).collect::<Vec<u8>>()].concat();
+    let mut client = server.connect();
+    client.send([request(&[b"SET", &b"k"[..], &value]), request(&["GET", "k"])].concat());
+    client.expect([&b"+OK\r\n"[..], &bulk(&value)].concat());
+    // Redis's inline commands too.
+    client.send(b"ECHO \xff\xf6\x08\n");
+    client.expect(bulk(b"\xff\xf6\x08"));
+}
+
+fn a_person_who_changes_to_resp_leaves_nothing_of_a_line_end_behind(engine: Engine) {
+    let server = engine.serve();
+    for late in ["\n", "\0", ""] {
+        let mut client = server.connect();
+        client.send("HELLO 2\r");
+        client.reply();
+        client.send(late);
+        client.send(request(&["PING"]));
+        client.expect("+PONG\r\n");
+    }
+}
+
+fn a_line_is_bounded_however_it_arrives(engine: Engine) {
+    let server = engine.serve();
+    let told = "ERROR Protocol error: too big inline request\n";
+    for end in ["\n", "\r\n", "\r", ""] {
+        let mut client = server.connect();
+        client.try_send(format!("ECHO {}{end}", "x".repeat(64 * 1024)));
+        assert_eq!(client.rest().trim_end(), told.trim_end(), "{end:?}");
+    }
+    let longest = format!("ECHO {}\r\n", "x".repeat(64 * 1024 - 5));
+    assert_eq!(server.connect().talk(&longest).len(), longest.len() - 5);
+}
+
+fn a_first_byte_decides_how_a_client_is_told_goodbye(engine: Engine) {
+    let why = "the last request was not complete and was not carried out";
+    for (protocol, begun, told) in [
+        (Protocol::Auto, "SET a 1", format!("ERROR {why}\n")),
+        (Protocol::Auto, "S", format!("ERROR {why}\n")),
+        (Protocol::Text, "*1", format!("ERROR {why}\n")),
+        (Protocol::Auto, "*1", format!("-ERR {why}\r\n")),
+        (Protocol::Resp, "SET a 1", format!("-ERR {why}\r\n")),
+    ] {
+        let server = engine.serve_with(Options { protocol, ..Options::default() });
+        assert_eq!(server.connect().talk(begun), told, "{protocol:?} {begun}");
+    }
+}
+
+fn tls_gets_an_alert_at_once(engine: Engine) {
+    for protocol in [Protocol::Auto, Protocol::Text, Protocol::Resp] {
+        let server = engine.serve_with(Options { protocol, ..Options::default() });
+        let mut client = server.connect();
+        client.send(b"\x16\x03\x01");
+        client.expect(b"\x15\x03\x01\x00\x02\x02\x46");
+        assert_eq!(client.rest(), "");
+    }
+}
+
+fn http_is_answered_as_http_however_it_is_split(engine: Engine) {
+    let server = engine.serve();
+    for head in ["get /a http/1.1", "PRI * HTTP/2.0", "PROPFIND /x HTTP/1.1", "SET /x HTTP/1.1"] {
+        let stream = format!("{head}\r\nAccept: */*\r\nHost: localhost\r\n\r\nSET pwned 1\r\n");
+        for step in [1, 7, 1000] {
+            let pieces: Vec<&[u8]> = stream.as_bytes().chunks(step).collect();
+            assert!(
+                http_response(&server.connect().talk_freely(&pieces)).contains("It is a key-value store"),
+                "{head}"
+            );
+        }
+    }
+    assert_eq!(server.connect().talk("GET pwned\nSET page HTTP/1.1\nGET page\n"), "NOT_FOUND\nOK\nHTTP/1.1\n");
+}
+
+fn help_with_commands_is_their_lines_of_the_list(engine: Engine) {
+    let server = engine.serve();
+    let all = server.connect().talk("HELP\n");
+    let one = server.connect().talk("HELP set\n");
+    assert!(one.starts_with("SET key value ") && one.lines().count() == 1, "{one}");
+    let two = server.connect().talk("help GET Incr\n");
+    let names = |text: &str| text.lines().map(|line| line.split(' ').next().unwrap().to_owned()).collect::<Vec<_>>();
+    assert_eq!(names(&two), ["GET", "INCR"]);
+    assert!(all.lines().count() > 50);
+    assert_eq!(server.connect().talk("HELP make\n"), "ERROR unknown command 'make', try HELP\n");
+}
