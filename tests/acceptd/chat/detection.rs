@@ -112,6 +112,19 @@ fn a_client_that_was_greeted_may_register_still_and_nobody_hears_it() {
 }
 
 #[test]
+fn telnet_negotiation_decides_nothing_and_delays_no_greeting() {
+    let server = serve();
+    let mut alice = Member::person(&server, "alice");
+    let mut client = Member::guest(&server);
+    client.client.send(b"\xff\xfb\x1f\xff\xfd\x03\xff\xf1");
+    assert!(client.line().starts_with("* welcome, you are guest2"));
+    client.client.send("NICK bob\r\nUSER b 0 * :B\r\nQUIT\r\n");
+    assert!(rest(client).contains(":acceptd 001 bob "));
+    alice.hears_in_the_end("* guest2 left (goes on in IRC)");
+    assert_eq!(alice.ask("/history"), ["* nothing was said here yet"]);
+}
+
+#[test]
 fn others_hear_why_a_guest_has_gone_that_goes_on_in_irc() {
     let server = serve();
     let mut alice = Member::person(&server, "alice");
