@@ -97,6 +97,10 @@ pub(crate) struct Cli {
     #[arg(long, env = "ACCEPTD_MESSAGE_RATE", value_name = "N/BURST", default_value = "10/20", value_parser = rate)]
     message_rate: chat::Rate,
 
+    /// Speak to clients in lines of text, or IRC (chat)
+    #[arg(long, env = "ACCEPTD_CHAT_PROTOCOL", value_name = "NAME", default_value = "auto")]
+    chat_protocol: ChatProtocol,
+
     /// Let the kernel queue this many connections until they are accepted
     #[arg(long, env = "ACCEPTD_BACKLOG", value_name = "N", default_value = "4096")]
     #[arg(value_parser = clap::value_parser!(u16).range(1..))]
@@ -161,6 +165,27 @@ enum KvProtocol {
     Resp,
 }
 
+/// How a chat is spoken to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum ChatProtocol {
+    /// The first line of a connection decides
+    Auto,
+    /// Lines, as people type them
+    Text,
+    /// IRC
+    Irc,
+}
+
+impl From<ChatProtocol> for chat::Protocol {
+    fn from(name: ChatProtocol) -> chat::Protocol {
+        match name {
+            ChatProtocol::Auto => chat::Protocol::Auto,
+            ChatProtocol::Text => chat::Protocol::Text,
+            ChatProtocol::Irc => chat::Protocol::Irc,
+        }
+    }
+}
+
 /// When the store's file is synchronised.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum FsyncName {
@@ -199,9 +224,11 @@ impl Cli {
                     }
                 })
             }
-            HandlerName::Chat => {
-                Box::new(Chat::new(chat::Options { rate: self.message_rate, ..chat::Options::default() }))
-            }
+            HandlerName::Chat => Box::new(Chat::new(chat::Options {
+                protocol: self.chat_protocol.into(),
+                rate: self.message_rate,
+                ..chat::Options::default()
+            })),
         })
     }
 

@@ -1,21 +1,22 @@
 //! Chat: rooms for people at `nc` or telnet and for IRC clients, on one port and in the same rooms.
 //!
-//! A client that begins as IRC clients do is spoken to in IRC (`irc.rs`), all others in lines for people (`plain.rs`).
-//! Both change the same hall (`hall.rs`), which tells everybody what concerns them (`event.rs`) through their outboxes.
+//! A client's first line decides (`undecided.rs`, `first_line.rs`): one that registers as IRC clients do is spoken to in IRC
+//! (`irc.rs`), a person in lines (`plain.rs`). Both change the same hall (`hall.rs`), which tells everybody what concerns them (`event.rs`) through their outboxes.
 
 use std::borrow::Cow;
-use std::io::{self, ErrorKind, Write};
+use std::io::{self, Write};
 use std::sync::{Mutex, MutexGuard};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use jiff::Timestamp;
 
 use super::{Farewell, Handler};
-use crate::connection::{Connection, Next};
+use crate::connection::Connection;
 use crate::panics;
-use crate::protocol_error::protocol_error;
 
 mod event;
+mod first_line;
+mod foreign;
 mod hall;
 mod irc;
 mod lines;
@@ -23,19 +24,14 @@ mod mail;
 mod name;
 mod plain;
 mod rate;
+mod session;
 mod text;
+mod undecided;
 
 use hall::{Hall, Room, Seated};
-use lines::{Arrival, Line, Lines};
 use mail::{Courier, Mail};
 use name::Key;
 pub use rate::Rate;
-
-/// So long an IRC client has to begin, before it is greeted as a person.
-const FIRST_WORDS: Duration = Duration::from_millis(300);
-
-/// What IRC clients begin with.
-const IRC_BEGINS: [&str; 4] = ["CAP ", "NICK ", "PASS ", "USER "];
 
 /// A long list is made this many lines at a time.
 const PIECE: usize = 8;
@@ -55,6 +51,8 @@ pub struct Chat {
 /// What can be set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Options {
+    /// Which dialects are spoken. Default: both.
+    pub protocol: Protocol,
     /// How many lines each client may send; what is more waits, up to 200 lines. Default: 10 a second after a burst of
     /// 20.
     pub rate: Rate,
@@ -63,9 +61,26 @@ pub struct Options {
     pub ping: Duration,
 }
 
+/// Which dialects a chat speaks.
+///
+/// Programs of other protocols (HTTP, TLS, SSH, SMTP, SIP, RTSP, PROXY, WEBIRC, RESP), and those whose first line is not
+/// text, are told so in each of them, and closed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Protocol {
+    /// A client's first whole line decides, whenever it comes: a command with which IRC clients register, such as `NICK bob`,
+    /// is never said aloud. A client that sends nothing for a second is greeted as a person, and may still begin IRC.
+    #[default]
+    Auto,
+    /// Lines for people alone. Whoever says `NICK bob` says it in the room.
+    Text,
+    /// IRC alone. A client that does not register within
+    /// [`Limits::request_timeout`](crate::Limits::request_timeout) is closed.
+    Irc,
+}
+
 impl Default for Options {
     fn default() -> Options {
-        Options { rate: Rate::default(), ping: Duration::from_secs(60) }
+        Options { protocol: Protocol::Auto, rate: Rate::default(), ping: Duration::from_secs(60) }
     }
 }
 
@@ -138,11 +153,7 @@ impl Default for Chat {
 
 impl Handler for Chat {
     fn handle(&self, client: &mut Connection) -> io::Result<()> {
-        match opening(client)? {
-            Opening::Irc => irc::converse(self, client),
-            Opening::Plain => plain::converse(self, client),
-            Opening::Nothing => Ok(()),
-        }
+        undecided::serve(self, client)
     }
 
     /// In IRC's words, which people can read as well: nobody knows yet who it is that is turned away.
@@ -154,164 +165,6 @@ impl Handler for Chat {
 impl std::fmt::Debug for Chat {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Chat").field("options", &self.options).finish_non_exhaustive()
-    }
-}
-
-/// How a client begins.
-enum Opening {
-    Irc,
-    Plain,
-    /// It has left without a word: who only tries whether there is a server here is announced to nobody.
-    Nothing,
-}
-
-/// Looks at the first bytes of a client, which stay unread.
-fn opening(client: &mut Connection) -> io::Result<Opening> {
-    let deadline = Instant::now() + FIRST_WORDS;
-    let decision =
-        client.read_request_until(Some(deadline), usize::MAX, |unread| begins_as_irc(unread).map(|is| (is, 0)));
-    Ok(match decision? {
-        Next::Request(true) => Opening::Irc,
-        Next::Request(false) | Next::Deadline => Opening::Plain,
-        Next::End => Opening::Nothing,
-    })
-}
-
-/// `None`: it may become so.
-fn begins_as_irc(bytes: &[u8]) -> Option<bool> {
-    let matches =
-        |begin: &&&str| bytes.iter().zip(begin.bytes()).all(|(byte, other)| byte.eq_ignore_ascii_case(&other));
-    let begin = IRC_BEGINS.iter().find(matches);
-    match begin {
-        None => Some(false),
-        Some(begin) if bytes.len() >= begin.len() => Some(true),
-        Some(_) => None,
-    }
-}
-
-/// What each dialect makes of a client's lines.
-trait Session {
-    /// # Errors
-    ///
-    /// The connection's.
-    fn hear(&mut self, client: &mut Connection, line: Line) -> io::Result<Then>;
-
-    /// When to act although nothing is heard.
-    fn deadline(&self) -> Option<Instant>;
-
-    /// Nothing was heard until then.
-    ///
-    /// # Errors
-    ///
-    /// The connection's.
-    fn wonder(&mut self, client: &mut Connection) -> io::Result<Then>;
-
-    /// Says that the client sends too much.
-    ///
-    /// # Errors
-    ///
-    /// The connection's.
-    fn object(&mut self, client: &mut Connection) -> io::Result<()>;
-
-    fn mail(&mut self) -> &mut Mail;
-
-    /// Sends what was answered so far, so that it is read before what comes by way of the outbox. Who reads slowly is waited
-    /// for, and what was said to others goes first.
-    ///
-    /// # Errors
-    ///
-    /// The connection's.
-    fn settle(&mut self, client: &mut Connection) -> io::Result<()> {
-        if client.has_output() {
-            self.mail().send();
-            client.flush()?;
-        }
-        Ok(())
-    }
-
-    /// Last words.
-    fn farewell(reason: Farewell) -> Cow<'static, [u8]>;
-}
-
-/// What comes after a line.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Then {
-    Continue,
-    Close,
-}
-
-/// A session from its first line to its last.
-fn attend<S: Session>(session: &mut S, client: &mut Connection, mut lines: Lines) -> io::Result<()> {
-    loop {
-        // What was said goes out when there is nothing more to be heard at the moment, so that many lines that come at
-        // once are sent at once.
-        let arrival = match lines.next(client, Some(Instant::now()))? {
-            Arrival::Deadline => {
-                session.mail().send();
-                lines.next(client, session.deadline())?
-            }
-            arrival => arrival,
-        };
-        let then = match arrival {
-            Arrival::Line(line) => session.hear(client, line)?,
-            Arrival::Deadline => session.wonder(client)?,
-            Arrival::End => Then::Close,
-            Arrival::Unfinished => {
-                // A drain has its own last words.
-                if !client.is_draining() {
-                    client.write_all(&S::farewell(Farewell::Unfinished))?;
-                }
-                Then::Close
-            }
-            Arrival::Flood => {
-                session.object(client)?;
-                return Err(protocol_error("flood: sends faster than allowed"));
-            }
-        };
-        if then == Then::Close {
-            return Ok(());
-        }
-        // An answer may have to wait for who asked, and what was said to others should not.
-        if client.has_output() {
-            session.mail().send();
-        }
-    }
-}
-
-/// A member's place in the hall, given back when it is dropped, whatever happened.
-struct Place<'a> {
-    chat: &'a Chat,
-    id: u64,
-    /// What the others are told when the member leaves.
-    reason: String,
-    mail: Mail,
-}
-
-impl<'a> Place<'a> {
-    fn new(chat: &'a Chat, client: &Connection) -> Place<'a> {
-        let mail = Mail::new(chat.courier.clone(), client.limits().max_outbox);
-        Place { chat, id: client.id(), reason: String::new(), mail }
-    }
-
-    /// Notes how the conversation ended, unless the member has said why.
-    fn note(&mut self, client: &mut Connection, outcome: &io::Result<()>) {
-        let Err(error) = outcome else { return };
-        if !self.reason.is_empty() {
-            return;
-        }
-        self.reason = match error.kind() {
-            ErrorKind::TimedOut if client.outbox().is_ok_and(|outbox| !outbox.is_open()) => "read too slowly",
-            ErrorKind::TimedOut => "timed out",
-            ErrorKind::UnexpectedEof => "",
-            _ => "connection lost",
-        }
-        .to_owned();
-    }
-}
-
-impl Drop for Place<'_> {
-    fn drop(&mut self) {
-        self.chat.hall().quit(self.id, &self.reason, &mut self.mail);
     }
 }
 

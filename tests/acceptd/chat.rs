@@ -4,6 +4,7 @@ mod across;
 mod channels;
 mod detection;
 mod flood;
+mod foreign;
 mod people;
 mod plain;
 mod promises;

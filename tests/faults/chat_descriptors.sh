@@ -6,9 +6,9 @@ set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 need prlimit util-linux
 
-# greeted FD: a member, whom the chat has told so. The first bytes decide about the dialect, so nobody waits.
+# greeted FD: a member, whom the chat has told so. A first line decides about the dialect, so nobody waits.
 greeted() {
-    say "$1" "" && hear "$1" && [[ $REPLY_LINE == '* welcome, you are guest'* ]]
+    say "$1" "/me" && hear "$1" && [[ $REPLY_LINE == '* welcome, you are guest'* ]]
 }
 
 # hears FD TEXT: among what comes is a line that ends with this

@@ -7,13 +7,14 @@ use std::fmt::Display;
 use std::io::{self, Write};
 use std::time::Instant;
 
+use super::Chat;
 use super::event::{Dialect, LONGEST_OF_IRC, LONGEST_TEXT, SERVER};
 use super::hall::{Hall, Refusal};
 use super::lines::{Line, Lines};
 use super::mail::Mail;
 use super::name::{Key, Name};
+use super::session::{Session, Then, attend_from};
 use super::text::at_most;
-use super::{Chat, Place, Session, Then, attend};
 use crate::Outbox;
 use crate::connection::Connection;
 use crate::handler::Farewell;
@@ -21,19 +22,22 @@ use crate::handler::Farewell;
 mod about;
 mod message;
 mod people;
+mod registration;
 mod rooms;
 
 use message::Message;
+use registration::{Stage, Stranger};
 
-/// The longest name of a user, without the `~` that says that nobody has checked it.
-const LONGEST_OF_USER: usize = 10;
+/// Why a client is closed.
+pub(super) const REGISTRATION_TIMEOUT: &str = "registration timeout";
+pub(super) const FLOOD: &str = "Excess Flood";
 
-/// A conversation in this dialect.
+/// Serves an IRC client from the first line on.
 ///
 /// # Errors
 ///
 /// The connection's.
-pub(super) fn converse(chat: &Chat, client: &mut Connection) -> io::Result<()> {
+pub(super) fn serve(chat: &Chat, client: &mut Connection, first: Line, lines: &mut Lines) -> io::Result<()> {
     client.set_farewell(farewell);
     let mut session = Irc {
         chat,
@@ -46,7 +50,7 @@ pub(super) fn converse(chat: &Chat, client: &mut Connection) -> io::Result<()> {
         heard: Instant::now(),
         pinged: None,
     };
-    let outcome = attend(&mut session, client, Lines::new(LONGEST_OF_IRC, chat.options.rate));
+    let outcome = attend_from(&mut session, client, Some(first), lines);
     if let Stage::Member(place) = &mut session.stage {
         place.note(client, &outcome);
     }
@@ -79,38 +83,20 @@ struct Irc<'a> {
     pinged: Option<Instant>,
 }
 
-enum Stage<'a> {
-    /// Has not said yet who it is.
-    Stranger(Stranger),
-    Member(Place<'a>),
-}
-
-#[derive(Default)]
-struct Stranger {
-    name: Option<Name>,
-    /// The name of the user, and the real name.
-    user: Option<(String, String)>,
-    /// Capabilities are being negotiated, which `CAP END` ends.
-    is_negotiating: bool,
-    mail: Mail,
-}
-
 impl Session for Irc<'_> {
     fn hear(&mut self, client: &mut Connection, line: Line) -> io::Result<Then> {
         self.heard = Instant::now();
         self.pinged = None;
         let Line::Whole(bytes) = line else {
-            self.reply(client, 417, format_args!(":That line is longer than {LONGEST_OF_IRC} bytes"))?;
+            refuse_long_line(client, &self.name())?;
             return Ok(Then::Continue);
         };
-        let Ok(text) = std::str::from_utf8(&bytes) else {
-            write!(client, ":{SERVER} NOTICE {} :That line is not UTF-8, and was ignored\r\n", self.name())?;
+        let text = String::from_utf8_lossy(&bytes);
+        let Some(message) = Message::parse(&text) else { return Ok(Then::Continue) };
+        if matches!(text, Cow::Owned(_)) && !self.takes_repaired(client, &message)? {
             return Ok(Then::Continue);
-        };
-        match Message::parse(text) {
-            Some(message) => self.act(client, &message),
-            None => Ok(Then::Continue),
         }
+        self.act(client, &message)
     }
 
     fn deadline(&self) -> Option<Instant> {
@@ -122,7 +108,7 @@ impl Session for Irc<'_> {
 
     fn wonder(&mut self, client: &mut Connection) -> io::Result<Then> {
         match (&self.stage, self.pinged) {
-            (Stage::Stranger(_), _) => self.close(client, "registration timeout"),
+            (Stage::Stranger(_), _) => self.close(client, REGISTRATION_TIMEOUT),
             (Stage::Member(_), Some(_)) => self.close(client, "ping timeout"),
             (Stage::Member(_), None) => {
                 self.pinged = Some(Instant::now());
@@ -133,7 +119,7 @@ impl Session for Irc<'_> {
     }
 
     fn object(&mut self, client: &mut Connection) -> io::Result<()> {
-        self.close(client, "Excess Flood").map(|_| ())
+        self.close(client, FLOOD).map(|_| ())
     }
 
     fn mail(&mut self) -> &mut Mail {
@@ -149,6 +135,26 @@ impl Session for Irc<'_> {
 }
 
 impl Irc<'_> {
+    /// Whether to act on a line that was not UTF-8, and has U+FFFD now where it was not. If not, the client is told
+    /// (IRCv3 UTF8ONLY). Registration goes on: a name so repaired is refused as a name, and nobody checks a password.
+    fn takes_repaired(&self, client: &mut Connection, message: &Message) -> io::Result<bool> {
+        match message.command.as_str() {
+            "NICK" | "PASS" | "QUIT" => return Ok(true),
+            "USER" => {
+                write!(
+                    client,
+                    ":{SERVER} WARN USER INVALID_UTF8 :That was not UTF-8; your real name was repaired\r\n"
+                )?;
+                return Ok(true);
+            }
+            _ => {}
+        }
+        let is_text = !message.command.contains(char::REPLACEMENT_CHARACTER);
+        let command = if is_text { word(&message.command) } else { "*" };
+        write!(client, ":{SERVER} FAIL {command} INVALID_UTF8 :That was not UTF-8, and was ignored\r\n")?;
+        Ok(false)
+    }
+
     fn act(&mut self, client: &mut Connection, message: &Message) -> io::Result<Then> {
         if !matches!(message.command.as_str(), "PRIVMSG" | "NOTICE") {
             // Its answer may be long, and who asked may read slowly.
@@ -196,125 +202,12 @@ impl Irc<'_> {
         Ok(Then::Continue)
     }
 
-    /// Capabilities (IRCv3 capability negotiation).
-    fn cap(&mut self, client: &mut Connection, message: &Message) -> io::Result<()> {
-        const ALL: &str = "echo-message server-time";
-        let name = self.name();
-        let subcommand = message.parameter(0).unwrap_or_default().to_ascii_uppercase();
-        if let (Stage::Stranger(stranger), "LS" | "REQ") = (&mut self.stage, subcommand.as_str()) {
-            stranger.is_negotiating = true;
-        }
-        match subcommand.as_str() {
-            "LS" => write!(client, ":{SERVER} CAP {name} LS :{ALL}\r\n"),
-            "LIST" => {
-                let has = [(self.is_echoed, "echo-message"), (self.is_timed, "server-time")];
-                let list: Vec<&str> = has.into_iter().filter_map(|(has, name)| has.then_some(name)).collect();
-                write!(client, ":{SERVER} CAP {name} LIST :{}\r\n", list.join(" "))
-            }
-            "REQ" => {
-                let asked = message.parameter(1).unwrap_or_default();
-                let words = || {
-                    asked
-                        .split_whitespace()
-                        .map(|word| word.strip_prefix('-').map_or((word, true), |word| (word, false)))
-                };
-                let is_known = words().all(|(word, _)| ALL.split(' ').any(|known| known == word));
-                let answer = if is_known { "ACK" } else { "NAK" };
-                write!(client, ":{SERVER} CAP {name} {answer} :{}\r\n", at_most(asked, LONGEST_TEXT))?;
-                for (word, is_on) in words().filter(|_| is_known) {
-                    match word {
-                        "echo-message" => self.is_echoed = is_on,
-                        _ => self.is_timed = is_on,
-                    }
-                }
-                let (id, dialect) = (self.id, self.dialect());
-                self.hall(|hall, _| hall.set_dialect(id, dialect));
-                Ok(())
-            }
-            "END" => {
-                if let Stage::Stranger(stranger) = &mut self.stage {
-                    stranger.is_negotiating = false;
-                }
-                self.register(client)
-            }
-            other => self.reply(client, 410, format_args!("{} :Invalid CAP command", word(other))),
-        }
-    }
-
-    fn nick(&mut self, client: &mut Connection, message: &Message) -> io::Result<()> {
-        let Some(wish) = message.parameter(0) else {
-            return self.reply(client, 431, ":No nickname given");
-        };
-        let Some(name) = Name::of_member(wish) else {
-            return self.reply(client, 432, format_args!("{} :{}", word(wish), super::name::RULE));
-        };
-        // What was answered before is to be read before what others say.
-        self.settle(client)?;
-        let id = self.id;
-        match &mut self.stage {
-            Stage::Stranger(stranger) => {
-                // Told at once, so that the client can think of another one.
-                if self.chat.hall().is_taken(&name) {
-                    return self.reply(client, 433, format_args!("{name} :Nickname is already in use"));
-                }
-                stranger.name = Some(name);
-                self.register(client)
-            }
-            Stage::Member(_) => match self.hall(|hall, mail| hall.rename(id, name.clone(), mail)) {
-                Ok(()) => Ok(()),
-                Err(_) => self.reply(client, 433, format_args!("{name} :Nickname is already in use")),
-            },
-        }
-    }
-
-    fn user(&mut self, client: &mut Connection, message: &Message) -> io::Result<()> {
-        let Stage::Stranger(stranger) = &mut self.stage else {
-            return self.reply(client, 462, ":You are registered already");
-        };
-        let (Some(user), Some(real_name)) = (message.parameter(0), message.parameter(3)) else {
-            return self.needs_more(client, "USER");
-        };
-        let mut user: String = user.chars().filter(char::is_ascii_alphanumeric).take(LONGEST_OF_USER).collect();
-        if user.is_empty() {
-            "user".clone_into(&mut user);
-        }
-        stranger.user = Some((format!("~{user}"), at_most(real_name, LONGEST_TEXT / 3).to_owned()));
-        self.register(client)
-    }
-
-    /// Makes a member of a stranger who has said all that is needed.
-    fn register(&mut self, client: &mut Connection) -> io::Result<()> {
-        let dialect = self.dialect();
-        let Stage::Stranger(stranger) = &mut self.stage else { return Ok(()) };
-        let (Some(name), Some((user, real_name)), false) = (&stranger.name, &stranger.user, stranger.is_negotiating)
-        else {
-            return Ok(());
-        };
-        let entered = {
-            let mut hall = self.chat.hall();
-            let entered = hall.enter(self.id, Some(name.clone()), dialect, self.outbox.clone());
-            if entered.is_ok() {
-                hall.introduce(self.id, user.clone(), real_name.clone());
-            }
-            entered
-        };
-        if entered.is_err() {
-            // Somebody was faster.
-            let name = stranger.name.take();
-            return name
-                .map_or(Ok(()), |name| self.reply(client, 433, format_args!("{name} :Nickname is already in use")));
-        }
-        let place = Place::new(self.chat, client);
-        self.stage = Stage::Member(place);
-        self.welcome(client)
-    }
-
     /// Says why, and ends the session.
     fn close(&mut self, client: &mut Connection, reason: &str) -> io::Result<Then> {
         if let Stage::Member(place) = &mut self.stage {
             reason.clone_into(&mut place.reason);
         }
-        write!(client, "ERROR :Closing link: {reason}\r\n")?;
+        write_error(client, reason)?;
         Ok(Then::Close)
     }
 
@@ -359,6 +252,15 @@ impl Irc<'_> {
         let chat = self.chat;
         chat.in_hall(self.mail(), act)
     }
+}
+
+/// The last line of a session.
+pub(super) fn write_error(client: &mut Connection, reason: &str) -> io::Result<()> {
+    write!(client, "ERROR :Closing link: {reason}\r\n")
+}
+
+pub(super) fn refuse_long_line(client: &mut Connection, name: &str) -> io::Result<()> {
+    client.write_all(numeric(417, name, format_args!(":That line is longer than {LONGEST_OF_IRC} bytes")).as_bytes())
 }
 
 /// A numeric reply to a client of that name.

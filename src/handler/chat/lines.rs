@@ -64,6 +64,11 @@ impl Lines {
         }
     }
 
+    /// Changes how long the lines that are still to come may be.
+    pub(super) fn set_longest(&mut self, longest: usize) {
+        self.finder.longest = longest;
+    }
+
     /// The next line that may be acted on. A deadline that has passed asks for one that is there already.
     ///
     /// # Errors

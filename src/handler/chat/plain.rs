@@ -5,22 +5,19 @@ use std::fmt::Display;
 use std::io::{self, Write};
 use std::time::Instant;
 
+use super::Chat;
 use super::event::{Dialect, Kind, LONGEST_TEXT};
 use super::hall::{Hall, Member, Refusal, Room};
 use super::lines::{Line, Lines};
 use super::mail::Mail;
 use super::name::{Key, Name, RULE, RULE_OF_ROOM};
+use super::session::{Place, Session, Then, attend_from};
 use super::text::{at_most, clean};
-use super::{Chat, Place, Session, Then, attend};
 use crate::connection::Connection;
-use crate::handler::{Farewell, http};
-use crate::protocol_error::protocol_error;
+use crate::handler::Farewell;
 
 /// The longest line, with its end, in bytes.
-const LONGEST: usize = 4096;
-
-/// What whoever speaks HTTP is told.
-const USAGE: &str = "It is a chat: join it with nc or telnet, or with an IRC client.";
+pub(super) const LONGEST: usize = 4096;
 
 /// How many names `/who` tells in a line.
 const NAMES_IN_A_LINE: usize = 8;
@@ -29,7 +26,7 @@ const NAMES_IN_A_LINE: usize = 8;
 const LOBBY: &str = "lobby";
 
 const COMMANDS: [(&str, &str); 14] = [
-    ("/name NEW", "call yourself NEW"),
+    ("/name NEW", "call yourself NEW; /nick NEW does it too"),
     ("/who", "who is in your room"),
     ("/rooms", "all rooms"),
     ("/join ROOM", "go to another room, or make it"),
@@ -41,48 +38,33 @@ const COMMANDS: [(&str, &str); 14] = [
     ("/ignore NAME", "hear no more of somebody, or hear them again"),
     ("/history", "what was said last in your room"),
     ("/help", "this"),
-    ("/quit", "leave"),
+    ("/quit [TEXT]", "leave, and say why"),
     ("//TEXT", "say something that begins with a slash"),
 ];
 
-/// A conversation in this dialect.
+/// A person's session.
+pub(super) struct Plain<'a> {
+    place: Place<'a>,
+    room: Option<Key>,
+}
+
+/// Serves a person from the first line on.
 ///
 /// # Errors
 ///
 /// The connection's.
-pub(super) fn converse(chat: &Chat, client: &mut Connection) -> io::Result<()> {
-    client.set_farewell(Plain::farewell);
-    let outbox = client.outbox()?;
-    let id = client.id();
-    // A guest's name is free.
-    let entered = chat.hall().enter(id, None, Dialect::Plain, outbox);
-    let name = entered.map_err(|_| io::Error::other("no name is left for a guest"))?;
-    let place = Place::new(chat, client);
-    let mut session = Plain { place, room: None, lines: 0 };
-    session.welcome(client, &name)?;
-    let outcome = attend(&mut session, client, Lines::new(LONGEST, chat.options.rate));
-    session.place.note(client, &outcome);
+pub(super) fn serve(mut person: Plain<'_>, client: &mut Connection, first: Line, lines: &mut Lines) -> io::Result<()> {
+    let outcome = attend_from(&mut person, client, Some(first), lines);
+    person.place.note(client, &outcome);
     outcome
-}
-
-struct Plain<'a> {
-    place: Place<'a>,
-    room: Option<Key>,
-    lines: u64,
 }
 
 impl Session for Plain<'_> {
     fn hear(&mut self, client: &mut Connection, line: Line) -> io::Result<Then> {
         let Line::Whole(bytes) = line else {
-            notice(client, format_args!("that line is longer than {LONGEST} bytes; nothing was said"))?;
+            refuse_long_line(client)?;
             return Ok(Then::Continue);
         };
-        self.lines += 1;
-        if self.lines == 1 && http::is_http(&bytes) {
-            "spoke HTTP".clone_into(&mut self.place.reason);
-            client.write_all(http::response(USAGE).as_bytes())?;
-            return Err(protocol_error("HTTP spoken to a chat"));
-        }
         let Ok(text) = std::str::from_utf8(&bytes) else {
             notice(client, "that line is not UTF-8 text; nothing was said")?;
             return Ok(Then::Continue);
@@ -101,7 +83,7 @@ impl Session for Plain<'_> {
 
     fn object(&mut self, client: &mut Connection) -> io::Result<()> {
         "flood".clone_into(&mut self.place.reason);
-        notice(client, "you send faster than is allowed, closing")
+        refuse_flood(client)
     }
 
     fn mail(&mut self) -> &mut Mail {
@@ -116,7 +98,34 @@ impl Session for Plain<'_> {
     }
 }
 
-impl Plain<'_> {
+impl<'a> Plain<'a> {
+    /// Makes a guest of a client, greets it, and tells the lobby.
+    ///
+    /// # Errors
+    ///
+    /// The connection's.
+    pub(super) fn enter(chat: &'a Chat, client: &mut Connection) -> io::Result<Plain<'a>> {
+        client.set_farewell(Plain::farewell);
+        let outbox = client.outbox()?;
+        // A guest's name is free.
+        let entered = chat.hall().enter(client.id(), None, Dialect::Plain, outbox);
+        let name = entered.map_err(|_| io::Error::other("no name is left for a guest"))?;
+        let mut person = Plain { place: Place::new(chat, client), room: None };
+        person.welcome(client, &name)?;
+        person.mail().send();
+        Ok(person)
+    }
+
+    /// Leaves, for a reason that the others are told.
+    pub(super) fn leave_because(mut self, reason: &str) {
+        reason.clone_into(&mut self.place.reason);
+    }
+
+    /// Leaves because the connection has failed.
+    pub(super) fn leave_after(mut self, client: &mut Connection, outcome: &io::Result<()>) {
+        self.place.note(client, outcome);
+    }
+
     fn welcome(&mut self, client: &mut Connection, name: &Name) -> io::Result<()> {
         let Some(lobby) = Name::of_room(LOBBY) else { return Ok(()) };
         let here = People(self.hall(|hall, _| hall.len()));
@@ -326,6 +335,14 @@ impl Plain<'_> {
     fn hall<T>(&mut self, act: impl FnOnce(&mut Hall, &mut Mail) -> T) -> T {
         self.place.chat.in_hall(&mut self.place.mail, act)
     }
+}
+
+pub(super) fn refuse_long_line(client: &mut Connection) -> io::Result<()> {
+    notice(client, format_args!("that line is longer than {LONGEST} bytes; nothing was said"))
+}
+
+pub(super) fn refuse_flood(client: &mut Connection) -> io::Result<()> {
+    notice(client, "you send faster than is allowed, closing")
 }
 
 fn notice(client: &mut Connection, text: impl Display) -> io::Result<()> {

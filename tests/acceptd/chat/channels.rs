@@ -296,10 +296,20 @@ fn modes_can_be_asked_for_and_not_be_changed() {
     assert_eq!(numerics(&bob.ask("MODE #lobby +n")), [482]);
     assert_eq!(numerics(&alice.ask("MODE #nowhere")), [403]);
     assert_eq!(alice.ask_one("MODE alice"), ":acceptd 221 alice +i");
-    assert_eq!(numerics(&alice.ask("MODE alice +i")), [0; 0]);
+    assert_eq!(alice.ask_one("MODE alice +i"), ":acceptd 221 alice +i", "what irssi asks for is told to be so");
     assert_eq!(numerics(&alice.ask("MODE alice -i")), [501]);
     assert_eq!(numerics(&alice.ask("MODE bob")), [502]);
     assert_eq!(numerics(&alice.ask("MODE nobody")), [401]);
     assert_eq!(numerics(&alice.ask("MODE")), [461]);
     assert!(bob.hears().is_empty());
+}
+
+#[test]
+fn modes_of_several_channels_are_told_for_each() {
+    let server = serve();
+    let (mut alice, _bob) = alice_and_bob(&server);
+    alice.ask("JOIN #two");
+    assert_eq!(numerics(&alice.ask("MODE #lobby,#two")), [324, 329, 324, 329]);
+    assert_eq!(numerics(&alice.ask("MODE #lobby,#two b")), [368, 368]);
+    assert_eq!(numerics(&alice.ask("MODE #nowhere,#two")), [403, 324, 329]);
 }

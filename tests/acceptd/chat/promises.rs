@@ -138,7 +138,7 @@ fn say_everywhere(words: &[Vec<u8>]) {
         WAYS_OF_IRC.iter().for_each(|way| send_words(&mut eve, way, words));
         asks(&mut ann, &mut ike);
         let mut person = Member::guest(&server);
-        person.client.send([b"/quit ", &words[..], b"\n/quit\n"].concat());
+        person.client.send([b"/who\n/quit ", &words[..], b"\n/quit\n"].concat());
         assert_harmless(&person.rest());
         let mut client = Member::stranger(&server);
         client.client.send(
@@ -190,7 +190,8 @@ fn each_of_the_256_bytes_may_be_the_first() {
     let server = serve();
     for byte in 0..=255_u8 {
         let heard = server.connect().talk_freely(&[&[byte, byte, b'\n', b'/', b'x', b'\n']]);
-        assert!(heard.contains("there is no command /x"), "{byte}: {heard}");
+        let is_answered = heard.contains("there is no command /x") || heard.contains("that line is not UTF-8 text");
+        assert!(is_answered, "{byte}: {heard}");
     }
     assert_eq!(server.stop().stats.panicked, 0);
 }
@@ -221,12 +222,7 @@ fn http_is_closed_before_a_second_line_is_said_in_the_room() {
     let mut client = server.connect();
     client.send("Host: localhost\r\nNICK pwned\r\nsaid by a web page\r\n");
     assert!(http_response(&client.rest()).contains("It is a chat"));
-    let heard = alice.hears();
-    assert!(heard.iter().all(|line| line.contains(" JOIN ") || line.contains(" QUIT ")), "{heard:?}");
-    assert!(
-        heard.iter().filter(|line| line.contains(" QUIT ")).all(|line| line.ends_with(" QUIT :spoke HTTP")),
-        "{heard:?}"
-    );
+    assert!(alice.hears().is_empty(), "nobody has come");
 }
 
 #[test]

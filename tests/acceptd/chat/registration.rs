@@ -206,11 +206,39 @@ fn a_line_may_be_512_bytes_long_with_its_end_and_a_longer_one_is_refused_alone()
 }
 
 #[test]
-fn a_line_that_is_not_utf_8_is_refused() {
+fn a_line_that_is_not_utf_8_is_refused_with_its_command() {
     let server = serve();
     let mut alice = Member::irc_in_lobby(&server, "alice");
-    alice.client.send(b"PRIVMSG #lobby :caf\xe9\r\n");
-    assert_eq!(alice.hears(), [":acceptd NOTICE alice :That line is not UTF-8, and was ignored"]);
+    for (line, command) in [
+        (&b"PRIVMSG #lobby :caf\xe9\r\n"[..], "PRIVMSG"),
+        (b"TOPIC #lobby :caf\xe9\r\n", "TOPIC"),
+        (b"PING caf\xe9\r\n", "PING"),
+        (b"CAF\xe9 x\r\n", "*"),
+    ] {
+        alice.client.send(line);
+        assert_eq!(
+            alice.hears(),
+            [format!(":acceptd FAIL {command} INVALID_UTF8 :That was not UTF-8, and was ignored")]
+        );
+    }
+    alice.client.send(b"QUIT :caf\xe9\r\n");
+    assert_eq!(alice.rest(), ["ERROR :Closing link: caf\u{fffd}"]);
+}
+
+#[test]
+fn a_registration_that_is_not_utf_8_goes_on() {
+    let server = serve();
+    let mut client = Member::stranger(&server);
+    client.client.send(b"PASS \xe9\r\nNICK Ren\xe9\r\n");
+    assert_eq!(numerics(&client.hears()), [432], "it can choose another one");
+    client.client.send(b"NICK rene\r\nUSER Ren\xe9 0 * :Ren\xe9 de Tours\r\n");
+    let heard = client.hears();
+    assert!(heard[0].starts_with(":acceptd WARN USER INVALID_UTF8 :"), "{heard:?}");
+    assert_eq!(numerics(&heard[1..])[0], 1);
+    assert!(client.ask("WHOIS rene")[0].ends_with(" ~Ren chat * :Ren\u{fffd} de Tours"));
+    let mut first = Member::stranger(&server);
+    first.client.send(b"USER u 0 * :Ren\xe9\r\nNICK ada\r\n");
+    assert!(numerics(&first.hears()).contains(&1), "as a first line too");
 }
 
 #[test]

@@ -29,6 +29,20 @@ fn the_rate_of_messages_is_a_number_and_a_burst() {
 }
 
 #[test]
+fn the_dialect_can_be_fixed() {
+    for (protocol, expected) in
+        [("auto", ":acceptd 451 bob WHO "), ("text", "* welcome, you are guest1;"), ("irc", ":acceptd 451 bob WHO ")]
+    {
+        let daemon = Daemon::start(&["--handler", "chat", "--chat-protocol", protocol]);
+        let heard = daemon.connect().talk("NICK bob\nWHO\n");
+        assert!(heard.starts_with(expected), "{protocol}: {heard}");
+        let heard = daemon.connect().talk("hello\n/quit\n");
+        assert_eq!(heard.contains("* goodbye"), protocol != "irc", "{protocol}: {heard}");
+        daemon.end(Signal::TERM);
+    }
+}
+
+#[test]
 fn the_outbox_is_a_size() {
     for size in ["1", "64KiB", "1MiB"] {
         assert_eq!(pasted(&["--max-outbox", size, "--message-rate", "0"], 1).1, "* goodbye", "{size}");
@@ -47,6 +61,7 @@ fn what_cannot_be_meant_is_refused_in_words() {
         ("--message-rate", "1000001"),
         ("--message-rate", "10/10001"),
         ("--message-rate", "1.5"),
+        ("--chat-protocol", "resp"),
         ("--max-outbox", "0"),
         ("--max-outbox", "-1"),
         ("--max-outbox", "much"),

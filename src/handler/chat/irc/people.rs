@@ -4,11 +4,12 @@ use std::io;
 
 use super::{Irc, Message, numeric, rooms_of, word};
 use crate::connection::Connection;
+use crate::handler::chat::PIECE;
 use crate::handler::chat::event::{ABOUT, HOST, Kind, LONGEST_OF_IRC, LONGEST_TEXT, SERVER};
 use crate::handler::chat::hall::{Member, Refusal, Room};
 use crate::handler::chat::name::{Key, Name};
+use crate::handler::chat::session::Session;
 use crate::handler::chat::text::at_most;
-use crate::handler::chat::{PIECE, Session};
 
 /// A message goes to at most this many rooms and members at once.
 pub(super) const TARGETS_AT_MOST: usize = 4;

@@ -5,11 +5,11 @@ use std::io::{self, Write};
 
 use super::{Irc, Message, numeric, rooms_of, word};
 use crate::connection::Connection;
-use crate::handler::chat::Session;
 use crate::handler::chat::event::{LONGEST_OF_IRC, LONGEST_TEXT};
 use crate::handler::chat::hall::{Hall, Refusal, Room, Seat, Seated, Topic};
 use crate::handler::chat::mail::Mail;
 use crate::handler::chat::name::{self, Key, Name};
+use crate::handler::chat::session::Session;
 use crate::handler::chat::text::at_most;
 
 /// As many names as surely fit into a line, whatever the client and the room are called.
@@ -162,19 +162,26 @@ impl Irc<'_> {
     }
 
     /// Modes can be asked for: each channel takes messages from its members alone (`n`), and its first member is its
-    /// operator (`o`). None can be changed.
+    /// operator (`o`). None can be changed. Several channels are answered one by one: irssi waits for each of them.
     pub(super) fn mode(&mut self, client: &mut Connection, message: &Message) -> io::Result<()> {
         let Some(target) = message.parameter(0) else { return self.needs_more(client, "MODE") };
-        let change = message.parameter(1);
         if !target.starts_with('#') {
-            return self.mode_of_user(client, target, change);
+            return self.mode_of_user(client, target, message.parameter(1));
         }
-        let id = self.id;
-        let found = rooms_of(target).next().and_then(|(_, key)| {
-            let of = |room: &Room| (room.name.to_string(), room.since.as_second(), room.first() == Some(id));
-            self.hall(|hall, _| hall.room(&key?).map(of))
-        });
-        let Some((room, since, is_first)) = found else { return self.refuse(client, Refusal::NoRoom, target, "") };
+        rooms_of(target).try_for_each(|(name, key)| self.mode_of_room(client, name, key.as_ref(), message))
+    }
+
+    fn mode_of_room(
+        &mut self,
+        client: &mut Connection,
+        name: &str,
+        key: Option<&Key>,
+        message: &Message,
+    ) -> io::Result<()> {
+        let (id, change) = (self.id, message.parameter(1));
+        let of = |room: &Room| (room.name.to_string(), room.since.as_second(), room.first() == Some(id));
+        let found = key.and_then(|key| self.hall(|hall, _| hall.room(key).map(of)));
+        let Some((room, since, is_first)) = found else { return self.refuse(client, Refusal::NoRoom, name, "") };
         match change.map(|change| change.trim_start_matches(['+', '-'])) {
             None => {
                 self.reply(client, 324, format_args!("#{room} +n"))?;
@@ -183,7 +190,7 @@ impl Irc<'_> {
             Some("b") if message.parameter(2).is_none() => {
                 self.reply(client, 368, format_args!("#{room} :End of ban list"))
             }
-            Some(_) if !is_first => self.refuse(client, Refusal::NotFirst, target, ""),
+            Some(_) if !is_first => self.refuse(client, Refusal::NotFirst, name, ""),
             Some(mode) => {
                 let mode: String = mode.chars().take(1).collect();
                 self.reply(client, 472, format_args!("{} :Modes can't be changed here", word(&mode)))
@@ -199,8 +206,8 @@ impl Irc<'_> {
             None => self.refuse(client, Refusal::Nobody, "", target),
             Some(other) if other != id => self.reply(client, 502, ":Not your modes to see or change"),
             // Nobody is listed to who shares no room with them, so all are invisible, and stay so.
-            Some(_) if change.is_none() => self.reply(client, 221, "+i"),
-            Some(_) if matches!(change, Some("+i" | "i")) => Ok(()),
+            // irssi sets it after its welcome.
+            Some(_) if matches!(change, None | Some("+i" | "i")) => self.reply(client, 221, "+i"),
             Some(_) => self.reply(client, 501, ":The mode of users is +i, and can't be changed"),
         }
     }
