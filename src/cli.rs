@@ -26,7 +26,7 @@ Examples:
 Times are written 250ms, 10s, 5m, 2h; a bare number is seconds.
 Sizes are written 64KiB, 1MiB; a bare number is bytes. At most a year, and 1GiB.
 Each option can be given in the environment too, the command line outranks it; RUST_LOG outranks -v and -q.
-Ctrl-C (SIGINT), SIGTERM or SIGHUP lets clients finish, then ends; a second one ends at once.";
+Ctrl-C (SIGINT), SIGTERM or SIGHUP lets clients finish, then ends; another one, a second later, ends at once.";
 
 /// A TCP server with a thread for each client
 #[derive(Debug, Parser)]

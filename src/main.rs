@@ -4,13 +4,15 @@ use std::io::{self, ErrorKind, Write};
 use std::net::SocketAddr;
 use std::process::ExitCode;
 
-use acceptd::{Server, Shutdown};
+use acceptd::Server;
 use clap::Parser;
 
 mod cli;
 mod journal;
+mod signals;
 
 use cli::Cli;
+use signals::Ending;
 
 /// What a shell reports for a program that Ctrl-C has ended.
 const CUT_SHORT: u8 = 130;
@@ -24,22 +26,24 @@ fn main() -> ExitCode {
     })
 }
 
-/// The log is there before all else, and its last lines are written before the end.
+/// The log is there before all else, then the signals; the log's last lines are written before the end.
 fn run(cli: &Cli) -> Result<ExitCode, String> {
+    // A log in a file may reach the limit, too. Without the handler all is as usual up to that limit.
+    let _ = signals::survive_file_size_limit();
     let journal = journal::start(cli.log_level()).map_err(|error| format!("can't start the log: {error}"))?;
     std::panic::set_hook(Box::new(acceptd::log_panic));
-    let outcome = serve(cli);
+    let ending = signals::handle(&journal).map_err(|error| format!("can't handle signals: {error}"))?;
+    let outcome = serve(cli, &ending);
     journal.finish();
     outcome
 }
 
 /// Serves until it is told to end. An error is what a person should know and do.
-fn serve(cli: &Cli) -> Result<ExitCode, String> {
+fn serve(cli: &Cli, ending: &Ending) -> Result<ExitCode, String> {
     let handler = cli.handler()?;
     let server = Server::bind(&*cli.address, cli.limits()).map_err(|error| cannot_listen(&cli.address, &error))?;
     let shutdown = server.shutdown();
-    let on_signal = shutdown.clone();
-    ctrlc::set_handler(move || request(&on_signal)).map_err(|error| format!("can't handle signals: {error}"))?;
+    ending.serves(shutdown.clone());
 
     if let Some(warning) = cli.exposure(server.local_addrs()) {
         log::warn!("{warning}");
@@ -47,11 +51,6 @@ fn serve(cli: &Cli) -> Result<ExitCode, String> {
     announce(&server);
     server.run(handler);
     Ok(if shutdown.is_cut() { ExitCode::from(CUT_SHORT) } else { ExitCode::SUCCESS })
-}
-
-/// A signal: the first one drains, any other cuts.
-fn request(shutdown: &Shutdown) {
-    if shutdown.is_requested() { shutdown.cut() } else { shutdown.request() }
 }
 
 /// Says on standard output that clients can connect, and where. Whoever started the server may not care to read it.

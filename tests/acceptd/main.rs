@@ -11,8 +11,10 @@ mod echo;
 mod handlers;
 mod kv;
 mod line;
+mod log;
 mod outbox;
 mod readme;
 mod shutdown;
+mod signals;
 #[path = "../support/mod.rs"]
 mod support;

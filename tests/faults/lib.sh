@@ -115,7 +115,8 @@ launch() {
     : >"$LOG"
     (
         close_clients
-        exec "$@"
+        # In a script's background jobs SIGINT is ignored, and would stay so.
+        exec env --default-signal=INT,HUP,TERM "$@"
     ) </dev/null >"$OUT" 2>"$LOG" &
     track $!
 }
@@ -168,15 +169,13 @@ signal() {
     kill -"$1" "$PID" 2>/dev/null || true
 }
 
-# stop: ends the server that was started last, for a script that goes on with another. Two signals cut at once; two of
-# the same kind might arrive as one.
+# stop: ends the server that was started last, for a script that goes on with another
 stop() {
     close_clients
     signal TERM
-    signal INT
     ended_within 20 "$PID"
     if [[ $CODE == none ]]; then
-        fail "a server can be ended" "two signals did not end it in 20 s"
+        fail "a server can be ended" "SIGTERM did not end it in 20 s"
         exit 1
     fi
 }
