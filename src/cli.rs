@@ -205,6 +205,23 @@ impl Cli {
         })
     }
 
+    /// What is served and where it is kept, for the log.
+    pub(crate) fn served(&self) -> String {
+        match (self.handler, &self.store) {
+            (HandlerName::Echo, _) => "echo".to_owned(),
+            (HandlerName::Line, _) => "line".to_owned(),
+            (HandlerName::Chat, _) => "chat".to_owned(),
+            (HandlerName::Kv, None) => "kv in memory".to_owned(),
+            (HandlerName::Kv, Some(file)) => {
+                let fsync = match self.fsync {
+                    FsyncName::Always => "always",
+                    FsyncName::Everysec => "everysec",
+                };
+                format!("kv in {} (fsync {fsync})", file.display())
+            }
+        }
+    }
+
     fn kv_options(&self) -> Result<kv::Options, String> {
         let protocol = match self.kv_protocol {
             KvProtocol::Auto => kv::Protocol::Auto,

@@ -23,7 +23,7 @@ mod output;
 mod transport;
 mod wait;
 
-use close::CloseReason;
+pub(crate) use close::CloseReason;
 pub(crate) use ending::Ended;
 use input::Input;
 use output::{Output, Pace};

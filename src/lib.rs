@@ -55,7 +55,7 @@ pub use handler::{Chat, Echo, Farewell, Handler, Kv, Line};
 pub use limits::Limits;
 pub use outbox::Outbox;
 pub use panics::log_panic;
-pub use server::{Server, Summary};
+pub use server::{Server, Summary, advice};
 pub use shutdown::Shutdown;
 pub use totals::Stats;
 
