@@ -64,9 +64,10 @@ fn serve(cli: &Cli, ending: &Ending) -> Result<ExitCode, String> {
 fn announce(cli: &Cli, server: &Server) {
     let addresses: Vec<String> = server.local_addrs().iter().map(ToString::to_string).collect();
     let addresses = addresses.join(" and ");
-    let (version, served, clients) = (env!("CARGO_PKG_VERSION"), cli.served(), server.max_connections());
+    let (version, served, most) = (env!("CARGO_PKG_VERSION"), cli.served(), server.max_connections());
+    let clients = if most == 1 { "1 client".to_owned() } else { format!("{most} clients") };
     let idle = cli.limits().idle_timeout.map_or("none".to_owned(), |timeout| format!("{timeout:?}"));
-    log::info!("acceptd {version}: {served} on {addresses}, at most {clients} clients, idle timeout {idle}");
+    log::info!("acceptd {version}: {served} on {addresses}, at most {clients}, idle timeout {idle}");
     let mut stdout = io::stdout().lock();
     let _ = writeln!(stdout, "listening on {addresses}").and_then(|()| stdout.flush());
 }

@@ -36,7 +36,8 @@ pub(super) fn unsupported(option: &str, lost: &str, error: &io::Error) {
 }
 
 pub(super) fn lowered(asked: usize, ceiling: &Ceiling) {
-    warn!("serving at most {} clients at once, not {asked}: {}", ceiling.clients, ceiling.because);
+    let clients = Count(ceiling.clients as u64, "client");
+    warn!("serving at most {clients} at once, not {asked}: {}", ceiling.because);
 }
 
 pub(super) fn opened(id: u64, peer: SocketAddr) {
@@ -121,7 +122,7 @@ impl RateLimitedLog {
         let reason = match why {
             // The trouble is reported by itself.
             Farewell::NoThread => return,
-            Farewell::Full { limit } => format!("{limit} are connected, {}", self.full_because),
+            Farewell::Full { limit } => format!("the limit of {limit} is reached, {}", self.full_because),
             other => other.to_string(),
         };
         self.log(Kind::Refused(discriminant(&why)), Level::Warn, format!("refusing clients: {reason}"));

@@ -276,3 +276,15 @@ serves() {
 crowd() {
     timeout 60 python3 "$HERE/clients.py" crowd "$PORT" "$@"
 }
+
+# hold_up: a client that asks for help without end and never reads, until the server's thread is stuck in writing to it. (An
+# echo would not do: the rest of what has arrived may still fit into the kernel's buffer when the drain begins.)
+hold_up() {
+    : >"$TMP/stuck"
+    python3 "$HERE/clients.py" stuck "$PORT" >"$TMP/stuck" &
+    PIDS+=($!)
+    if ! wait_until 20 grep -q stuck "$TMP/stuck"; then
+        fail "a client that sends and never reads gets stuck"
+        exit 1
+    fi
+}
