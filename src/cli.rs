@@ -1,6 +1,7 @@
 //! The command line: what can be set, how it is written, and what is said when it is wrong.
 
 use std::fs;
+use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -192,10 +193,13 @@ impl Cli {
             HandlerName::Kv => {
                 let options = self.kv_options()?;
                 Box::new(match &self.store {
-                    None => Kv::in_memory(options).map_err(|error| format!("can't start the store: {error}"))?,
+                    None => {
+                        Kv::in_memory(options).map_err(|error| format!("can't start the store: {}", advised(&error)))?
+                    }
                     Some(file) => {
                         let store = Kv::in_file(file, self.fsync.into(), options);
-                        store.map_err(|error| format!("can't open the store {}: {error}", file.display()))?
+                        store
+                            .map_err(|error| format!("can't open the store {}: {}", file.display(), advised(&error)))?
                     }
                 })
             }
@@ -264,6 +268,14 @@ impl Cli {
     /// What to warn of, if strangers can reach a handler that they can change.
     pub(crate) fn exposure(&self, bound: &[SocketAddr]) -> Option<String> {
         if self.handler.keeps_state() { exposed(bound) } else { None }
+    }
+}
+
+/// An error of the store; where there was no thread for it, with what to do about that.
+fn advised(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::WouldBlock => format!("{error}; {}", acceptd::advice(error)),
+        _ => error.to_string(),
     }
 }
 

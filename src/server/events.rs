@@ -102,18 +102,10 @@ impl RateLimitedLog {
     }
 
     pub(super) fn closed(&self, ended: &Ended) {
-        let line = format!(
-            "closed id={} peer={} reason=\"{}\" seconds={:.3} in={} out={}",
-            ended.id,
-            ended.peer,
-            OneLine(&ended.reason.to_string()),
-            ended.lasted.as_secs_f64(),
-            ended.received,
-            ended.sent,
-        );
         match ended.reason.level() {
-            Level::Debug => debug!("{line}"),
-            level => self.log(Kind::Closed(discriminant(&ended.reason)), level, line),
+            // An ordinary end, which is not even put into words when nobody wants to know.
+            Level::Debug => debug!("{}", ClosedLine(ended)),
+            level => self.log(Kind::Closed(discriminant(&ended.reason)), level, &ClosedLine(ended).to_string()),
         }
     }
 
@@ -125,18 +117,18 @@ impl RateLimitedLog {
             Farewell::Full { limit } => format!("the limit of {limit} is reached, {}", self.full_because),
             other => other.to_string(),
         };
-        self.log(Kind::Refused(discriminant(&why)), Level::Warn, format!("refusing clients: {reason}"));
+        self.log(Kind::Refused(discriminant(&why)), Level::Warn, &format!("refusing clients: {reason}"));
     }
 
     /// Clients can't be taken in, for want of something that the system gives.
     pub(super) fn trouble(&self, error: &io::Error) {
         let advice = advice_for(error, self.stack_size);
         let line = format!("can't take in clients, will try again: {error}; {advice}");
-        self.log(Kind::Trouble, Level::Warn, line);
+        self.log(Kind::Trouble, Level::Warn, &line);
     }
 
-    fn log(&self, kind: Kind, level: Level, line: String) {
-        match self.admit(kind, level, &line) {
+    fn log(&self, kind: Kind, level: Level, line: &str) {
+        match self.admit(kind, level, line) {
             Some(0) => log!(level, "{line}"),
             Some(suppressed) => log!(level, "{line} ({suppressed} more like it since the last such line)"),
             None => debug!("{line}"),
@@ -162,6 +154,17 @@ impl RateLimitedLog {
                 log!(level, "{count} more like this: {line}");
             }
         }
+    }
+}
+
+struct ClosedLine<'a>(&'a Ended);
+
+impl fmt::Display for ClosedLine<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Ended { id, peer, reason, lasted, received, sent } = self.0;
+        let (reason, seconds) = (reason.to_string(), lasted.as_secs_f64());
+        let reason = OneLine(&reason);
+        write!(f, "closed id={id} peer={peer} reason=\"{reason}\" seconds={seconds:.3} in={received} out={sent}")
     }
 }
 

@@ -3,6 +3,7 @@
 use std::io::{BufRead, BufReader, PipeReader, Read};
 use std::net::SocketAddr;
 use std::process::{Child, Stdio};
+use std::time::Instant;
 
 use rustix::process::{Pid, Signal, kill_process};
 
@@ -110,4 +111,41 @@ fn no_line_is_lost_uncounted_when_the_reader_is_late() {
         assert!(lines.iter().all(|line| line.contains("Z ") && line.starts_with("20")), "all are whole: {log}");
         assert!(lines.last().unwrap().contains("in all 4000 served"), "{log}");
     }
+}
+
+#[test]
+fn a_flood_of_probes_is_a_few_lines_a_second_and_a_count_of_the_others() {
+    let daemon = Daemon::start(&["--handler", "line"]);
+    let start = Instant::now();
+    for _ in 0..300 {
+        let mut client = daemon.connect();
+        client.send("GET / HTTP/1.0\r\n\r\n");
+        client.rest();
+    }
+    let seconds = start.elapsed().as_secs() as usize + 1;
+    let (_, log) = daemon.end(Signal::TERM);
+    let lines = log.lines().filter(|line| line.contains(" INFO  closed ")).count();
+    assert!(lines <= 10 * (seconds + 1), "{lines} lines in {seconds} s");
+    let before = |line: &str, words: &str| line.split_once(words)?.0.rsplit([' ', '(']).next()?.parse::<usize>().ok();
+    let suppressed: usize = log.lines().filter_map(|line| before(line, " more like ")).sum();
+    assert_eq!(lines + suppressed, 300, "{log}");
+    assert!(log.lines().last().unwrap().contains("in all 300 served"), "the summary comes last: {log}");
+}
+
+#[test]
+fn one_line_at_the_start_says_what_was_started() {
+    let store = std::env::temp_dir().join(format!("acceptd-start-{}", std::process::id()));
+    let store = store.to_str().unwrap();
+    for (arguments, served) in [
+        (&["-m", "7"][..], "echo on 127.0.0.1:PORT, at most 7 clients, idle timeout 300s"),
+        (&["-H", "chat", "-m", "1"], "chat on 127.0.0.1:PORT, at most 1 client, idle timeout none"),
+        (&["-H", "kv", "--store", store], "kv in STORE (fsync always) on 127.0.0.1:PORT, at most "),
+    ] {
+        let daemon = Daemon::start(arguments);
+        let served = served.replace("PORT", &daemon.addr.port().to_string()).replace("STORE", store);
+        let (_, log) = daemon.end(Signal::TERM);
+        let version = env!("CARGO_PKG_VERSION");
+        assert!(log.lines().next().unwrap().contains(&format!("INFO  acceptd {version}: {served}")), "{log}");
+    }
+    std::fs::remove_file(store).unwrap();
 }

@@ -56,7 +56,7 @@ if ((EUID == 0)); then
     stop
 fi
 for threads in 1 2 3 4; do
-    launch "${somebody[@]}" prlimit --nproc="$threads" "$program" 127.0.0.1:0
+    launch "${somebody[@]}" prlimit --nproc="$threads" "$program" --handler kv 127.0.0.1:0
     ended_within 20 "$PID"
     check "with ulimit -u $threads, the exit code is 1" test "$CODE" = 1
     check "with ulimit -u $threads, the last line names the limit" \

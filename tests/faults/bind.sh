@@ -62,6 +62,11 @@ for fault in bind:error=EADDRNOTAVAIL socket:error=EAFNOSUPPORT; do
     stop
 done
 
+launch strace -D -f -qq -o /dev/null -e trace=socket -e inject=socket:error=EAFNOSUPPORT:when=1 "$ACCEPTD" '[::]:0'
+ended_within 20 "$PID"
+check "a machine without IPv6 and an IPv6 address alone: the exit code is 1" test "$CODE" = 1
+check "a machine without IPv6 and an IPv6 address alone: the line says what to do" has_logged 'no IPv6, use .*0\.0\.0\.0'
+
 # ---- socket options that the kernel does not know
 
 start strace -D -f -qq -o "$TMP/trace" -e trace=setsockopt "$ACCEPTD"
