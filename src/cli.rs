@@ -1,6 +1,7 @@
 //! The command line: what can be set, how it is written, and what is said when it is wrong.
 
 use std::fs;
+use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -26,7 +27,7 @@ Examples:
 Times are written 250ms, 10s, 5m, 2h; a bare number is seconds.
 Sizes are written 64KiB, 1MiB; a bare number is bytes. At most a year, and 1GiB.
 Each option can be given in the environment too, the command line outranks it; RUST_LOG outranks -v and -q.
-Ctrl-C (SIGINT), SIGTERM or SIGHUP lets clients finish, then ends; a second one ends at once.";
+Ctrl-C (SIGINT), SIGTERM or SIGHUP lets clients finish, then ends; another one, a second later, ends at once.";
 
 /// A TCP server with a thread for each client
 #[derive(Debug, Parser)]
@@ -217,10 +218,13 @@ impl Cli {
             HandlerName::Kv => {
                 let options = self.kv_options()?;
                 Box::new(match &self.store {
-                    None => Kv::in_memory(options).map_err(|error| format!("can't start the store: {error}"))?,
+                    None => {
+                        Kv::in_memory(options).map_err(|error| format!("can't start the store: {}", advised(&error)))?
+                    }
                     Some(file) => {
                         let store = Kv::in_file(file, self.fsync.into(), options);
-                        store.map_err(|error| format!("can't open the store {}: {error}", file.display()))?
+                        store
+                            .map_err(|error| format!("can't open the store {}: {}", file.display(), advised(&error)))?
                     }
                 })
             }
@@ -230,6 +234,23 @@ impl Cli {
                 ..chat::Options::default()
             })),
         })
+    }
+
+    /// What is served and where it is kept, for the log.
+    pub(crate) fn served(&self) -> String {
+        match (self.handler, &self.store) {
+            (HandlerName::Echo, _) => "echo".to_owned(),
+            (HandlerName::Line, _) => "line".to_owned(),
+            (HandlerName::Chat, _) => "chat".to_owned(),
+            (HandlerName::Kv, None) => "kv in memory".to_owned(),
+            (HandlerName::Kv, Some(file)) => {
+                let fsync = match self.fsync {
+                    FsyncName::Always => "always",
+                    FsyncName::Everysec => "everysec",
+                };
+                format!("kv in {} (fsync {fsync})", file.display())
+            }
+        }
     }
 
     fn kv_options(&self) -> Result<kv::Options, String> {
@@ -274,6 +295,14 @@ impl Cli {
     /// What to warn of, if strangers can reach a handler that they can change.
     pub(crate) fn exposure(&self, bound: &[SocketAddr]) -> Option<String> {
         if self.handler.keeps_state() { exposed(bound) } else { None }
+    }
+}
+
+/// An error of the store; where there was no thread for it, with what to do about that.
+fn advised(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::WouldBlock => format!("{error}; {}", acceptd::advice(error)),
+        _ => error.to_string(),
     }
 }
 

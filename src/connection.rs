@@ -25,7 +25,7 @@ mod stream;
 mod transport;
 mod wait;
 
-use close::CloseReason;
+pub(crate) use close::CloseReason;
 pub(crate) use ending::Ended;
 use input::Input;
 use output::{Output, Pace};

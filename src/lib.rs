@@ -61,7 +61,7 @@ pub use limits::Limits;
 pub use outbox::Outbox;
 pub use panics::log_panic;
 pub use protocol_error::protocol_error;
-pub use server::{Server, Summary};
+pub use server::{Server, Summary, advice};
 pub use shutdown::Shutdown;
 pub use totals::Stats;
 

@@ -25,8 +25,8 @@ const LONGEST: Duration = Duration::from_secs(365 * 24 * 3600);
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// Clients served at once, at least 1. One more is refused with [`Farewell::Full`](crate::Farewell::Full).
-    /// Lowered at start, with a warning, to what the system's limits on descriptors, threads and memory maps allow.
-    /// Default: 1024.
+    /// Lowered at start, with a warning, to what the system's limits on descriptors, threads, memory maps and address
+    /// space allow. Default: 1024.
     pub max_connections: usize,
     /// How long a client may be silent between requests; then it is told so and closed. `None`: for ever.
     /// Default: 5 minutes.

@@ -4,65 +4,78 @@ use std::io::{self, ErrorKind, Write};
 use std::net::SocketAddr;
 use std::process::ExitCode;
 
-use acceptd::{Server, Shutdown};
+use acceptd::Server;
 use clap::Parser;
 
+mod arenas;
 mod cli;
 mod journal;
+mod signals;
 
 use cli::Cli;
+use signals::Ending;
 
 /// What a shell reports for a program that Ctrl-C has ended.
 const CUT_SHORT: u8 = 130;
 
 fn main() -> ExitCode {
+    let arenas = arenas::bound();
     let cli = Cli::parse();
-    run(&cli).unwrap_or_else(|message| {
+    run(&cli, arenas).unwrap_or_else(|message| {
         // Not `eprintln!`, which panics when nobody reads standard error.
         let _ = writeln!(io::stderr(), "acceptd: {message}");
         ExitCode::FAILURE
     })
 }
 
-/// The log is there before all else, and its last lines are written before the end.
-fn run(cli: &Cli) -> Result<ExitCode, String> {
-    let journal = journal::start(cli.log_level()).map_err(|error| format!("can't start the log: {error}"))?;
+/// The log is there before all else, then the signals; the log's last lines are written before the end.
+fn run(cli: &Cli, arenas: io::Result<()>) -> Result<ExitCode, String> {
+    // A log in a file may reach the limit, too. Without the handler all is as usual up to that limit.
+    let _ = signals::survive_file_size_limit();
+    let failed = |what: &str, error: &io::Error| format!("{what}: {error}; {}", acceptd::advice(error));
+    let journal = journal::start(cli.log_level()).map_err(|error| failed("can't start the log", &error))?;
     std::panic::set_hook(Box::new(acceptd::log_panic));
-    let outcome = serve(cli);
+    if let Err(error) = arenas {
+        log::warn!("memory may get short, set MALLOC_ARENA_MAX=1 in the environment: {error}");
+    }
+    let ending = signals::handle(&journal).map_err(|error| failed("can't handle signals", &error))?;
+    let outcome = serve(cli, &ending);
     journal.finish();
     outcome
 }
 
 /// Serves until it is told to end. An error is what a person should know and do.
-fn serve(cli: &Cli) -> Result<ExitCode, String> {
+fn serve(cli: &Cli, ending: &Ending) -> Result<ExitCode, String> {
     let handler = cli.handler()?;
     let server = Server::bind(&*cli.address, cli.limits()).map_err(|error| cannot_listen(&cli.address, &error))?;
     let shutdown = server.shutdown();
-    let on_signal = shutdown.clone();
-    ctrlc::set_handler(move || request(&on_signal)).map_err(|error| format!("can't handle signals: {error}"))?;
+    ending.serves(shutdown.clone());
 
     if let Some(warning) = cli.exposure(server.local_addrs()) {
         log::warn!("{warning}");
     }
-    announce(&server);
+    announce(cli, &server);
     server.run(handler);
     Ok(if shutdown.is_cut() { ExitCode::from(CUT_SHORT) } else { ExitCode::SUCCESS })
 }
 
-/// A signal: the first one drains, any other cuts.
-fn request(shutdown: &Shutdown) {
-    if shutdown.is_requested() { shutdown.cut() } else { shutdown.request() }
-}
-
-/// Says on standard output that clients can connect, and where. Whoever started the server may not care to read it.
-fn announce(server: &Server) {
+/// Says that clients can connect: in the log with all that was started, on standard output only where. Whoever started
+/// the server may not care to read it.
+fn announce(cli: &Cli, server: &Server) {
     let addresses: Vec<String> = server.local_addrs().iter().map(ToString::to_string).collect();
+    let addresses = addresses.join(" and ");
+    let (version, served, most) = (env!("CARGO_PKG_VERSION"), cli.served(), server.max_connections());
+    let clients = if most == 1 { "1 client".to_owned() } else { format!("{most} clients") };
+    let idle = cli.limits().idle_timeout.map_or("none".to_owned(), |timeout| format!("{timeout:?}"));
+    log::info!("acceptd {version}: {served} on {addresses}, at most {clients}, idle timeout {idle}");
     let mut stdout = io::stdout().lock();
-    let _ = writeln!(stdout, "listening on {}", addresses.join(" and ")).and_then(|()| stdout.flush());
+    let _ = writeln!(stdout, "listening on {addresses}").and_then(|()| stdout.flush());
 }
 
 fn cannot_listen(address: &str, error: &io::Error) -> String {
     let what_to_do = match error.kind() {
+        // No thread: the message says which limit it was.
+        ErrorKind::WouldBlock => return format!("can't start: {error}"),
         ErrorKind::AddrInUse => "; another program has it: end that one, or choose another port (0 takes a free one)",
         ErrorKind::PermissionDenied => {
             "; ports below 1024 are for root: choose a higher one, or grant CAP_NET_BIND_SERVICE"
@@ -70,6 +83,9 @@ fn cannot_listen(address: &str, error: &io::Error) -> String {
         ErrorKind::AddrNotAvailable => "; this machine does not have that address: 127.0.0.1 or 0.0.0.0 always work",
         _ if address.parse::<SocketAddr>().is_err() => {
             "; is the name right? An address like 127.0.0.1 needs no resolver"
+        }
+        _ if address.starts_with('[') && error.raw_os_error().is_some() => {
+            "; if this machine has no IPv6, use 127.0.0.1 or 0.0.0.0"
         }
         _ => "",
     };

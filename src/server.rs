@@ -29,13 +29,15 @@ mod linger;
 mod listener;
 mod system;
 mod threads;
+mod throttle;
 
 use admission::{Admission, Admitted};
 use connections::Connections;
-use events::Seldom;
+use events::RateLimitedLog;
 use farewells::farewell_to;
 use linger::{Entrance, Linger};
 use listener::{Backoff, Listener, is_peers_fault};
+pub use system::advice;
 use threads::Threads;
 
 /// At most this many sockets linger, to get their last words.
@@ -52,21 +54,24 @@ pub struct Server {
     listener: Listener,
     connections: Arc<Connections>,
     linger: Linger,
+    log: Arc<RateLimitedLog>,
     context: Arc<Context>,
 }
 
 impl Server {
-    /// Binds an address; clients can connect from now on, and wait to be served. A name is bound at every address
-    /// that it stands for and that can be bound; the log says which could not. Port 0 is a free port:
-    /// [`local_addr`](Server::local_addr) tells which.
+    /// Binds an address; clients can connect from now on, and wait to be served. A name is bound at every address that
+    /// it stands for, or not at all; only addresses that this machine lacks are left out, which the log says. Port 0 is a
+    /// free port, the same one for all addresses of a name: [`local_addr`](Server::local_addr) tells which.
     ///
     /// The process's soft limit on descriptors is raised to the hard one, and `max_connections` is lowered to what the
-    /// system allows.
+    /// system allows. A socket option that the kernel does not know is a warning that says what is lost, but for
+    /// `SO_RCVTIMEO`, on which deadlines rest.
     ///
     /// # Errors
     ///
-    /// The name can't be resolved, no address can be bound (`AddrInUse`, `PermissionDenied`, `AddrNotAvailable`), or a
-    /// limit makes no sense (`InvalidInput`).
+    /// The name can't be resolved, an address of it can't be bound (`AddrInUse`, `PermissionDenied`, and
+    /// `AddrNotAvailable` if this machine has none of them), there is no thread (`WouldBlock`) or no descriptor, which
+    /// the message says what to do about, or a limit makes no sense (`InvalidInput`).
     pub fn bind(address: impl ToSocketAddrs, limits: Limits) -> io::Result<Server> {
         limits.check()?;
         let mut addresses: Vec<SocketAddr> = Vec::new();
@@ -75,29 +80,32 @@ impl Server {
                 addresses.push(address);
             }
         }
-        let (listener, failed) = Listener::bind(&addresses, &limits)?;
-        for address in listener.local_addrs() {
-            events::bound(*address, None);
-        }
-        for (address, error) in &failed {
-            events::bound(*address, Some(error));
-        }
+        let with_advice = |error| system::with_advice(error, limits.stack_size);
+        let listener = Listener::bind(&addresses, &limits).map_err(with_advice)?;
 
-        let ceiling = system::ceiling(limits.descriptors_per_client);
+        let ceiling = system::ceiling(limits.descriptors_per_client, limits.stack_size);
+        let mut full_because = "raise --max-connections (Limits::max_connections) for more".to_owned();
         if ceiling.clients < limits.max_connections {
             events::lowered(limits.max_connections, &ceiling);
+            full_because.clone_from(&ceiling.because);
         }
         let capacity = limits.max_connections.min(ceiling.clients);
         let spare = ceiling.descriptors.saturating_sub(capacity * limits.descriptors_per_client) / 2;
-        let linger = Linger::start(spare.clamp(LINGERING_AT_LEAST, LINGERING_AT_MOST))?;
+        let linger = Linger::start(spare.clamp(LINGERING_AT_LEAST, LINGERING_AT_MOST)).map_err(with_advice)?;
+        let log = Arc::new(RateLimitedLog::new(full_because, limits.stack_size));
         let context = Arc::new(Context {
+            shutdown: Shutdown::new().map_err(with_advice)?,
             limits,
-            shutdown: Shutdown::new()?,
             totals: Totals::default(),
             started: Instant::now(),
         });
         let connections = Connections::new(capacity, Arc::clone(&context));
-        Ok(Server { listener, connections, linger, context })
+        Ok(Server { listener, connections, linger, log, context })
+    }
+
+    /// How many clients are served at once: [`Limits::max_connections`], or fewer if the system allows no more.
+    pub fn max_connections(&self) -> usize {
+        self.connections.capacity()
     }
 
     /// The address that clients can connect to, with the real port; the first one, if a name stood for several.
@@ -118,19 +126,14 @@ impl Server {
     /// Serves every client with `handler`, until [`Shutdown::request`]; then drains, and tells how it went. No error
     /// of a client, a handler or the system ends it before.
     pub fn run(self, handler: impl Handler) -> Summary {
-        let Server { mut listener, connections, linger, context } = self;
+        let Server { mut listener, connections, linger, log, context } = self;
         let threads = Threads::new(context.limits.stack_size);
-        let mut admission = Admission {
-            connections,
-            handler: Arc::new(handler),
-            linger: linger.entrance(),
-            seldom: Seldom::default(),
-            context,
-            next_id: 1,
-        };
+        let mut admission =
+            Admission { connections, handler: Arc::new(handler), linger: linger.entrance(), log, context, next_id: 1 };
         serve(&mut listener, &mut admission, &threads);
         let summary = drain(listener, &admission);
         drop(linger);
+        admission.log.finish();
         events::ended(&summary);
         summary
     }
@@ -158,7 +161,7 @@ fn serve(listener: &mut Listener, admission: &mut Admission, threads: &Threads) 
         match outcome {
             Ok(()) => backoff.recover(),
             Err(error) => {
-                admission.seldom.trouble(&error);
+                admission.log.trouble(&error);
                 backoff.pause(shutdown.bell());
                 if !shutdown.is_requested() {
                     // Without descriptors accept fails also when nobody is there to be accepted.
@@ -175,15 +178,22 @@ fn hand_over(client: Admitted, admission: &Admission, threads: &Threads) {
     let handler = Arc::clone(&admission.handler);
     let context = Arc::clone(&admission.context);
     let linger = admission.linger.clone();
-    let job = Box::new(move || converse(client, handler, context, &linger));
+    let log = Arc::clone(&admission.log);
+    let job = Box::new(move || converse(client, handler, context, &linger, &log));
     if let Err(error) = threads.run(job) {
-        admission.seldom.trouble(&error);
+        admission.log.trouble(&error);
         admission.refuse(socket, peer, Farewell::NoThread);
     }
 }
 
 /// A client's thread: its conversation, from the first byte to the last words.
-fn converse(client: Admitted, handler: Arc<dyn Handler>, context: Arc<Context>, linger: &Entrance) {
+fn converse(
+    client: Admitted,
+    handler: Arc<dyn Handler>,
+    context: Arc<Context>,
+    linger: &Entrance,
+    log: &RateLimitedLog,
+) {
     let Admitted { id, peer, socket, slot, presence } = client;
     context.totals.served.add(1);
     events::opened(id, peer);
@@ -192,7 +202,7 @@ fn converse(client: Admitted, handler: Arc<dyn Handler>, context: Arc<Context>, 
     let (ended, lingering) = connection.finish(outcome, |reason| farewell_to(&socket, &*handler, reason));
     drop(socket);
     ended.count(&context.totals);
-    events::closed(&ended);
+    log.closed(&ended);
     // The place is free before the client sees the end of the connection, and all that belongs to it is given back
     // before the drain stops to wait for it.
     drop(slot);
@@ -302,7 +312,8 @@ impl fmt::Display for Summary {
         let Summary { drained, cut, stuck, stats, .. } = self;
         write!(f, "drained {drained}, cut {cut}")?;
         if *stuck > 0 {
-            write!(f, ", of which {stuck} are stuck in their handler")?;
+            let are_in = if *stuck == 1 { "is stuck in its handler" } else { "are stuck in their handlers" };
+            write!(f, ", of which {stuck} {are_in}")?;
         }
         write!(f, "; in all {} served, {} refused", stats.served, stats.refused)?;
         write!(f, ", {} panicked, {} bytes in, {} bytes out", stats.panicked, stats.bytes_in, stats.bytes_out)?;

@@ -4,7 +4,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 
 use super::connections::{Connections, Presence, Slot};
-use super::events::Seldom;
+use super::events::RateLimitedLog;
 use super::farewells::farewell_to;
 use super::linger::Entrance;
 use crate::connection::Context;
@@ -16,7 +16,7 @@ pub(super) struct Admission {
     pub(super) connections: Arc<Connections>,
     pub(super) handler: Arc<dyn Handler>,
     pub(super) linger: Entrance,
-    pub(super) seldom: Seldom,
+    pub(super) log: Arc<RateLimitedLog>,
     pub(super) context: Arc<Context>,
     /// The number that the next client gets.
     pub(super) next_id: u64,
@@ -47,7 +47,7 @@ impl Admission {
     /// Tells a client why it is turned away, and has the words arrive.
     pub(super) fn refuse(&self, socket: Arc<Socket>, peer: SocketAddr, why: Farewell) {
         self.context.totals.refused.add(1);
-        self.seldom.refused(peer, why);
+        self.log.refused(peer, why);
         socket.send_farewell(&farewell_to(&socket, &*self.handler, why));
         self.linger.close(socket);
     }

@@ -3,22 +3,22 @@
 //!
 //! Text that a client may have had a hand in is shown without control characters, so no client can forge a line.
 
+use std::collections::HashMap;
 use std::fmt::{self, Write};
 use std::io;
+use std::mem::{Discriminant, discriminant};
 use std::net::SocketAddr;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-use log::{debug, info, log, warn};
+use log::{Level, debug, info, log, warn};
 
 use super::Summary;
-use super::system::Ceiling;
-use crate::connection::Ended;
+use super::system::{Ceiling, advice_for};
+use super::throttle::{Rate, Throttle};
+use crate::connection::{CloseReason, Ended};
 use crate::farewell::Farewell;
 use crate::panics;
-
-/// A trouble that lasts is reported this often.
-const SELDOM: Duration = Duration::from_secs(5);
 
 /// At most this many characters of what somebody else has written are shown.
 const SHOWN_AT_MOST: usize = 500;
@@ -30,25 +30,18 @@ pub(super) fn bound(address: SocketAddr, error: Option<&io::Error>) {
     }
 }
 
+/// The kernel does not know a socket option; `lost` is what is missing without it.
+pub(super) fn unsupported(option: &str, lost: &str, error: &io::Error) {
+    warn!("the kernel does not take the socket option {option}, so {lost}: {error}");
+}
+
 pub(super) fn lowered(asked: usize, ceiling: &Ceiling) {
-    warn!("serving at most {} clients at once, not {asked}: {}", ceiling.clients, ceiling.because);
+    let clients = Count(ceiling.clients as u64, "client");
+    warn!("serving at most {clients} at once, not {asked}: {}", ceiling.because);
 }
 
 pub(super) fn opened(id: u64, peer: SocketAddr) {
     debug!("opened id={id} peer={peer}");
-}
-
-pub(super) fn closed(ended: &Ended) {
-    log!(
-        ended.reason.level(),
-        "closed id={} peer={} reason=\"{}\" seconds={:.3} in={} out={}",
-        ended.id,
-        ended.peer,
-        OneLine(&ended.reason.to_string()),
-        ended.lasted.as_secs_f64(),
-        ended.received,
-        ended.sent,
-    );
 }
 
 /// Somebody was gone before they were accepted.
@@ -68,74 +61,110 @@ pub(super) fn ended(summary: &Summary) {
     info!("{summary}");
 }
 
-/// Two events that can come in thousands a second: at most one line of each in `SELDOM`, with the number of those that
-/// were left out; at debug level, all of them.
-#[derive(Default)]
-pub(super) struct Seldom {
-    refused: Mutex<Hushed>,
-    trouble: Mutex<Hushed>,
+/// The events that any peer can cause, in thousands a second: a few lines of each kind at their own level, then a count of
+/// those suppressed. At debug level, all of them.
+pub(super) struct RateLimitedLog {
+    /// Why there are no more slots, and how to have more.
+    full_because: String,
+    /// The size of a client's stack, which may be what does not fit.
+    stack_size: usize,
+    kinds: Mutex<HashMap<Kind, KindOfLine>>,
 }
 
-#[derive(Default)]
-struct Hushed {
-    last: Option<Instant>,
-    left_out: u64,
+/// What counts as the same kind of line. There are a few dozen, so the map of them is bounded.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+enum Kind {
+    Closed(Discriminant<CloseReason>),
+    Refused(Discriminant<Farewell>),
+    Trouble,
 }
 
-impl Seldom {
+impl Kind {
+    fn rate(self) -> Rate {
+        match self {
+            // How and why a client was lost may help against whoever does it.
+            Kind::Closed(_) => Rate { lines: 10, interval: Duration::from_secs(1) },
+            // One says it all.
+            Kind::Refused(_) | Kind::Trouble => Rate { lines: 1, interval: Duration::from_secs(5) },
+        }
+    }
+}
+
+struct KindOfLine {
+    throttle: Throttle,
+    /// The last line that was suppressed, and its level.
+    last: Option<(Level, String)>,
+}
+
+impl RateLimitedLog {
+    pub(super) fn new(full_because: String, stack_size: usize) -> RateLimitedLog {
+        RateLimitedLog { full_because, stack_size, kinds: Mutex::default() }
+    }
+
+    pub(super) fn closed(&self, ended: &Ended) {
+        match ended.reason.level() {
+            // An ordinary end, which is not even put into words when nobody wants to know.
+            Level::Debug => debug!("{}", ClosedLine(ended)),
+            level => self.log(Kind::Closed(discriminant(&ended.reason)), level, &ClosedLine(ended).to_string()),
+        }
+    }
+
     pub(super) fn refused(&self, peer: SocketAddr, why: Farewell) {
         debug!("refused peer={peer} reason=\"{why}\"");
-        if why == Farewell::NoThread {
-            // The trouble is reported by itself.
-            return;
-        }
         let reason = match why {
-            Farewell::Full { limit } => format!("{limit} are connected, and no more are allowed (max_connections)"),
+            // The trouble is reported by itself.
+            Farewell::NoThread => return,
+            Farewell::Full { limit } => format!("the limit of {limit} is reached, {}", self.full_because),
             other => other.to_string(),
         };
-        if let Some(left_out) = hush(&self.refused) {
-            warn!("refusing clients: {}{}", reason, LeftOut(left_out));
-        }
+        self.log(Kind::Refused(discriminant(&why)), Level::Warn, &format!("refusing clients: {reason}"));
     }
 
     /// Clients can't be taken in, for want of something that the system gives.
     pub(super) fn trouble(&self, error: &io::Error) {
-        debug!("can't take in clients: {error}");
-        if let Some(left_out) = hush(&self.trouble) {
-            warn!("can't take in clients, will try again: {error}; {}{}", advice(error), LeftOut(left_out));
+        let advice = advice_for(error, self.stack_size);
+        let line = format!("can't take in clients, will try again: {error}; {advice}");
+        self.log(Kind::Trouble, Level::Warn, &line);
+    }
+
+    fn log(&self, kind: Kind, level: Level, line: &str) {
+        match self.admit(kind, level, line) {
+            Some(0) => log!(level, "{line}"),
+            Some(suppressed) => log!(level, "{line} ({suppressed} more like it since the last such line)"),
+            None => debug!("{line}"),
+        }
+    }
+
+    /// Whether a line is due, and how many were suppressed before it.
+    fn admit(&self, kind: Kind, level: Level, line: &str) -> Option<u64> {
+        let now = Instant::now();
+        let mut kinds = panics::lock(&self.kinds);
+        let new = || KindOfLine { throttle: Throttle::new(kind.rate()), last: None };
+        let of_kind = kinds.entry(kind).or_insert_with(new);
+        let due = of_kind.throttle.admit(now);
+        of_kind.last = if due.is_none() { Some((level, line.to_owned())) } else { None };
+        due
+    }
+
+    /// Says how many lines were suppressed and have not been counted by a later one.
+    pub(super) fn finish(&self) {
+        let kinds = std::mem::take(&mut *panics::lock(&self.kinds));
+        for mut of_kind in kinds.into_values() {
+            if let (count @ 1.., Some((level, line))) = (of_kind.throttle.suppressed(), of_kind.last) {
+                log!(level, "{count} more like this: {line}");
+            }
         }
     }
 }
 
-/// Whether a line is due, and how many were left out before it.
-fn hush(hushed: &Mutex<Hushed>) -> Option<u64> {
-    let mut hushed = panics::lock(hushed);
-    let now = Instant::now();
-    if hushed.last.is_some_and(|last| now.duration_since(last) < SELDOM) {
-        hushed.left_out += 1;
-        return None;
-    }
-    hushed.last = Some(now);
-    Some(std::mem::take(&mut hushed.left_out))
-}
+struct ClosedLine<'a>(&'a Ended);
 
-/// What a person can do about an error of accept or of a new thread.
-fn advice(error: &io::Error) -> &'static str {
-    use rustix::io::Errno;
-    match Errno::from_io_error(error) {
-        Some(Errno::MFILE) => "raise the limit on descriptors of the process (ulimit -n)",
-        Some(Errno::NFILE) => "raise the limit on descriptors of the system (sysctl fs.file-max)",
-        Some(Errno::AGAIN) => "raise the limit on threads (ulimit -u, TasksMax= in systemd)",
-        Some(Errno::NOBUFS | Errno::NOMEM) => "the system is short of memory",
-        _ => "this should pass",
-    }
-}
-
-struct LeftOut(u64);
-
-impl fmt::Display for LeftOut {
+impl fmt::Display for ClosedLine<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.0 == 0 { Ok(()) } else { write!(f, " ({} more since the last such line)", self.0) }
+        let Ended { id, peer, reason, lasted, received, sent } = self.0;
+        let (reason, seconds) = (reason.to_string(), lasted.as_secs_f64());
+        let reason = OneLine(&reason);
+        write!(f, "closed id={id} peer={peer} reason=\"{reason}\" seconds={seconds:.3} in={received} out={sent}")
     }
 }
 
@@ -203,22 +232,24 @@ mod tests {
     }
 
     #[test]
-    fn a_trouble_that_lasts_is_one_line_with_a_count() {
-        let hushed = Mutex::default();
-        assert_eq!(hush(&hushed), Some(0));
-        assert_eq!(hush(&hushed), None);
-        assert_eq!(hush(&hushed), None);
-        hushed.lock().unwrap().last = None;
-        assert_eq!(hush(&hushed), Some(2));
+    fn a_burst_of_one_kind_is_a_few_lines_and_a_count_and_hides_no_other_kind() {
+        let log = RateLimitedLog::new(String::new(), 1);
+        let admit = |reason: CloseReason| log.admit(Kind::Closed(discriminant(&reason)), Level::Info, "line");
+        let lines = (0..1000).filter(|_| admit(CloseReason::TooLong(7)).is_some()).count();
+        assert!(lines < 500, "{lines} lines");
+        assert_eq!(admit(CloseReason::Idle), Some(0));
+        let mut kinds = log.kinds.lock().unwrap();
+        let suppressed = |kind: &mut KindOfLine| kind.throttle.suppressed();
+        assert!(kinds.values_mut().map(suppressed).sum::<u64>() >= 1, "and what was suppressed last is remembered");
     }
 
     #[test]
     fn a_poisoned_lock_is_used_on() {
-        let hushed = Mutex::default();
-        let _ = std::panic::catch_unwind(|| {
-            let _held = hushed.lock().unwrap();
+        let log = RateLimitedLog::new(String::new(), 1);
+        let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            let _held = log.kinds.lock().unwrap();
             panic!("while holding the lock");
-        });
-        assert_eq!(hush(&hushed), Some(0));
+        }));
+        assert_eq!(log.admit(Kind::Trouble, Level::Warn, "line"), Some(0));
     }
 }

@@ -5,15 +5,20 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags};
-use socket2::{Domain, Protocol, Socket, TcpKeepalive, Type};
+use rustix::io::Errno;
+use socket2::{Domain, Protocol, Socket, Type};
 
+use super::events;
 use crate::bell::{Bell, wait_for};
 use crate::connection::canonical;
 use crate::limits::Limits;
-use crate::socket::{UNSENT_AT_MOST, socket_timeout};
 
-/// Keepalive probes that may stay unanswered.
-const PROBES: u32 = 4;
+mod options;
+
+use options::Unsupported;
+
+/// So many ports are tried when a free one has to be free on several addresses.
+const PORTS_TRIED: u32 = 16;
 
 /// One or more listening sockets, since a name may stand for several addresses. None of them ever blocks.
 pub(super) struct Listener {
@@ -24,38 +29,51 @@ pub(super) struct Listener {
 }
 
 impl Listener {
-    /// Binds every address that can be bound; those that could not come back with the reason. With port 0, all get the
-    /// port that the first was given.
+    /// Binds all of these addresses, but for those that this machine lacks. With port 0, all get the same port.
     ///
     /// # Errors
     ///
-    /// The first address's, when none could be bound.
-    pub(super) fn bind(
-        addresses: &[SocketAddr],
-        limits: &Limits,
-    ) -> io::Result<(Listener, Vec<(SocketAddr, io::Error)>)> {
+    /// An address is in use, or can't be bound for another reason; or this machine has none of them.
+    pub(super) fn bind(addresses: &[SocketAddr], limits: &Limits) -> io::Result<Listener> {
+        let is_any_port = addresses.len() > 1 && addresses.iter().all(|address| address.port() == 0);
+        let mut tries = if is_any_port { PORTS_TRIED } else { 1 };
+        loop {
+            tries -= 1;
+            match Listener::bind_once(addresses, limits) {
+                // Nobody has chosen the port that is free on the first address and not on another.
+                Err(error) if error.kind() == ErrorKind::AddrInUse && tries > 0 => {}
+                outcome => return outcome,
+            }
+        }
+    }
+
+    fn bind_once(addresses: &[SocketAddr], limits: &Limits) -> io::Result<Listener> {
         let mut listener = Listener { sockets: Vec::new(), addresses: Vec::new(), turn: 0 };
-        let mut failed = Vec::new();
+        let mut lacking = Vec::new();
+        let mut unsupported = Vec::new();
         for &address in addresses {
             let mut address = address;
             if let (0, Some(first)) = (address.port(), listener.addresses.first()) {
                 address.set_port(first.port());
             }
-            match listen(address, addresses.len() == 1, limits).and_then(|socket| Ok((socket.local_addr()?, socket))) {
-                Ok((bound, socket)) => {
-                    listener.addresses.push(bound);
+            match listen(address, addresses.len() == 1, limits, &mut unsupported) {
+                Ok(socket) => {
+                    listener.addresses.push(socket.local_addr()?);
                     listener.sockets.push(socket);
                 }
-                Err(error) => failed.push((address, error)),
+                Err(error) if is_lacking(&error) => lacking.push((address, error)),
+                Err(error) if addresses.len() == 1 => return Err(error),
+                Err(error) => return Err(io::Error::new(error.kind(), format!("{address}: {error}"))),
             }
         }
         if listener.sockets.is_empty() {
-            return Err(match failed.into_iter().next() {
-                Some((_, error)) => error,
-                None => io::Error::new(ErrorKind::InvalidInput, "the name stands for no address"),
-            });
+            let none = || io::Error::new(ErrorKind::InvalidInput, "the name stands for no address");
+            return Err(lacking.into_iter().next().map_or_else(none, |(_, error)| error));
         }
-        Ok((listener, failed))
+        listener.addresses.iter().for_each(|address| events::bound(*address, None));
+        lacking.iter().for_each(|(address, error)| events::bound(*address, Some(error)));
+        unsupported.iter().for_each(Unsupported::warn);
+        Ok(listener)
     }
 
     pub(super) fn local_addrs(&self) -> &[SocketAddr] {
@@ -94,46 +112,31 @@ impl Listener {
     }
 }
 
+/// Whether an error of bind means that this machine does not have such an address, as of a name that stands for an IPv6
+/// address where there is no IPv6.
+fn is_lacking(error: &io::Error) -> bool {
+    matches!(Errno::from_io_error(error), Some(Errno::ADDRNOTAVAIL | Errno::AFNOSUPPORT))
+}
+
 /// A socket that listens. What clients' sockets are to have is set here once, and inherited by each of them.
-fn listen(address: SocketAddr, alone: bool, limits: &Limits) -> io::Result<TcpListener> {
+fn listen(
+    address: SocketAddr,
+    alone: bool,
+    limits: &Limits,
+    unsupported: &mut Vec<Unsupported>,
+) -> io::Result<TcpListener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
-    // A restarted server gets its port back although old connections linger in TIME_WAIT.
-    socket.set_reuse_address(true)?;
-    if address.is_ipv6() {
-        // Alone, `[::]` serves both families; beside an IPv4 address it must leave that to it.
-        socket.set_only_v6(!alone)?;
-    }
-    set_options(&socket, limits)?;
+    options::set(&socket, address.is_ipv6().then_some(!alone), limits, unsupported)?;
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;
     socket.listen(limits.backlog.into())?;
     Ok(socket.into())
 }
 
-/// What accepted sockets inherit, which saves them the system calls.
-fn set_options(socket: &Socket, limits: &Limits) -> io::Result<()> {
-    socket.set_read_timeout(limits.idle_timeout.map(socket_timeout))?;
-    // A sender is woken in time to see that its client reads, and the kernel holds little for one that does not.
-    socket.set_tcp_notsent_lowat(UNSENT_AT_MOST)?;
-    // Urgent data stay in the stream (RFC 6093): telnet sends the Data Mark of its Synch that way.
-    socket.set_out_of_band_inline(true)?;
-    // Replies leave in whole batches, so there is nothing to gain from waiting for more (Nagle).
-    socket.set_tcp_nodelay(true)?;
-    // A vanished peer: quiet for half of the time, then probed in the other half. Probes are sent only when nothing
-    // waits to be acknowledged; else the user timeout ends it, which TCP's own patience would do after a quarter of
-    // an hour.
-    socket.set_tcp_user_timeout(Some(limits.keepalive))?;
-    let quiet = (limits.keepalive / 2).max(Duration::from_secs(1));
-    let interval = (limits.keepalive.saturating_sub(quiet) / PROBES).max(Duration::from_secs(1));
-    let keepalive = TcpKeepalive::new().with_time(quiet).with_interval(interval).with_retries(PROBES);
-    socket.set_tcp_keepalive(&keepalive)
-}
-
 /// Whether an error of accept is about the one client that it would have been, so that the next may be accepted at
 /// once. Others that Linux hands over from the new socket (accept(2), "Error handling"), like a network that is down
 /// or a filter that forbids, may well be there the next time, so they are waited out.
 pub(super) fn is_peers_fault(error: &io::Error) -> bool {
-    use rustix::io::Errno;
     let errno = Errno::from_io_error(error);
     errno.is_some_and(|errno| matches!(errno, Errno::INTR | Errno::CONNABORTED | Errno::CONNRESET | Errno::PROTO))
 }
@@ -167,10 +170,11 @@ mod tests {
     use socket2::SockRef;
 
     use super::*;
+    use crate::socket::UNSENT_AT_MOST;
 
     #[test]
     fn accepted_sockets_inherit_the_options_and_block() {
-        let (mut listener, _) = Listener::bind(&["127.0.0.1:0".parse().unwrap()], &Limits::default()).unwrap();
+        let mut listener = Listener::bind(&["127.0.0.1:0".parse().unwrap()], &Limits::default()).unwrap();
         let _client = TcpStream::connect(listener.local_addrs()[0]).unwrap();
         listener.wait(&Bell::new().unwrap()).unwrap();
         let (stream, _) = listener.accept().unwrap();
@@ -179,7 +183,7 @@ mod tests {
         assert!(socket.keepalive().unwrap());
         assert_eq!(socket.tcp_keepalive_time().unwrap(), Duration::from_secs(60));
         assert_eq!(socket.tcp_keepalive_interval().unwrap(), Duration::from_secs(15));
-        assert_eq!(socket.tcp_keepalive_retries().unwrap(), PROBES);
+        assert_eq!(socket.tcp_keepalive_retries().unwrap(), options::PROBES);
         assert_eq!(socket.tcp_user_timeout().unwrap(), Some(Duration::from_secs(120)));
         assert!(!socket.nonblocking().unwrap());
         assert_eq!(socket.read_timeout().unwrap(), Limits::default().idle_timeout);

@@ -1,61 +1,57 @@
-//! What the system allows: how many clients can be served at once, whatever was configured.
+//! What the system allows: how many clients can be served at once, whatever was configured, and which limit it was when
+//! there is no thread for one.
 //!
-//! A client takes a descriptor or more, a thread, and four memory maps (the thread's stack and its signal stack, each with a
-//! guard page). Running out of the last one can abort the process (rust-lang/rust#78497), so the limit is kept well
-//! below.
+//! A client takes a descriptor or more, a thread, address space, and four memory maps (the thread's stack and its signal
+//! stack, each with a guard page). Running out of maps or of address space can abort the process (rust-lang/rust#78497),
+//! so the number of clients is kept well below what there is of them.
 
-use std::fs;
-use std::path::Path;
+use std::io;
 
+use rustix::io::Errno;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-/// Descriptors that are not clients': the log, the listeners, bells, files, and a few sockets that linger.
+mod limit;
+mod memory;
+mod proc;
+mod threads;
+
+use limit::Limit;
+
+/// Descriptors that the server opens later, besides its clients': bells, files, and a few sockets that linger.
 const OTHER_DESCRIPTORS: u64 = 32;
-
-/// Threads that are not clients': main, signals, linger, and a handler's own.
-const OTHER_THREADS: u64 = 8;
-
-/// As many memory maps are set aside for each client: the four it takes, and one for everything else.
-const MAPS_PER_CLIENT: u64 = 5;
 
 /// The lowest of the system's limits, in clients.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Ceiling {
     pub(super) clients: usize,
-    /// The limit's name and value, and how to raise it.
+    /// The limit's name, and how to raise it.
     pub(super) because: String,
-    /// Descriptors that are left for other uses when that many clients are connected, `OTHER_DESCRIPTORS` included.
+    /// Descriptors that clients and others can still take, `OTHER_DESCRIPTORS` included.
     pub(super) descriptors: usize,
 }
 
-/// Raises the soft limit on descriptors to the hard one, and finds the lowest limit.
-pub(super) fn ceiling(descriptors_per_client: usize) -> Ceiling {
-    let descriptors = raise_descriptors();
-    let for_clients = descriptors.saturating_sub(OTHER_DESCRIPTORS) / descriptors_per_client as u64;
-    let candidates = [
-        (Some(for_clients), "descriptors (RLIMIT_NOFILE)", "ulimit -n"),
-        (threads(getrlimit(Resource::Nproc).current), "processes of this user (RLIMIT_NPROC)", "ulimit -u"),
-        (threads(number_in("/proc/sys/kernel/threads-max")), "threads of the system", "sysctl kernel.threads-max"),
-        (threads(number_in("/proc/sys/kernel/pid_max")), "thread numbers of the system", "sysctl kernel.pid_max"),
-        (threads(pids_max()), "threads of the control group (pids.max)", "TasksMax= in systemd"),
-        (
-            number_in("/proc/sys/vm/max_map_count").map(|maps| maps / MAPS_PER_CLIENT),
-            "memory maps of a process",
-            "sysctl vm.max_map_count",
-        ),
-    ];
-    let lowest =
-        candidates.into_iter().filter_map(|(limit, what, how)| Some((limit?, what, how))).min_by_key(|lowest| lowest.0);
-    let (clients, what, how) = lowest.unwrap_or((u64::MAX, "nothing", "nothing"));
+/// Raises the soft limit on descriptors to the hard one, and finds the lowest limit. What the process has already taken
+/// of each counts.
+pub(super) fn ceiling(descriptors_per_client: usize, stack_size: usize) -> Ceiling {
+    let descriptors = raise_descriptors().saturating_sub(proc::open_descriptors());
+    let for_clients = Limit {
+        what: "descriptors (RLIMIT_NOFILE)",
+        how: "ulimit -n",
+        clients: descriptors.saturating_sub(OTHER_DESCRIPTORS) / descriptors_per_client as u64,
+        is_met: false,
+    };
+    let limits = [for_clients].into_iter().chain(threads::limits(stack_size as u64));
+    let (clients, because) = match limits.min_by_key(|limit| limit.clients) {
+        Some(limit) => {
+            (limit.clients, format!("the limit on {} allows no more, raise it with {}", limit.what, limit.how))
+        }
+        None => (u64::MAX, String::new()),
+    };
     Ceiling {
         clients: usize::try_from(clients.max(1)).unwrap_or(usize::MAX),
-        because: format!("the limit on {what} allows no more, raise it with {how}"),
+        because,
         descriptors: usize::try_from(descriptors).unwrap_or(usize::MAX),
     }
-}
-
-fn threads(limit: Option<u64>) -> Option<u64> {
-    limit.map(|limit| limit.saturating_sub(OTHER_THREADS))
 }
 
 fn raise_descriptors() -> u64 {
@@ -66,51 +62,76 @@ fn raise_descriptors() -> u64 {
     current.unwrap_or(u64::MAX)
 }
 
-fn number_in(path: &str) -> Option<u64> {
-    fs::read_to_string(path).ok()?.trim().parse().ok()
+/// What an operator can do about an error of the system, of [`Server::bind`](crate::Server::bind) or of a thread that
+/// could not be started: the limit that was met, and how to raise it.
+///
+/// ```no_run
+/// if let Err(error) = std::thread::Builder::new().spawn(|| println!("hello")) {
+///     eprintln!("can't start a thread: {error}; {}", acceptd::advice(&error));
+/// }
+/// ```
+pub fn advice(error: &io::Error) -> String {
+    advice_for(error, SMALL_STACK)
 }
 
-/// The lowest `pids.max` of the control groups that this process is in, and of those around them; "max" is no number,
-/// and no limit.
-fn pids_max() -> Option<u64> {
-    let groups = fs::read_to_string("/proc/self/cgroup").ok()?;
-    groups.lines().flat_map(pids_max_paths).filter_map(|path| number_in(&path)).min()
+/// The stack of a thread that does little.
+const SMALL_STACK: usize = 64 * 1024;
+
+/// [`advice`] about a thread with a stack of that many bytes, which may have been what was too large.
+pub(super) fn advice_for(error: &io::Error, stack_size: usize) -> String {
+    match Errno::from_io_error(error) {
+        Some(Errno::MFILE) => "raise the limit on descriptors of the process (ulimit -n)".to_owned(),
+        Some(Errno::NFILE) => "raise the limit on descriptors of the system (sysctl fs.file-max)".to_owned(),
+        // For a new thread, the C library makes this of every error, a lack of address space included (pthread_create(3)).
+        Some(Errno::AGAIN) => match threads::limits(stack_size as u64).into_iter().find(|limit| limit.is_met) {
+            Some(Limit { what, how, .. }) => format!("the limit on {what} is met, raise it with {how}"),
+            None => "raise the limit on threads (ulimit -u, TasksMax= in systemd)".to_owned(),
+        },
+        Some(Errno::NOBUFS | Errno::NOMEM) => "the system is short of memory".to_owned(),
+        _ => "this should pass".to_owned(),
+    }
 }
 
-/// Where the limits of a line of `/proc/self/cgroup` are: `hierarchy:controllers:group` (cgroups(7)).
-fn pids_max_paths(line: &str) -> Vec<String> {
-    let mut parts = line.splitn(3, ':').skip(1);
-    let (Some(controllers), Some(group)) = (parts.next(), parts.next()) else { return Vec::new() };
-    let root = match controllers {
-        "" => "/sys/fs/cgroup",
-        "pids" => "/sys/fs/cgroup/pids",
-        _ => return Vec::new(),
-    };
-    Path::new(group).ancestors().map(|group| format!("{root}{}/pids.max", group.display()).replace("//", "/")).collect()
+/// Adds [`advice_for`] to an error of the system that a limit can cause, and leaves others as they are.
+pub(super) fn with_advice(error: io::Error, stack_size: usize) -> io::Error {
+    use Errno as E;
+    match Errno::from_io_error(&error) {
+        Some(E::MFILE | E::NFILE | E::AGAIN | E::NOBUFS | E::NOMEM) => {
+            let advice = advice_for(&error, stack_size);
+            io::Error::new(error.kind(), format!("{error}; {advice}"))
+        }
+        _ => error,
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    #[test]
-    fn control_groups_of_both_versions_are_found() {
-        assert_eq!(pids_max_paths("0::/"), ["/sys/fs/cgroup/pids.max"]);
-        let expected =
-            ["system.slice/a:b/", "system.slice/", ""].map(|group| format!("/sys/fs/cgroup/{group}pids.max"));
-        assert_eq!(pids_max_paths("0::/system.slice/a:b"), expected);
-        assert_eq!(
-            pids_max_paths("8:pids:/user"),
-            ["/sys/fs/cgroup/pids/user/pids.max", "/sys/fs/cgroup/pids/pids.max"]
-        );
-        assert_eq!(pids_max_paths("4:memory:/x"), [""; 0]);
-        assert_eq!(pids_max_paths(""), [""; 0]);
-    }
+    const STACK: usize = 256 * 1024;
 
     #[test]
     fn there_is_a_ceiling_and_it_says_why() {
-        let ceiling = ceiling(1);
+        let ceiling = ceiling(1, STACK);
         assert!(ceiling.clients >= 1 && ceiling.clients < 1_000_000, "{ceiling:?}");
         assert!(ceiling.because.contains("raise it with"), "{ceiling:?}");
+    }
+
+    #[test]
+    fn descriptors_that_are_open_already_are_not_for_clients() {
+        let before = ceiling(1, STACK).descriptors;
+        let files: Vec<_> = (0..50).map(|_| std::fs::File::open("/dev/null").unwrap()).collect();
+        // Other tests of this process open and close some of their own.
+        let after = ceiling(1, STACK).descriptors;
+        assert!(after < before - 20, "{before} before, {after} with {} more open", files.len());
+    }
+
+    #[test]
+    fn advice_is_added_to_errors_that_limits_cause_and_to_no_others() {
+        let advised = |errno: Errno| with_advice(errno.into(), STACK).to_string();
+        assert!(advised(Errno::MFILE).contains("ulimit -n"));
+        assert!(advised(Errno::AGAIN).contains("raise"));
+        assert_eq!(with_advice(Errno::AGAIN.into(), STACK).kind(), io::ErrorKind::WouldBlock);
+        assert_eq!(with_advice(Errno::ADDRINUSE.into(), STACK).raw_os_error(), Some(Errno::ADDRINUSE.raw_os_error()));
     }
 }

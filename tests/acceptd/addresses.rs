@@ -60,15 +60,32 @@ fn several_addresses_are_served_on_one_port() {
 }
 
 #[test]
-fn an_address_that_cannot_be_bound_is_named_and_the_others_serve() {
-    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
-    let taken_address = taken.local_addr().unwrap();
+fn an_address_that_this_machine_lacks_is_named_and_the_others_serve() {
     crate::support::collect_log();
-    let free: SocketAddr = "[::1]:0".parse().unwrap();
-    let server = Server::bind(&[taken_address, free][..], Limits::default()).unwrap();
+    // 192.0.2.0/24 is nobody's (RFC 5737).
+    let addresses: [SocketAddr; 2] = ["192.0.2.7:0".parse().unwrap(), "[::1]:0".parse().unwrap()];
+    let server = Server::bind(&addresses[..], Limits::default()).unwrap();
     assert_eq!(server.local_addrs().len(), 1);
     assert!(server.local_addr().is_ipv6());
-    assert_eq!(logged(&["not listening on", &taken_address.to_string()]).len(), 1);
+    assert_eq!(logged(&["not listening on 192.0.2.7:0"]).len(), 1);
+    let error = Server::bind(addresses[0], Limits::default()).map(|_| ()).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::AddrNotAvailable);
+}
+
+#[test]
+fn a_name_of_which_one_address_is_in_use_is_not_bound_at_all() {
+    for (taken, free) in [("127.0.0.1", "::1"), ("::1", "127.0.0.1")] {
+        let holder = TcpListener::bind((taken, 0)).unwrap();
+        let port = holder.local_addr().unwrap().port();
+        let address = |ip: &str| SocketAddr::new(ip.parse().unwrap(), port);
+        let (taken, free) = (address(taken), address(free));
+        for addresses in [[taken, free], [free, taken]] {
+            let error = Server::bind(&addresses[..], Limits::default()).map(|_| ()).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::AddrInUse);
+            assert!(error.to_string().contains(&taken.to_string()), "{error}");
+            assert!(TcpStream::connect(free).is_err(), "the other address is not served either");
+        }
+    }
 }
 
 #[test]

@@ -1,7 +1,5 @@
 //! The program as its user meets it: what it says, what it takes, and how it ends.
 
-use std::process::Stdio;
-
 use rustix::process::Signal;
 
 use crate::support::daemon::{Daemon, acceptd};
@@ -118,28 +116,6 @@ fn each_flag_is_a_variable_too_and_flags_outrank_them() {
 }
 
 #[test]
-fn the_log_is_as_loud_as_was_asked_for() {
-    let log_of = |arguments: &[&str], variable: Option<&str>| {
-        let mut command = acceptd(arguments);
-        command.args(["127.0.0.1:0"]).envs(variable.map(|value| ("RUST_LOG", value)));
-        let daemon = Daemon::spawn(&mut command);
-        daemon.connect().talk("x");
-        daemon.end(Signal::TERM).1
-    };
-    assert!(!log_of(&[], None).contains("opened"));
-    assert!(log_of(&["-v"], None).contains("opened id=1 peer=127.1."));
-    assert_eq!(log_of(&["-q"], None), "");
-    assert!(log_of(&["-q"], Some("debug")).contains("opened"), "RUST_LOG outranks the flags");
-    assert!(log_of(&[], Some("acceptd=debug")).contains("opened"));
-    let mut command = acceptd(&["127.0.0.1:0"]);
-    let daemon = Daemon::spawn(command.env("ACCEPTD_VERBOSE", "1"));
-    daemon.connect().talk("x");
-    assert!(daemon.end(Signal::TERM).1.contains("opened"));
-    let mut command = acceptd(&["127.0.0.1:0"]);
-    assert_eq!(Daemon::spawn(command.env("ACCEPTD_QUIET", "1")).end(Signal::TERM).1, "");
-}
-
-#[test]
 fn a_wrong_command_line_is_told_what_would_be_right() {
     for (arguments, hint) in [
         (&["nonsense"][..], "write HOST:PORT, as in 127.0.0.1:17007"),
@@ -192,80 +168,6 @@ fn localhost_and_ipv6_can_be_listened_on() {
 }
 
 #[test]
-fn every_signal_that_ends_it_drains_it() {
-    for signal in [Signal::INT, Signal::TERM, Signal::HUP] {
-        let daemon = Daemon::start(&[]);
-        let mut client = daemon.connect();
-        client.send("x");
-        client.expect("x");
-        let (status, log) = daemon.end(signal);
-        assert_eq!(status.code(), Some(0), "{signal:?}");
-        assert!(log.contains("draining 1 connection, at most 5 s") && log.contains("drained 1, cut 0"), "{log}");
-        assert_eq!(client.rest(), "");
-    }
-}
-
-#[test]
-fn a_second_signal_cuts_at_once() {
-    let mut daemon = Daemon::start(&["--drain-timeout", "10m", "--write-timeout", "10m"]);
-    let client = daemon.connect();
-    let mut sending = client.stream.try_clone().unwrap();
-    let sender = std::thread::spawn(move || std::io::Write::write_all(&mut sending, &vec![b'x'; 64 << 20]));
-    // It is stuck once no more of it is taken.
-    let mut before = usize::MAX;
-    eventually("the client is stuck", || {
-        let queued = rustix::io::ioctl_fionread(&client.stream).unwrap() as usize;
-        std::mem::replace(&mut before, queued) == queued && queued > 1 << 16
-    });
-    daemon.signal(Signal::TERM);
-    eventually("the port is closed", || std::net::TcpStream::connect(daemon.addr).is_err());
-    daemon.signal(Signal::TERM);
-    let (status, log) = daemon.wait();
-    assert_eq!(status.code(), Some(130), "{log}");
-    assert!(log.contains("cutting 1 connection") && log.contains(", cut 1;"), "{log}");
-    assert!(sender.join().unwrap().is_err());
-}
-
-#[test]
 fn the_version_is_the_packages() {
     assert_eq!(run(&["--version"]).1, format!("acceptd {}\n", env!("CARGO_PKG_VERSION")));
-}
-
-#[test]
-fn nobody_needs_to_read_what_it_says() {
-    let mut child = acceptd(&["-v", "127.0.0.1:0"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    drop(child.stderr.take());
-    let mut said = String::new();
-    std::io::BufRead::read_line(&mut std::io::BufReader::new(child.stdout.take().unwrap()), &mut said).unwrap();
-    let addr = said.trim_end().strip_prefix("listening on ").unwrap().parse().unwrap();
-    for _ in 0..10 {
-        assert_eq!(crate::support::Client::connect(addr).talk("x"), "x");
-    }
-    rustix::process::kill_process(rustix::process::Pid::from_child(&child), Signal::TERM).unwrap();
-    assert_eq!(child.wait().unwrap().code(), Some(0));
-}
-
-#[test]
-fn a_log_that_nobody_reads_holds_nobody_up() {
-    let mut child = acceptd(&["-v", "127.0.0.1:0"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    // Open, and never read: the pipe is full after some hundred lines.
-    let _unread = child.stderr.take();
-    let mut said = String::new();
-    std::io::BufRead::read_line(&mut std::io::BufReader::new(child.stdout.take().unwrap()), &mut said).unwrap();
-    let addr = said.trim_end().strip_prefix("listening on ").unwrap().parse().unwrap();
-    for _ in 0..2000 {
-        assert_eq!(crate::support::Client::connect(addr).talk("x"), "x");
-    }
-    rustix::process::kill_process(rustix::process::Pid::from_child(&child), Signal::TERM).unwrap();
-    eventually("it ends", || child.try_wait().unwrap().is_some());
-}
-
-#[test]
-fn a_wrong_rust_log_is_told_and_ignored() {
-    let mut command = acceptd(&["127.0.0.1:0"]);
-    let daemon = Daemon::spawn(command.env("RUST_LOG", "nonsense=foo"));
-    assert_eq!(daemon.connect().talk("x"), "x");
-    let (_, log) = daemon.end(Signal::TERM);
-    assert!(log.contains("RUST_LOG=\"nonsense=foo\" is ignored"), "{log}");
-    assert!(log.contains("draining"), "{log}");
 }

@@ -12,9 +12,11 @@ mod endings;
 mod handlers;
 mod kv;
 mod line;
+mod log;
 mod outbox;
 mod progress;
 mod readme;
 mod shutdown;
+mod signals;
 #[path = "../support/mod.rs"]
 mod support;

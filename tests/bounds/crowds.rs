@@ -203,5 +203,5 @@ fn ten_thousand_resets_in_the_middle_of_a_reply_are_nothing_above_debug() {
     let (status, log) = daemon.wait();
     assert_eq!(status.code(), Some(0));
     assert!(log.contains("in all 10000 served, 0 refused, 0 panicked"), "{log}");
-    assert_eq!(log.lines().count(), 2, "nothing but the drain and the summary: {log}");
+    assert_eq!(log.lines().count(), 3, "nothing but the start, the drain and the summary: {log}");
 }

@@ -115,7 +115,8 @@ launch() {
     : >"$LOG"
     (
         close_clients
-        exec "$@"
+        # In a script's background jobs SIGINT is ignored, and would stay so.
+        exec env --default-signal=INT,HUP,TERM "$@"
     ) </dev/null >"$OUT" 2>"$LOG" &
     track $!
 }
@@ -168,15 +169,13 @@ signal() {
     kill -"$1" "$PID" 2>/dev/null || true
 }
 
-# stop: ends the server that was started last, for a script that goes on with another. Two signals cut at once; two of
-# the same kind might arrive as one.
+# stop: ends the server that was started last, for a script that goes on with another
 stop() {
     close_clients
     signal TERM
-    signal INT
     ended_within 20 "$PID"
     if [[ $CODE == none ]]; then
-        fail "a server can be ended" "two signals did not end it in 20 s"
+        fail "a server can be ended" "SIGTERM did not end it in 20 s"
         exit 1
     fi
 }
@@ -276,4 +275,16 @@ serves() {
 # crowd ARGUMENTS OF clients.py…: many clients at once; what became of them is on one line
 crowd() {
     timeout 60 python3 "$HERE/clients.py" crowd "$PORT" "$@"
+}
+
+# hold_up: a client that asks for help without end and never reads, until the server's thread is stuck in writing to it. (An
+# echo would not do: the rest of what has arrived may still fit into the kernel's buffer when the drain begins.)
+hold_up() {
+    : >"$TMP/stuck"
+    python3 "$HERE/clients.py" stuck "$PORT" >"$TMP/stuck" &
+    PIDS+=($!)
+    if ! wait_until 20 grep -q stuck "$TMP/stuck"; then
+        fail "a client that sends and never reads gets stuck"
+        exit 1
+    fi
 }

@@ -4,7 +4,10 @@ use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{self, Receiver};
+use std::sync::{Arc, Once};
 use std::thread;
+
+use rustix::process::{Pid, Signal, kill_process};
 
 use super::{Client, PATIENCE, eventually};
 
@@ -21,8 +24,30 @@ pub fn acceptd(arguments: &[&str]) -> Command {
     for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("ACCEPTD_")) {
         command.env_remove(name);
     }
+    take_back_ignored_signals();
     command.env_remove("RUST_LOG").args(arguments).stdin(Stdio::null());
     command
+}
+
+/// A signal that was ignored when the tests were started, by nohup for one, would be ignored by the program as well. A
+/// handler in its place becomes the default again when the program is executed.
+fn take_back_ignored_signals() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        let ignored = u64::from_str_radix(&status(std::process::id(), "SigIgn"), 16).unwrap();
+        for signal in [Signal::HUP, Signal::INT, Signal::TERM].map(Signal::as_raw) {
+            if ignored & 1 << (signal - 1) != 0 {
+                signal_hook::flag::register(signal, Arc::default()).unwrap();
+            }
+        }
+    });
+}
+
+/// A field of `/proc/PID/status`: `SigIgn`, `VmRSS`.
+pub fn status(pid: u32, name: &str) -> String {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let field = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).unwrap();
+    field.trim().to_owned()
 }
 
 impl Daemon {
@@ -53,12 +78,12 @@ impl Daemon {
         Client::connect(self.addr)
     }
 
-    pub fn signal(&self, signal: rustix::process::Signal) {
-        rustix::process::kill_process(rustix::process::Pid::from_child(&self.child), signal).unwrap();
+    pub fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.child), signal).unwrap();
     }
 
     /// Sends a signal, and waits for the end: the exit status, and all of the log.
-    pub fn end(mut self, signal: rustix::process::Signal) -> (ExitStatus, String) {
+    pub fn end(mut self, signal: Signal) -> (ExitStatus, String) {
         self.signal(signal);
         self.wait()
     }
@@ -72,15 +97,17 @@ impl Daemon {
         (status.unwrap(), self.log.recv_timeout(PATIENCE).unwrap())
     }
 
+    pub fn has_ended(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_some()
+    }
+
     pub fn id(&self) -> u32 {
         self.child.id()
     }
 
     /// A number from `/proc/PID/status`: `VmRSS` in KiB, `Threads`.
     pub fn status(&self, name: &str) -> usize {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.id())).unwrap();
-        let line = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).unwrap();
-        line.split_whitespace().next().unwrap().parse().unwrap()
+        status(self.id(), name).split_whitespace().next().unwrap().parse().unwrap()
     }
 
     /// Descriptors that are open.
