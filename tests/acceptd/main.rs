@@ -11,6 +11,7 @@ mod echo;
 mod handlers;
 mod kv;
 mod line;
+mod options;
 mod outbox;
 mod readme;
 mod shutdown;

@@ -214,25 +214,52 @@ fn every_command_in_it_does_what_it_says() {
     }
 }
 
-#[test]
-fn its_table_has_every_option_with_its_default_and_no_other() {
-    let help = String::from_utf8(acceptd(&["--help"]).output().unwrap().stdout).unwrap();
-    let mut option = "";
-    let mut documented = 0;
-    for line in help.lines().map(str::trim) {
-        let row =
-            |option: &str| README.lines().find(|row| row.starts_with('|') && row.contains(&format!("`{option}`")));
-        if line == "[ADDRESS]" || (line.starts_with('-') && line.contains("--")) {
-            option = line.find("--").map_or(line, |start| &line[start..]).trim_end_matches("...");
-            let expected = !["--help", "--version"].contains(&option);
-            assert_eq!(row(option).is_some(), expected, "{option}");
-            documented += usize::from(expected);
-        }
-        if let Some(default) = line.strip_prefix("[default: ") {
-            let cell = format!("| `{}` |", default.trim_end_matches(']'));
-            assert!(row(option).unwrap().ends_with(&cell), "{option}: {cell}");
+/// An option as `--help` shows it.
+struct Shown {
+    /// `--store <FILE>`
+    name: String,
+    /// `kv`, or `all`.
+    handlers: String,
+    /// Empty if there is none.
+    default: String,
+}
+
+/// The options in `--help`, but for help and version themselves.
+fn options(help: &str) -> Vec<Shown> {
+    let mut options: Vec<Shown> = Vec::new();
+    for line in help.lines() {
+        let text = line.trim();
+        let indentation = line.len() - line.trim_start().len();
+        if indentation < 8 && (text == "[ADDRESS]" || text.starts_with('-')) {
+            let name = text.find("--").map_or(text, |start| &text[start..]).trim_end_matches("...");
+            options.push(Shown { name: name.to_owned(), handlers: "all".to_owned(), default: String::new() });
+        } else if let Some(option) = options.last_mut() {
+            if let Some(default) = text.strip_prefix("[default: ") {
+                option.default = format!("`{}`", default.trim_end_matches(']'));
+            }
+            let last = text.rsplit_once('(').and_then(|(_, last)| last.strip_suffix(')'));
+            let is_handler = |name: &str| ["echo", "line", "kv", "chat"].contains(&name);
+            if let Some(last) = last.filter(|last| last.split(", ").all(is_handler)) {
+                option.handlers = last.split(", ").map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
+            }
         }
     }
+    options.retain(|option| !["--help", "--version"].contains(&option.name.as_str()));
+    options
+}
+
+#[test]
+fn its_table_has_every_option_with_its_handlers_and_default_and_no_other() {
+    let help = String::from_utf8(acceptd(&["--help"]).output().unwrap().stdout).unwrap();
+    let options = options(&help);
+    for Shown { name, handlers, default } in &options {
+        let row = README.lines().find(|row| row.starts_with('|') && row.contains(&format!("`{name}`")));
+        let row = row.unwrap_or_else(|| panic!("{name} is not in the README"));
+        let cells: Vec<&str> = row.split('|').map(str::trim).collect();
+        assert_eq!(cells[3], handlers, "{name}");
+        // That of --idle-timeout depends on the handler.
+        assert!(cells[4] == default || name.starts_with("--idle-timeout"), "{name}: {default}");
+    }
     let rows = README.lines().filter(|row| row.starts_with("| `-") || row.starts_with("| `[")).count();
-    assert_eq!(documented, rows);
+    assert_eq!(options.len(), rows);
 }
