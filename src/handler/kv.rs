@@ -19,6 +19,7 @@ mod engine;
 mod memory;
 mod reply;
 mod request;
+mod wrong_passwords;
 
 use clients::Clients;
 use conversation::{Conversation, Next};
@@ -27,6 +28,7 @@ pub use disk::Fsync;
 use engine::Engine;
 use memory::Memory;
 use reply::Dialect;
+use wrong_passwords::WrongPasswords;
 
 /// Replies to a batch are sent when they are this many bytes, whatever is still to be executed. So a client that sends
 /// requests and reads no replies costs no more than this, and one reply.
@@ -39,6 +41,7 @@ const IDLE: usize = 1024;
 pub struct Kv {
     engine: Box<dyn Engine>,
     clients: Clients,
+    wrong_passwords: WrongPasswords,
     options: Options,
     started: Instant,
 }
@@ -95,7 +98,13 @@ impl Kv {
     }
 
     fn with(engine: Box<dyn Engine>, options: Options) -> Kv {
-        Kv { engine, clients: Clients::default(), options, started: Instant::now() }
+        Kv {
+            engine,
+            clients: Clients::default(),
+            wrong_passwords: WrongPasswords::default(),
+            options,
+            started: Instant::now(),
+        }
     }
 }
 
@@ -108,6 +117,9 @@ impl Handler for Kv {
             let Some(next) = client.read_request(limit, |input| conversation.converse(input, limit))? else {
                 return Ok(());
             };
+            if let Next::ContinueAfter(delay) = next {
+                client.pause(Instant::now() + delay)?;
+            }
             client.send(conversation.replies.bytes())?;
             conversation.replies.clear();
             conversation.replies.shrink_to(IDLE);
@@ -116,7 +128,7 @@ impl Handler for Kv {
                 Dialect::Resp2 | Dialect::Resp3 => in_redis_words,
             });
             match next {
-                Next::Continue => {}
+                Next::Continue | Next::ContinueAfter(_) => {}
                 Next::Close => return Ok(()),
                 Next::Misspoke(why) => return Err(io::Error::new(ErrorKind::InvalidData, why)),
             }

@@ -2,16 +2,22 @@
 
 use std::path::PathBuf;
 use std::process::Command;
+use std::time::{Duration, Instant};
 
+use acceptd::Limits;
 use acceptd::handler::kv::Options;
 
 use crate::support::daemon::{Daemon, acceptd};
 use crate::support::kv::{Engine, Reply, bulk, request, words};
+use crate::support::{TestServer, logged};
 
 crate::for_each_engine! {
     what_one_client_makes_the_server_keep_or_do_has_bounds
     nothing_is_done_for_a_client_that_has_not_given_the_password
     hello_takes_the_password_too
+    wrong_passwords_are_answered_later_and_later_and_hold_nobody_else_up
+    a_drain_does_not_wait_for_the_answers_to_wrong_passwords
+    a_wrong_password_is_a_line_of_the_log_with_the_peer
     a_stranger_may_send_little
     the_password_is_the_first_line_of_a_file
     a_password_file_that_is_of_no_use_is_one_line_on_standard_error
@@ -38,6 +44,8 @@ fn nothing_is_done_for_a_client_that_has_not_given_the_password(engine: Engine) 
         assert_eq!(client.ask(line), Reply::Error(NOAUTH.into()), "{line}");
     }
     for line in ["AUTH wrong", "AUTH secre", "AUTH secrets", "AUTH SECRET", "AUTH default wrong", "AUTH other secret"] {
+        // Each on a connection of its own, since they are answered later and later.
+        let mut client = server.connect();
         assert_eq!(client.ask(line), Reply::Error(WRONGPASS.into()), "{line}");
         assert_eq!(client.ask("GET a").text(), NOAUTH);
     }
@@ -49,11 +57,51 @@ fn nothing_is_done_for_a_client_that_has_not_given_the_password(engine: Engine) 
     assert_eq!(server.connect().ask("GET a").text(), NOAUTH, "one client's password is not another's");
 
     let mut person = server.connect();
-    assert_eq!(person.type_line("HELP"), format!("ERROR {NOAUTH}"));
+    assert_eq!(person.type_line("HELP"), format!("ERROR {NOAUTH} Write AUTH and the password."));
     assert_eq!(person.type_line("AUTH wrong"), format!("ERROR {WRONGPASS}"));
     assert_eq!(person.type_line("AUTH secret"), "OK");
     assert_eq!(person.type_line("GET a"), "NOT_FOUND");
     assert_eq!(server.connect().ask("QUIT").text(), "OK", "anybody may leave");
+}
+
+fn wrong_passwords_are_answered_later_and_later_and_hold_nobody_else_up(engine: Engine) {
+    let server = engine.serve_with(with_password(b"secret"));
+    let mut other = server.connect();
+    assert_eq!(other.ask("AUTH secret").text(), "OK");
+    let start = Instant::now();
+    let mut client = server.connect();
+    client.send([words("AUTH wrong"), words("HELLO 3 AUTH default wrong"), words("AUTH secret")].concat());
+    client.expect(format!("-{WRONGPASS}\r\n"));
+    assert!(start.elapsed() >= Duration::from_millis(50), "{:?}", start.elapsed());
+    client.expect(format!("-{WRONGPASS}\r\n"));
+    assert!(start.elapsed() >= Duration::from_millis(150), "{:?}", start.elapsed());
+    client.expect("+OK\r\n");
+
+    // It would take a quarter of an hour to answer these.
+    client.send(words("AUTH wrong").repeat(200));
+    client.expect(format!("-{WRONGPASS}\r\n"));
+    assert_eq!(other.ask("PING").text(), "PONG");
+}
+
+fn a_drain_does_not_wait_for_the_answers_to_wrong_passwords(engine: Engine) {
+    let limits = Limits { drain_timeout: Duration::from_secs(600), ..Limits::default() };
+    let server = TestServer::with(limits, (engine.open)(with_password(b"secret")));
+    let mut client = server.connect();
+    client.send(words("AUTH wrong").repeat(200));
+    client.expect(format!("-{WRONGPASS}\r\n"));
+    assert_eq!(server.stop().cut, 0);
+}
+
+fn a_wrong_password_is_a_line_of_the_log_with_the_peer(engine: Engine) {
+    let server = engine.serve_with(with_password(b"secret"));
+    let mut client = server.connect();
+    let peer = client.stream.local_addr().unwrap();
+    client.ask("AUTH secret");
+    assert_eq!(logged(&["wrong password", &peer.to_string()]).len(), 0);
+    client.ask("AUTH wrong");
+    let lines = logged(&["wrong password", &format!("peer={peer}")]);
+    assert!(matches!(lines[..], [(log::Level::Warn, _)]), "{lines:?}");
+    assert!(!lines[0].1.contains("AUTH"), "what was given is not shown: {lines:?}");
 }
 
 fn hello_takes_the_password_too(engine: Engine) {
