@@ -3,6 +3,7 @@
 use rustix::process::Signal;
 
 use crate::support::daemon::{Daemon, acceptd};
+use crate::support::machine::has_ipv6;
 
 /// What it says on standard error about a command line that it refuses.
 fn refusal(arguments: &[&str], variables: &[(&str, &str)]) -> String {
@@ -70,6 +71,9 @@ fn a_port_alone_is_a_port_of_this_machine() {
 
 #[test]
 fn the_zone_of_an_ipv6_address_can_be_an_interfaces_name() {
+    if !has_ipv6() {
+        return;
+    }
     let daemon = Daemon::spawn(&mut acceptd(&["[::1%lo]:0"]));
     assert_eq!(crate::support::Client::connect(daemon.addr).talk("x"), "x");
     assert!(refusal(&["[fe80::1%nothing0]:7"], &[]).contains("no network interface \"nothing0\""));
