@@ -4,8 +4,10 @@
 //! a client of it, and `^C` is a signal to the program that was started last. What a person types into a client is
 //! told from what the server says by listening first. Numbers may be others than in the README.
 
+use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::path::Path;
 use std::process::{Child, Stdio};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::thread;
@@ -19,7 +21,7 @@ use crate::support::daemon::acceptd;
 const README: &str = include_str!("../../README.md");
 
 /// What a person types.
-const TYPED: [&str; 21] = [
+const TYPED: [&str; 24] = [
     "hello",
     "HELP",
     "upper straße",
@@ -35,6 +37,9 @@ const TYPED: [&str; 21] = [
     "GET motto",
     "TTL motto",
     "EXPIRE motto",
+    "SET lunch \"at noon\"",
+    "GET lunch",
+    "AUTH \"open sesame\"",
     "/name ann",
     "/name bob",
     "anybody here?",
@@ -63,9 +68,10 @@ impl Drop for Program {
 }
 
 impl Program {
-    fn start(arguments: &str) -> Program {
+    fn start(arguments: &str, folder: &Path) -> Program {
         let arguments: Vec<&str> = arguments.split_whitespace().collect();
-        let mut child = acceptd(&arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut command = acceptd(&arguments);
+        let mut child = command.current_dir(folder).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let (tell, says) = mpsc::channel();
         read_lines(child.stdout.take().unwrap(), tell.clone());
         read_lines(child.stderr.take().unwrap(), tell);
@@ -86,7 +92,13 @@ fn transcripts(readme: &str) -> Vec<Vec<String>> {
     let mut blocks = Vec::new();
     let mut lines = readme.lines();
     while lines.by_ref().any(|line| line == "```console") {
-        blocks.push(lines.by_ref().take_while(|line| *line != "```").map(ToOwned::to_owned).collect());
+        let block = lines.by_ref().take_while(|line| *line != "```");
+        // A terminal shows the program's answer to Ctrl-C in the same line.
+        let split = block.flat_map(|line| match line.strip_prefix("^C") {
+            Some(rest) if !rest.is_empty() => vec!["^C", rest],
+            _ => vec![line],
+        });
+        blocks.push(split.map(ToOwned::to_owned).collect());
     }
     blocks
 }
@@ -173,11 +185,13 @@ fn chat(port: &str, members: &[Vec<String>]) {
 fn every_command_in_it_does_what_it_says() {
     let mut readme = README.to_owned();
     let mut chat_port = String::new();
-    for port in ["17007", "17008", "17009", CHAT] {
+    for port in ["17007", "17008", "17009", "17011", "17012", CHAT] {
         let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         readme = readme.replace(port, &free.to_string());
         chat_port = free.to_string();
     }
+    let folder = std::env::temp_dir().join(format!("acceptd-readme-{}", std::process::id()));
+    fs::create_dir_all(&folder).unwrap();
     let mut members = Vec::new();
     let mut program: Option<Program> = None;
     let mut clients = Vec::new();
@@ -188,7 +202,9 @@ fn every_command_in_it_does_what_it_says() {
         let words: Vec<&str> = command.split(' ').collect();
         match words.as_slice() {
             ["$", "cargo", "run", "--release", "--", arguments @ ..] => {
-                program = Some(Program::start(&arguments.join(" ")));
+                // The one before has its store until it has ended.
+                drop(program.take());
+                program = Some(Program::start(&arguments.join(" "), &folder));
             }
             ["$", "nc", _, port] if *port == chat_port => {
                 members.push(output.to_vec());
@@ -201,6 +217,10 @@ fn every_command_in_it_does_what_it_says() {
                 clients.push(converse(host, port, output));
                 continue;
             }
+            ["$", "echo", content @ .., ">", file] => {
+                let content = content.join(" ");
+                fs::write(folder.join(file), format!("{}\n", content.trim_matches('"'))).unwrap();
+            }
             ["^C"] => program.as_ref().unwrap().interrupt(),
             _ => panic!("no test knows how to run {command:?}"),
         }
@@ -212,6 +232,7 @@ fn every_command_in_it_does_what_it_says() {
             }
         }
     }
+    fs::remove_dir_all(folder).unwrap();
 }
 
 /// An option as `--help` shows it.
