@@ -36,17 +36,10 @@ pub(super) fn read(arguments: &[OsString], variables: &[OsString]) -> Result<Cli
     let mut cli = Cli::from_arg_matches(&matches)?;
     cli.warnings = unknown_variables(variables, &command);
     for unused in scope::unused(cli.handler, |option| matches.value_source(option)) {
-        let Some(option) = command.get_arguments().find(|option| option.get_id() == unused.option) else { continue };
-        match option.get_env() {
-            Some(name) if matches.value_source(unused.option) == Some(ValueSource::EnvVariable) => {
-                cli.warnings.push(format!("{} {}", name.display(), unused.why));
-            }
-            _ => {
-                let name = option.get_long().unwrap_or(unused.option);
-                let text = format!("--{name} {}", unused.why);
-                return Err(command.clone().error(ErrorKind::ArgumentConflict, text));
-            }
+        if unused.is_typed {
+            return Err(command.clone().error(ErrorKind::ArgumentConflict, unused.why));
         }
+        cli.warnings.push(unused.why);
     }
     Ok(cli)
 }
@@ -76,9 +69,7 @@ fn explain(mut error: Error, command: &Command) -> Error {
     } else if unknown.starts_with('-') {
         return error;
     } else {
-        format!(
-            "{unknown:?} is one too many: give one address. A name, or [::] as in [::]:17007, can stand for several"
-        )
+        format!("{unknown:?} is one too many: give one address, as HOST:PORT. A name, or [::], can stand for several")
     };
     command.clone().error(ErrorKind::UnknownArgument, text)
 }
@@ -120,6 +111,10 @@ fn unknown_variables(variables: &[OsString], command: &Command) -> Vec<String> {
 }
 
 fn nearest<'n>(name: &str, known: &[&'n str]) -> Option<&'n str> {
+    let means_the_address = |option: &&str| name.strip_prefix(PREFIX) == Some(&option.trim_matches('-').to_uppercase());
+    if ADDRESS_OPTIONS.iter().any(means_the_address) {
+        return Some("ACCEPTD_ADDRESS");
+    }
     let similarity = |known: &str| {
         let [name, known] = [name, known].map(|name| name.strip_prefix(PREFIX).unwrap_or(name));
         strsim::jaro_winkler(name, known)
@@ -134,12 +129,14 @@ mod tests {
 
     #[test]
     fn a_variable_that_is_unknown_is_told_of_with_the_nearest_one() {
-        let names = ["ACCEPTD_MAX_CONECTIONS", "ACCEPTD_STORE", "ACCEPTD_XYZZY", "HOME"].map(OsString::from);
+        let names =
+            ["ACCEPTD_MAX_CONECTIONS", "ACCEPTD_STORE", "ACCEPTD_XYZZY", "ACCEPTD_PORT", "HOME"].map(OsString::from);
         assert_eq!(
             unknown_variables(&names, &help::command()),
             [
                 "ACCEPTD_MAX_CONECTIONS is ignored: there is no such variable, but ACCEPTD_MAX_CONNECTIONS",
                 "ACCEPTD_XYZZY is ignored: there is no such variable",
+                "ACCEPTD_PORT is ignored: there is no such variable, but ACCEPTD_ADDRESS",
             ]
         );
     }

@@ -44,32 +44,41 @@ fn name(handler: HandlerName) -> String {
 
 /// An option that was set and changes nothing.
 pub(super) struct Unused {
-    pub(super) option: &'static str,
-    /// What comes after the option's name.
+    /// Else it came from a variable.
+    pub(super) is_typed: bool,
+    /// A sentence that names what was typed, or the variable.
     pub(super) why: String,
 }
 
 /// The options that were set and change nothing, given the handler and where each option's value is from.
 pub(super) fn unused(chosen: HandlerName, source: impl Fn(&str) -> Option<ValueSource>) -> Vec<Unused> {
     let is_set = |option: &str| matches!(source(option), Some(ValueSource::CommandLine | ValueSource::EnvVariable));
-    let of_others = SCOPES.iter().filter(|(option, handlers)| is_set(option) && !handlers.contains(&chosen));
-    let mut unused: Vec<Unused> = of_others
-        .map(|(option, handlers)| {
-            let names: Vec<String> = handlers.iter().map(|handler| name(*handler)).collect();
-            let why = format!("is for --handler {}; --handler {} does not use it", names.join(", "), name(chosen));
-            Unused { option, why }
-        })
-        .collect();
+    let as_given = |option: &str| match source(option) {
+        Some(ValueSource::EnvVariable) => format!("ACCEPTD_{}", option.to_uppercase()),
+        _ => format!("--{}", option.replace('_', "-")),
+    };
+    let handler = match source("handler") {
+        Some(ValueSource::EnvVariable) => format!("ACCEPTD_HANDLER={}", name(chosen)),
+        _ => format!("--handler {}", name(chosen)),
+    };
+    let mut unused = Vec::new();
+    let mut add = |option: &str, why: String| {
+        let is_typed = source(option) == Some(ValueSource::CommandLine);
+        unused.push(Unused { is_typed, why: format!("{} {why}", as_given(option)) });
+    };
+    for (option, handlers) in SCOPES.iter().filter(|(option, handlers)| is_set(option) && !handlers.contains(&chosen)) {
+        let names: Vec<String> = handlers.iter().map(|handler| name(*handler)).collect();
+        add(option, format!("is for --handler {}; {handler} does not use it", names.join(", ")));
+    }
     if chosen == HandlerName::Kv && is_set("max_memory") && is_set("store") {
-        let why = "is for a store in memory, and --store keeps keys and values in a file".to_owned();
-        unused.push(Unused { option: "max_memory", why });
+        let file = as_given("store");
+        add("max_memory", format!("is for a store in memory, and {file} keeps keys and values in a file"));
     }
     if chosen == HandlerName::Kv && is_set("fsync") && !is_set("store") {
-        let why = "is for a store in a file; add --store FILE".to_owned();
-        unused.push(Unused { option: "fsync", why });
+        add("fsync", "is for a store in a file; add --store FILE".to_owned());
     }
     if is_set("verbose") && is_set("quiet") {
-        unused.push(Unused { option: "quiet", why: "and --verbose cancel each other; leave one out".to_owned() });
+        add("quiet", format!("and {} cancel each other; leave one out", as_given("verbose")));
     }
     unused
 }

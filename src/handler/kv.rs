@@ -51,7 +51,8 @@ pub struct Kv {
 pub struct Options {
     /// Which dialects are spoken. Default: both.
     pub protocol: Protocol,
-    /// What clients have to give before anything else. Default: none.
+    /// What clients have to give before anything else. Default: none. A wrong one is logged, ten a second at the most,
+    /// and answered 50 ms later than usual; each further one of the connection twice as much later, up to 5 s.
     pub password: Option<Vec<u8>>,
     /// The longest word of a request, and so the longest value that is set in one go, in bytes. Default: 8 MiB.
     pub max_value: usize,
@@ -88,11 +89,13 @@ impl Kv {
         Ok(Kv::with(Box::new(Memory::new(options.max_value)?), options))
     }
 
-    /// A store in a file, which is made if it is not there. What was acknowledged survives the process, and a crash.
+    /// A store in a file, which is made if it is not there, with mode 0600. What was acknowledged survives the process,
+    /// and a crash.
     ///
     /// # Errors
     ///
-    /// The file can't be opened, or another process has it (`ResourceBusy`): the message says which.
+    /// The file can't be opened or made, another process has it (`ResourceBusy`), or it is no store (`InvalidData`, and
+    /// it is not touched): the message says which, and what to do.
     pub fn in_file(path: &Path, fsync: Fsync, options: Options) -> io::Result<Kv> {
         Ok(Kv::with(Box::new(Disk::open(path, fsync, options.max_value)?), options))
     }

@@ -95,7 +95,10 @@ fn an_option_that_the_handler_does_not_use_is_refused() {
         assert!(refusal.contains(told), "{arguments:?}: {refusal}");
     }
     let in_variable = [("ACCEPTD_HANDLER", "line"), ("ACCEPTD_MAX_LINE", "100")];
-    assert!(refusal(&["--store", "data"], &in_variable).contains("--handler line does not use it"));
+    assert!(refusal(&["--store", "data"], &in_variable).contains("ACCEPTD_HANDLER=line does not use it"));
+    let in_file = [("ACCEPTD_STORE", "data")];
+    let told = refusal(&["-H", "kv", "--max-memory", "1M"], &in_file);
+    assert!(told.contains("ACCEPTD_STORE keeps keys and values in a file"), "{told}");
 }
 
 #[test]
