@@ -221,8 +221,10 @@ impl<'k> Conversation<'k> {
         let is_text = self.replies.dialect() == Dialect::Text;
         let known = found.filter(|command| is_text || !command.has(Special::TextOnly));
         if !self.is_trusted && !known.is_some_and(|command| command.has(Special::Open)) {
-            let hint = if is_text { " Write AUTH and the password." } else { "" };
-            return Err(format!("NOAUTH Authentication required.{hint}").into());
+            let redis_words = "NOAUTH Authentication required.";
+            let why =
+                if is_text { "NOAUTH this store has a password: write AUTH and the password" } else { redis_words };
+            return Err(why.into());
         }
         let Some(command) = known else { return Err(unknown(words, is_text)) };
         if !command.takes(words.len()) {

@@ -57,7 +57,8 @@ fn nothing_is_done_for_a_client_that_has_not_given_the_password(engine: Engine) 
     assert_eq!(server.connect().ask("GET a").text(), NOAUTH, "one client's password is not another's");
 
     let mut person = server.connect();
-    assert_eq!(person.type_line("HELP"), format!("ERROR {NOAUTH} Write AUTH and the password."));
+    let told = "ERROR NOAUTH this store has a password: write AUTH and the password";
+    assert_eq!(person.type_line("HELP"), told);
     assert_eq!(person.type_line("AUTH wrong"), format!("ERROR {WRONGPASS}"));
     assert_eq!(person.type_line("AUTH secret"), "OK");
     assert_eq!(person.type_line("GET a"), "NOT_FOUND");
