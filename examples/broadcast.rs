@@ -13,6 +13,7 @@ fn main() -> io::Result<()> {
     // One for the socket, and one for the outbox.
     let limits = Limits { descriptors_per_client: 2, ..Limits::default() };
     let server = Server::bind("127.0.0.1:17007", limits)?;
+    println!("listening on {}", server.local_addr());
     server.run(move |client: &mut Connection| {
         room.lock().unwrap().push(client.outbox()?);
         while let Some(line) = client.read_line()? {

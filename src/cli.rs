@@ -1,5 +1,6 @@
-//! The command line: what can be set, how it is written, and what is said when it is wrong.
+//! The command line: what can be set, and what it means for the server.
 
+use std::ffi::OsString;
 use std::fs;
 use std::io;
 use std::net::SocketAddr;
@@ -9,31 +10,31 @@ use std::time::Duration;
 use acceptd::handler::chat::{self, Chat};
 use acceptd::handler::kv::{self, Kv};
 use acceptd::{Echo, Handler, Limits, Line};
-use clap::{ArgAction, Parser, ValueEnum};
+use clap::{ArgAction, Parser};
 use log::LevelFilter;
 
+mod address;
+mod help;
+mod names;
+mod reading;
+mod scope;
 mod values;
 
-use values::{address, at_least_one, bytes, size, some_time, time};
+use address::address;
+pub(crate) use names::HandlerName;
+use names::{ChatProtocol, FsyncName, KvProtocol};
+use values::{at_least_one, backlog, bytes, rate, size, some_time, time, times_given};
 
-const EXAMPLES: &str = "\
-Examples:
-  acceptd                               echo on 127.0.0.1:17007; then: nc 127.0.0.1 17007
-  acceptd --handler line '[::1]:0'      a command server on a free port
-  acceptd --handler kv --store data    a key-value store in a file; then: redis-cli -p 17007
-  acceptd --handler chat               a chat; then: nc 127.0.0.1 17007, or irssi -c 127.0.0.1 -p 17007
-  acceptd --idle-timeout 30s -v 0.0.0.0:7007
-
-Times are written 250ms, 10s, 5m, 2h; a bare number is seconds.
-Sizes are written 64KiB, 1MiB; a bare number is bytes. At most a year, and 1GiB.
-Each option can be given in the environment too, the command line outranks it; RUST_LOG outranks -v and -q.
-Ctrl-C (SIGINT), SIGTERM or SIGHUP lets clients finish, then ends; another one, a second later, ends at once.";
-
-/// A TCP server with a thread for each client
+/// A TCP server: an echo, a line of commands, a key-value store, or a chat
+///
+/// Which handlers use an option is said in `scope`, and shown after its help.
 #[derive(Debug, Parser)]
-#[command(version, after_help = EXAMPLES, max_term_width = 100)]
+#[command(version, long_about = None, max_term_width = 100)]
 pub(crate) struct Cli {
-    /// Where to listen: HOST:PORT or [IPV6]:PORT; port 0 takes a free one
+    /// Where to listen: HOST:PORT, [IPV6]:PORT or PORT
+    ///
+    /// Where to listen: HOST:PORT, [IPV6]:PORT, or PORT alone for this machine only. Port 0 takes a free one. 0.0.0.0
+    /// as HOST is every IPv4 address of this machine, [::] every address.
     #[arg(env = "ACCEPTD_ADDRESS", default_value = "127.0.0.1:17007", value_parser = address)]
     pub(crate) address: String,
 
@@ -41,171 +42,138 @@ pub(crate) struct Cli {
     #[arg(short = 'H', long, env = "ACCEPTD_HANDLER", value_name = "NAME", default_value = "echo")]
     pub(crate) handler: HandlerName,
 
+    /// Most clients at once
+    ///
     /// Serve this many clients at once; more are refused, and told so
     #[arg(short, long, env = "ACCEPTD_MAX_CONNECTIONS", value_name = "N", default_value = "1024")]
-    #[arg(value_parser = at_least_one)]
+    #[arg(value_parser = at_least_one, allow_hyphen_values = true)]
     max_connections: usize,
 
-    /// Close a client that is silent this long between requests; 0 = never [default: 5m; kv and chat: 0]
-    #[arg(long, env = "ACCEPTD_IDLE_TIMEOUT", value_name = "TIME", value_parser = time)]
+    /// Longest silence [default: 5m; kv, chat: 0]
+    ///
+    /// Close a client that is silent this long between requests; 0 = never [default: 5m; kv, chat: 0]
+    #[arg(long, env = "ACCEPTD_IDLE_TIMEOUT", value_name = "TIME", value_parser = time, allow_hyphen_values = true)]
     idle_timeout: Option<Duration>,
 
-    /// Close a client whose request takes longer than this, from its first byte to its last (line, kv, chat)
+    /// Time for a request to arrive
+    ///
+    /// Close a client whose request takes longer than this, from its first byte to its last
     #[arg(long, env = "ACCEPTD_REQUEST_TIMEOUT", value_name = "TIME", default_value = "30s", value_parser = some_time)]
+    #[arg(allow_hyphen_values = true)]
     request_timeout: Duration,
 
+    /// Time to take 4 KiB of a reply
+    ///
     /// Close a client that takes less than 4 KiB of what it is sent, or of the rest, in this time
     #[arg(long, env = "ACCEPTD_WRITE_TIMEOUT", value_name = "TIME", default_value = "10s", value_parser = some_time)]
+    #[arg(allow_hyphen_values = true)]
     write_timeout: Duration,
 
+    /// Time for shutdown
+    ///
     /// Wait this long for clients at shutdown, then cut them; 0 = cut at once
     #[arg(long, env = "ACCEPTD_DRAIN_TIMEOUT", value_name = "TIME", default_value = "5s", value_parser = time)]
+    #[arg(allow_hyphen_values = true)]
     drain_timeout: Duration,
 
-    /// Take lines up to this long, line end included (line)
+    /// Longest line
+    ///
+    /// Take lines up to this long, line end included
     #[arg(long, env = "ACCEPTD_MAX_LINE", value_name = "SIZE", default_value = "64KiB", value_parser = size)]
+    #[arg(allow_hyphen_values = true)]
     max_line: usize,
 
-    /// Speak to clients in lines of text, or as Redis does (kv)
+    /// Speak text or RESP
+    ///
+    /// Speak to clients in lines of text, or as Redis does
     #[arg(long, env = "ACCEPTD_KV_PROTOCOL", value_name = "NAME", default_value = "auto")]
     kv_protocol: KvProtocol,
 
-    /// Keep keys and values in this file, where they survive (kv); without it, they are in memory
+    /// Keep keys and values in this file
+    ///
+    /// Keep keys and values in this file, where they survive; without it, they are in memory
     #[arg(long, env = "ACCEPTD_STORE", value_name = "FILE")]
     store: Option<PathBuf>,
 
-    /// When what was written is on disk for sure: before it is acknowledged, or within a second (kv)
+    /// When to write to the disk
+    ///
+    /// When what was written is on disk for sure: before it is acknowledged, or within a second; only with --store
     #[arg(long, env = "ACCEPTD_FSYNC", value_name = "WHEN", default_value = "always")]
     fsync: FsyncName,
 
-    /// Ask clients for the password that is the first line of this file (kv)
+    /// Ask for the password in this file
+    ///
+    /// Ask clients for the password that is the first line of this file
     #[arg(long, env = "ACCEPTD_PASSWORD_FILE", value_name = "FILE")]
     password_file: Option<PathBuf>,
 
-    /// Take values up to this long (kv)
+    /// Longest value
+    ///
+    /// Take values up to this long
     #[arg(long, env = "ACCEPTD_MAX_VALUE", value_name = "SIZE", default_value = "8MiB", value_parser = size)]
+    #[arg(allow_hyphen_values = true)]
     max_value: usize,
 
-    /// Refuse to store more when keys and values take this much memory; 0 = no limit (kv, in memory)
+    /// Most memory; 0 = no limit
+    ///
+    /// Refuse to store more when keys and values take this much memory; 0 = no limit; not with --store
     #[arg(long, env = "ACCEPTD_MAX_MEMORY", value_name = "SIZE", default_value = "0", value_parser = bytes)]
+    #[arg(allow_hyphen_values = true)]
     max_memory: usize,
 
-    /// Cut a client that lets more than this wait of what others have sent to it (chat)
+    /// Most unread bytes
+    ///
+    /// Cut a client that lets more than this wait of what others have sent to it
     #[arg(long, env = "ACCEPTD_MAX_OUTBOX", value_name = "SIZE", default_value = "256KiB", value_parser = size)]
+    #[arg(allow_hyphen_values = true)]
     max_outbox: usize,
 
-    /// Take this many lines a second from each client, after a burst of so many; 0 = no limit (chat)
+    /// Lines a second
+    ///
+    /// Take this many lines a second from each client, after a burst of so many; 0 = no limit
     #[arg(long, env = "ACCEPTD_MESSAGE_RATE", value_name = "N/BURST", default_value = "10/20", value_parser = rate)]
+    #[arg(allow_hyphen_values = true)]
     message_rate: chat::Rate,
 
-    /// Speak to clients in lines of text, or IRC (chat)
+    /// Speak text or IRC
+    ///
+    /// Speak to clients in lines of text, or IRC
     #[arg(long, env = "ACCEPTD_CHAT_PROTOCOL", value_name = "NAME", default_value = "auto")]
     chat_protocol: ChatProtocol,
 
-    /// Let the kernel queue this many connections until they are accepted
-    #[arg(long, env = "ACCEPTD_BACKLOG", value_name = "N", default_value = "4096")]
-    #[arg(value_parser = clap::value_parser!(u16).range(1..))]
+    /// Length of the kernel's queue
+    ///
+    /// Let the kernel queue this many connections until they are accepted; it queues at most net.core.somaxconn
+    #[arg(long, env = "ACCEPTD_BACKLOG", value_name = "N", default_value = "4096", value_parser = backlog)]
+    #[arg(allow_hyphen_values = true)]
     backlog: u16,
 
+    /// Log each connection
+    ///
     /// Log more: each connection (in the environment: 1)
-    #[arg(short, long, env = "ACCEPTD_VERBOSE", action = ArgAction::Count)]
+    #[arg(short, long, env = "ACCEPTD_VERBOSE", action = ArgAction::Count, value_parser = times_given)]
     verbose: u8,
 
+    /// Log less; -qq and -qqq still less
+    ///
     /// Log less: -q warnings and errors, -qq errors, -qqq nothing (in the environment: 1 to 3)
-    #[arg(short, long, env = "ACCEPTD_QUIET", action = ArgAction::Count)]
+    #[arg(short, long, env = "ACCEPTD_QUIET", action = ArgAction::Count, value_parser = times_given)]
     quiet: u8,
-}
 
-/// The built-in handlers. A new one is a file in `src/handler/`, and a line in each match here.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum HandlerName {
-    /// Sends back what it gets (RFC 862)
-    Echo,
-    /// Answers commands, a line each; begin with HELP
-    Line,
-    /// Keeps keys and values, for people and for Redis's clients
-    Kv,
-    /// Rooms to talk in, for people and for IRC clients
-    Chat,
-}
-
-impl HandlerName {
-    /// Whether clients can change what other clients get.
-    fn keeps_state(self) -> bool {
-        match self {
-            HandlerName::Echo | HandlerName::Line => false,
-            HandlerName::Kv | HandlerName::Chat => true,
-        }
-    }
-
-    /// How long its clients may be silent: those of a store wait for their own users, and people may listen.
-    fn idle_timeout(self) -> Option<Duration> {
-        match self {
-            HandlerName::Echo | HandlerName::Line => Some(Duration::from_secs(5 * 60)),
-            HandlerName::Kv | HandlerName::Chat => None,
-        }
-    }
-
-    /// How many descriptors a client of it takes.
-    fn descriptors_per_client(self) -> usize {
-        match self {
-            HandlerName::Echo | HandlerName::Line | HandlerName::Kv => 1,
-            HandlerName::Chat => 2,
-        }
-    }
-}
-
-/// How a key-value store is spoken to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum KvProtocol {
-    /// The first byte of a connection decides
-    Auto,
-    /// Lines, as people type them
-    Text,
-    /// RESP, as Redis's clients speak it; lines are answered in it too
-    Resp,
-}
-
-/// How a chat is spoken to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum ChatProtocol {
-    /// The first line of a connection decides
-    Auto,
-    /// Lines, as people type them
-    Text,
-    /// IRC
-    Irc,
-}
-
-impl From<ChatProtocol> for chat::Protocol {
-    fn from(name: ChatProtocol) -> chat::Protocol {
-        match name {
-            ChatProtocol::Auto => chat::Protocol::Auto,
-            ChatProtocol::Text => chat::Protocol::Text,
-            ChatProtocol::Irc => chat::Protocol::Irc,
-        }
-    }
-}
-
-/// When the store's file is synchronised.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum FsyncName {
-    /// Before a write is acknowledged
-    Always,
-    /// Within a second: a crash may take back that much
-    Everysec,
-}
-
-impl From<FsyncName> for kv::Fsync {
-    fn from(name: FsyncName) -> kv::Fsync {
-        match name {
-            FsyncName::Always => kv::Fsync::Always,
-            FsyncName::Everysec => kv::Fsync::EverySecond,
-        }
-    }
+    /// What to say in the log about the settings.
+    #[arg(skip)]
+    pub(crate) warnings: Vec<String>,
 }
 
 impl Cli {
+    /// The command line of this process, over its environment. Ends the process when something is wrong, or when only
+    /// help was asked for.
+    pub(crate) fn read() -> Cli {
+        let arguments: Vec<OsString> = std::env::args_os().collect();
+        let variables: Vec<OsString> = std::env::vars_os().map(|(name, _)| name).collect();
+        reading::read(&arguments, &variables).unwrap_or_else(|error| error.exit())
+    }
+
     /// What is served.
     ///
     /// # Errors
@@ -292,9 +260,17 @@ impl Cli {
         }
     }
 
-    /// What to warn of, if strangers can reach a handler that they can change.
+    /// What to warn of, if other machines can reach a handler that keeps state.
     pub(crate) fn exposure(&self, bound: &[SocketAddr]) -> Option<String> {
-        if self.handler.keeps_state() { exposed(bound) } else { None }
+        if !self.handler.keeps_state() {
+            return None;
+        }
+        let open = bound.iter().find(|address| !address.ip().to_canonical().is_loopback())?;
+        Some(if self.password_file.is_some() {
+            format!("{open} is not a loopback address: passwords and data are sent in the clear")
+        } else {
+            format!("{open} is not a loopback address: everybody who can reach it can change what is served here")
+        })
     }
 }
 
@@ -303,16 +279,6 @@ fn advised(error: &io::Error) -> String {
     match error.kind() {
         io::ErrorKind::WouldBlock => format!("{error}; {}", acceptd::advice(error)),
         _ => error.to_string(),
-    }
-}
-
-/// Lines a second, and after a slash how many at once.
-fn rate(text: &str) -> Result<chat::Rate, String> {
-    let wrong = || "write 10/20 for 10 lines a second after a burst of 20, or 0 for no limit".to_owned();
-    let (per_second, burst) = text.split_once('/').unwrap_or((text, "1"));
-    match (per_second.parse(), burst.parse()) {
-        (Ok(per_second), Ok(burst @ 1..=10_000)) if per_second <= 1_000_000 => Ok(chat::Rate { per_second, burst }),
-        _ => Err(wrong()),
     }
 }
 
@@ -327,19 +293,9 @@ fn password(file: &Path) -> Result<Vec<u8>, String> {
     }
 }
 
-fn exposed(bound: &[SocketAddr]) -> Option<String> {
-    let open = bound.iter().find(|address| !address.ip().to_canonical().is_loopback())?;
-    Some(format!("{open} is not a loopback address: everybody who can reach it can change what is served here"))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_command_line_is_well_formed() {
-        <Cli as clap::CommandFactory>::command().debug_assert();
-    }
 
     #[test]
     fn its_defaults_are_those_of_the_library() {
@@ -366,12 +322,17 @@ mod tests {
     }
 
     #[test]
-    fn strangers_are_warned_of_where_they_can_do_harm() {
-        let parse =
-            |addresses: &[&str]| exposed(&addresses.iter().map(|text| text.parse().unwrap()).collect::<Vec<_>>());
-        assert_eq!(parse(&["127.0.0.1:1", "[::1]:1", "[::ffff:127.0.0.1]:1"]), None);
-        assert!(parse(&["127.0.0.1:1", "0.0.0.0:1"]).is_some());
-        let echo = Cli::parse_from(["acceptd", "0.0.0.0:0"]);
-        assert_eq!(echo.exposure(&["0.0.0.0:1".parse().unwrap()]), None, "an echo changes for nobody");
+    fn a_handler_that_keeps_state_is_warned_of_where_others_can_reach_it() {
+        let warning = |line: &str, bound: &[&str]| {
+            let bound: Vec<SocketAddr> = bound.iter().map(|text| text.parse().unwrap()).collect();
+            Cli::parse_from(line.split(' ')).exposure(&bound)
+        };
+        let loopback = ["127.0.0.1:1", "[::1]:1", "[::ffff:127.0.0.1]:1"];
+        assert_eq!(warning("acceptd -H kv", &loopback), None);
+        assert_eq!(warning("acceptd -H echo", &["0.0.0.0:1"]), None, "an echo changes for nobody");
+        let open = warning("acceptd -H chat", &["127.0.0.1:1", "0.0.0.0:1"]).unwrap();
+        assert!(open.contains("everybody who can reach it can change"), "{open}");
+        let with_password = warning("acceptd -H kv --password-file secret", &["0.0.0.0:1"]).unwrap();
+        assert!(with_password.contains("in the clear") && !with_password.contains("everybody"), "{with_password}");
     }
 }

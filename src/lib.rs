@@ -65,7 +65,7 @@ pub use server::{Server, Summary, advice};
 pub use shutdown::Shutdown;
 pub use totals::Stats;
 
-/// The examples of the README compile and run.
-#[cfg(doctest)]
+/// The examples of the README compile and run. One of them uses a crate of the program's, for Ctrl-C.
+#[cfg(all(doctest, feature = "daemon"))]
 #[doc = include_str!("../README.md")]
 struct Readme;

@@ -5,7 +5,6 @@ use std::net::SocketAddr;
 use std::process::ExitCode;
 
 use acceptd::Server;
-use clap::Parser;
 
 mod arenas;
 mod cli;
@@ -20,7 +19,7 @@ const CUT_SHORT: u8 = 130;
 
 fn main() -> ExitCode {
     let arenas = arenas::bound();
-    let cli = Cli::parse();
+    let cli = Cli::read();
     run(&cli, arenas).unwrap_or_else(|message| {
         // Not `eprintln!`, which panics when nobody reads standard error.
         let _ = writeln!(io::stderr(), "acceptd: {message}");
@@ -46,6 +45,7 @@ fn run(cli: &Cli, arenas: io::Result<()>) -> Result<ExitCode, String> {
 
 /// Serves until it is told to end. An error is what a person should know and do.
 fn serve(cli: &Cli, ending: &Ending) -> Result<ExitCode, String> {
+    cli.warnings.iter().for_each(|warning| log::warn!("{warning}"));
     let handler = cli.handler()?;
     let server = Server::bind(&*cli.address, cli.limits()).map_err(|error| cannot_listen(&cli.address, &error))?;
     let shutdown = server.shutdown();

@@ -10,12 +10,20 @@ use crate::report::Report;
 use crate::work::{Figure, Scale, Work};
 
 const SHOWN: [(Peer, RGBColor); 5] = [
-    (Peer::Acceptd, RGBColor(200, 30, 30)),
-    (Peer::Textbook, RGBColor(120, 120, 120)),
-    (Peer::Tokio1K, RGBColor(30, 90, 200)),
-    (Peer::Tokio64K, RGBColor(120, 170, 240)),
-    (Peer::Mio, RGBColor(30, 150, 80)),
+    (Peer::Acceptd, RGBColor(220, 50, 47)),
+    (Peer::Textbook, RGBColor(133, 133, 133)),
+    (Peer::Tokio1K, RGBColor(60, 120, 230)),
+    (Peer::Tokio64K, RGBColor(160, 100, 215)),
+    (Peer::Mio, RGBColor(40, 160, 90)),
 ];
+
+/// Text and axes. There is no background, and this grey is read as well on a white page as on a black one (WCAG's
+/// contrast is 4.5 on both).
+const INK: RGBColor = RGBColor(118, 118, 118);
+
+/// Beside the lines, where the legend hides none of them.
+const LEGEND_WIDTH: i32 = 130;
+const SIZE: (u32, u32) = (760, 400);
 
 /// Draws what there are figures for.
 pub fn draw(report: &Report, scale: Scale, folder: &Path) -> Result<(), Box<dyn Error + Send + Sync>> {
@@ -23,9 +31,15 @@ pub fn draw(report: &Report, scale: Scale, folder: &Path) -> Result<(), Box<dyn 
         scale.works().into_iter().filter(|work| matches!(work, Work::RequestResponse { size: 64, .. })).collect();
     let idle: Vec<Work> = scale.works().into_iter().filter(|work| matches!(work, Work::Idle { .. })).collect();
     let charts = [
-        ("rate.svg", "requests of 64 B a second, by busy clients", &busy, Figure::Rate, 1.0),
-        ("p99.svg", "p99 in microseconds, by busy clients", &busy, Figure::P99, 1.0),
-        ("memory.svg", "resident MiB, by idle clients", &idle, Figure::Resident, 1.0 / (1 << 20) as f64),
+        ("rate.svg", "requests of 64 B a second, by busy clients (higher is better)", &busy, Figure::Rate, 1.0),
+        ("p99.svg", "p99 in microseconds, by busy clients (lower is better)", &busy, Figure::P99, 1.0),
+        (
+            "memory.svg",
+            "resident MiB, by idle clients (lower is better)",
+            &idle,
+            Figure::Resident,
+            1.0 / (1 << 20) as f64,
+        ),
     ];
     for (file, title, works, figure, unit) in charts {
         let lines: Vec<Line> = SHOWN
@@ -61,24 +75,50 @@ fn draw_lines(path: &Path, title: &str, lines: &[Line]) -> Result<(), Box<dyn Er
     let lowest_x = points().map(|(x, _)| x).fold(f64::INFINITY, f64::min);
     let highest_x = points().map(|(x, _)| x).fold(1.0, f64::max);
     let highest_y = points().map(|(_, y)| y).fold(0.0, f64::max);
-    let area = SVGBackend::new(path, (720, 400)).into_drawing_area();
-    area.fill(&WHITE)?;
-    let mut chart = ChartBuilder::on(&area)
-        .caption(title, ("sans-serif", 18))
+    let area = SVGBackend::new(path, SIZE).into_drawing_area();
+    let (left, right) = area.split_horizontally(SIZE.0 as i32 - LEGEND_WIDTH);
+    let mut chart = ChartBuilder::on(&left)
+        .caption(title, ("sans-serif", 18).into_font().color(&INK))
         .margin(12)
+        // Half of the last label.
+        .margin_right(24)
         .x_label_area_size(30)
         .y_label_area_size(70)
         .build_cartesian_2d((lowest_x..highest_x).log_scale(), 0.0..highest_y * 1.1)?;
-    chart.configure_mesh().light_line_style(WHITE).draw()?;
-    for (peer, color, points) in lines.iter().filter(|(_, _, points)| !points.is_empty()) {
+    chart
+        .configure_mesh()
+        .light_line_style(TRANSPARENT)
+        .bold_line_style(INK.mix(0.25))
+        .axis_style(INK)
+        .label_style(("sans-serif", 13).into_font().color(&INK))
+        .x_label_formatter(&|x| if is_power_of_ten(*x) { whole(*x) } else { String::new() })
+        .y_label_formatter(&|y| whole(*y))
+        .draw()?;
+    let drawn = lines.iter().filter(|(_, _, points)| !points.is_empty());
+    for (row, (peer, color, points)) in (0..).zip(drawn) {
         let style = color.stroke_width(2);
-        let series = LineSeries::new(points.iter().copied(), style).point_size(3);
-        chart
-            .draw_series(series)?
-            .label(peer.name())
-            .legend(move |(x, y)| PathElement::new([(x, y), (x + 16, y)], style));
+        chart.draw_series(LineSeries::new(points.iter().copied(), style).point_size(3))?;
+        let y = 60 + 22 * row;
+        right.draw(&PathElement::new([(0, y), (18, y)], style))?;
+        right.draw(&Text::new(peer.name(), (26, y - 6), ("sans-serif", 14).into_font().color(&INK)))?;
     }
-    chart.configure_series_labels().background_style(WHITE).border_style(BLACK).draw()?;
     area.present()?;
     Ok(())
+}
+
+/// `180,000`.
+fn whole(number: f64) -> String {
+    let digits = format!("{number:.0}");
+    let mut shown = String::new();
+    for (place, digit) in digits.chars().enumerate() {
+        if place > 0 && (digits.len() - place).is_multiple_of(3) {
+            shown.push(',');
+        }
+        shown.push(digit);
+    }
+    shown
+}
+
+fn is_power_of_ten(number: f64) -> bool {
+    (number.log10() - number.log10().round()).abs() < 1e-6
 }

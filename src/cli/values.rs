@@ -1,58 +1,68 @@
-//! How the values of options are written: addresses, numbers, times and sizes, and what is said of one that is wrong.
+//! How the values of options are written: numbers, times and sizes, and what is said about one that is wrong.
 
-use std::net::SocketAddr;
+use std::num::IntErrorKind;
 use std::time::Duration;
 
-/// `host:port`, `address:port` or `[v6]:port`; whether the host exists is seen when it is bound.
-pub(super) fn address(text: &str) -> Result<String, String> {
-    const RIGHT: &str = "write HOST:PORT, as in 127.0.0.1:17007, localhost:0 or [::1]:17007";
-    let Some((host, port)) = text.rsplit_once(':') else { return Err(format!("there is no port; {RIGHT}")) };
-    if host.is_empty() {
-        return Err("there is no host; 127.0.0.1 serves this machine, 0.0.0.0 or [::] every network".to_owned());
-    }
-    if host.starts_with('[') && !host.ends_with(']') {
-        return Err(format!("there is no port; {RIGHT}"));
-    }
-    if port.is_empty() || !port.bytes().all(|byte| byte.is_ascii_digit()) {
-        return Err(format!("{port:?} is no port; {RIGHT}"));
-    }
-    if port.parse::<u16>().is_err() {
-        return Err(format!("port {port} does not exist, the highest is 65535"));
-    }
-    if host.starts_with('[') {
-        return match text.parse::<SocketAddr>() {
-            Ok(_) => Ok(text.to_owned()),
-            Err(_) => Err(format!("{host} is no IPv6 address; {RIGHT}")),
-        };
-    }
-    if host.contains(':') {
-        return Err(format!("an IPv6 address needs brackets; {RIGHT}"));
-    }
-    Ok(text.to_owned())
-}
-
-pub(super) fn at_least_one(text: &str) -> Result<usize, String> {
-    match text.parse() {
-        Ok(0) => Err("nobody could be served; allow at least 1".to_owned()),
-        Ok(number) => Ok(number),
-        Err(_) => Err("write a whole number, as in 1024".to_owned()),
-    }
-}
+use acceptd::handler::chat;
 
 /// The library allows no longer times.
 const LONGEST: Duration = Duration::from_secs(365 * 24 * 3600);
 
+const TIME: &str = "write 250ms, 10s, 1m30s, 2h or 1d; a bare number is seconds";
+const SIZE: &str = "write 64KiB, 64K or 1MiB; a bare number is bytes";
+
+/// A fraction has at most this many digits, so that no number overflows.
+const FRACTION_DIGITS: usize = 9;
+
+pub(super) fn at_least_one(text: &str) -> Result<usize, String> {
+    match text.parse::<usize>() {
+        Ok(0) => Err("nobody could be served; allow at least 1".to_owned()),
+        Ok(number) => Ok(number),
+        Err(error) if *error.kind() == IntErrorKind::PosOverflow => Err("that number is too large".to_owned()),
+        Err(_) => Err("write a whole number of 1 or more, as in 1024".to_owned()),
+    }
+}
+
+pub(super) fn backlog(text: &str) -> Result<u16, String> {
+    match text.parse() {
+        Ok(number @ 1..) => Ok(number),
+        _ => Err("write a whole number from 1 to 65535".to_owned()),
+    }
+}
+
+/// How often a flag was given: in the environment it has a value.
+pub(super) fn times_given(text: &str) -> Result<u8, String> {
+    match text.to_ascii_lowercase().as_str() {
+        "true" | "yes" | "on" => Ok(1),
+        "false" | "no" | "off" => Ok(0),
+        number => number.parse().map_err(|_| "write 1 for yes, 0 for no, or 2 or 3 for more of it".to_owned()),
+    }
+}
+
+/// One or more numbers with their units, as in `1m30s`.
 pub(super) fn time(text: &str) -> Result<Duration, String> {
-    let (number, unit) = number_and_unit(text).ok_or("write 250ms, 10s, 5m or 2h; a bare number is seconds")?;
-    let millis = match unit {
-        "ms" => 1,
-        "" | "s" => 1000,
-        "m" => 60 * 1000,
-        "h" => 3600 * 1000,
-        _ => return Err(format!("there is no unit {unit:?}; use ms, s, m or h")),
-    };
-    let length = number.checked_mul(millis).map(Duration::from_millis);
-    length.filter(|length| *length <= LONGEST).ok_or_else(|| "that is more than a year".to_owned())
+    let mut rest = text;
+    let mut millis = 0;
+    loop {
+        let amount = next_amount(&mut rest).map_err(|wrong| wrong.told(TIME))?;
+        let is_bare = amount.unit.is_empty() && amount.text.len() == text.trim_end().len();
+        millis += amount.times(match amount.unit {
+            "ms" => 1,
+            "s" => 1000,
+            "m" => 60 * 1000,
+            "h" => 3600 * 1000,
+            "d" => 24 * 3600 * 1000,
+            "" if is_bare => 1000,
+            "" => return Err(format!("{} has no unit; {TIME}", amount.text)),
+            unit => return Err(format!("there is no unit {unit:?}; use ms, s, m, h or d")),
+        });
+        if millis > LONGEST.as_millis() {
+            return Err("that is more than a year".to_owned());
+        }
+        if rest.is_empty() {
+            return u64::try_from(millis).map(Duration::from_millis).map_err(|_| "that is more than a year".to_owned());
+        }
+    }
 }
 
 pub(super) fn some_time(text: &str) -> Result<Duration, String> {
@@ -70,24 +80,103 @@ pub(super) fn size(text: &str) -> Result<usize, String> {
     }
 }
 
+/// A number of bytes. `K`, `KB` and `KiB` are all 1,024.
 pub(super) fn bytes(text: &str) -> Result<usize, String> {
-    let (number, unit) = number_and_unit(text).ok_or("write 64KiB or 1MiB; a bare number is bytes")?;
-    let factor = match unit {
-        "" | "B" => 1,
-        "KiB" => 1 << 10,
-        "MiB" => 1 << 20,
-        "GiB" => 1 << 30,
-        _ => return Err(format!("there is no unit {unit:?}; use KiB, MiB or GiB")),
+    let mut rest = text;
+    let amount = next_amount(&mut rest).map_err(|wrong| wrong.told(SIZE))?;
+    if !rest.is_empty() {
+        return Err(SIZE.to_owned());
+    }
+    let factor = match amount.unit.to_ascii_lowercase().as_str() {
+        "" | "b" => 1,
+        "k" | "kb" | "kib" => 1 << 10,
+        "m" | "mb" | "mib" => 1 << 20,
+        "g" | "gb" | "gib" => 1 << 30,
+        "t" | "tb" | "tib" => 1 << 40,
+        _ => return Err(format!("there is no unit {:?}; use KiB, MiB, GiB or TiB", amount.unit)),
     };
-    let bytes = number.checked_mul(factor).and_then(|bytes| usize::try_from(bytes).ok());
-    bytes.ok_or_else(|| "that is more than there can be".to_owned())
+    usize::try_from(amount.times(factor)).map_err(|_| "that is more than there can be".to_owned())
 }
 
-/// `64KiB` is 64 and `KiB`. `None` if there is no number that fits.
-fn number_and_unit(text: &str) -> Option<(u64, &str)> {
-    let end = text.find(|character: char| !character.is_ascii_digit()).unwrap_or(text.len());
-    let (number, unit) = text.split_at(end);
-    Some((number.parse().ok()?, unit.trim_start()))
+/// Lines a second, and after a slash how many at once; without one, as many at once as by default.
+pub(super) fn rate(text: &str) -> Result<chat::Rate, String> {
+    const RIGHT: &str = "write 10/20 for 10 lines a second after a burst of 20, or 0 for no limit";
+    let default = chat::Options::default().rate.burst;
+    let (per_second, burst) = match text.split_once('/') {
+        Some((per_second, burst)) => (per_second, burst.parse().ok()),
+        None => (text, Some(default)),
+    };
+    match (per_second.parse(), burst) {
+        (Ok(1_000_001..), _) => Err("at most 1000000 lines a second can be set".to_owned()),
+        (_, Some(0 | 10_001..)) => Err("the burst, after the slash, is from 1 to 10000".to_owned()),
+        (Ok(per_second), Some(burst)) => Ok(chat::Rate { per_second, burst }),
+        _ => Err(RIGHT.to_owned()),
+    }
+}
+
+/// A number, which may have a fraction, and the letters after it.
+struct Amount<'t> {
+    text: &'t str,
+    whole: u64,
+    fraction: &'t str,
+    unit: &'t str,
+}
+
+impl Amount<'_> {
+    /// Rounded down.
+    fn times(&self, factor: u128) -> u128 {
+        // There are at most `FRACTION_DIGITS` of them.
+        let fraction = self.fraction.parse().unwrap_or(0);
+        let scale = self.fraction.chars().fold(1, |scale: u128, _| scale * 10);
+        u128::from(self.whole) * factor + fraction * factor / scale
+    }
+}
+
+/// Why there is no amount.
+enum Wrong {
+    NoNumber,
+    TooLarge,
+    TooPrecise,
+}
+
+impl Wrong {
+    fn told(&self, right: &str) -> String {
+        match self {
+            Wrong::NoNumber => right.to_owned(),
+            Wrong::TooLarge => "that number is too large".to_owned(),
+            Wrong::TooPrecise => format!("at most {FRACTION_DIGITS} digits may follow the point"),
+        }
+    }
+}
+
+/// Takes `64KiB` or `1.5 s` from the beginning.
+fn next_amount<'t>(rest: &mut &'t str) -> Result<Amount<'t>, Wrong> {
+    let is_digit = |character: char| character.is_ascii_digit();
+    let text = *rest;
+    let (whole, mut after) = split_where(text, |character| !is_digit(character));
+    let mut fraction = "";
+    if let Some(digits) = after.strip_prefix('.') {
+        (fraction, after) = split_where(digits, |character| !is_digit(character));
+        if fraction.is_empty() {
+            return Err(Wrong::NoNumber);
+        }
+    }
+    if fraction.len() > FRACTION_DIGITS {
+        return Err(Wrong::TooPrecise);
+    }
+    let whole = whole.parse().map_err(|error: std::num::ParseIntError| match error.kind() {
+        IntErrorKind::PosOverflow => Wrong::TooLarge,
+        _ => Wrong::NoNumber,
+    })?;
+    let (unit, after) = split_where(after.trim_start(), is_digit);
+    let text = text.strip_suffix(after).unwrap_or(text);
+    *rest = after;
+    Ok(Amount { text: text.trim_end(), whole, fraction, unit: unit.trim_end() })
+}
+
+/// The part before the first such character, and the rest.
+fn split_where(text: &str, is_end: impl Fn(char) -> bool) -> (&str, &str) {
+    text.split_at(text.find(is_end).unwrap_or(text.len()))
 }
 
 #[cfg(test)]
@@ -96,36 +185,123 @@ mod tests {
 
     #[test]
     fn times_are_read() {
-        for (text, millis) in
-            [("250ms", 250), ("10s", 10_000), ("5m", 300_000), ("2h", 7_200_000), ("7", 7_000), ("0", 0)]
-        {
+        for (text, millis) in [
+            ("250ms", 250),
+            ("10s", 10_000),
+            ("5m", 300_000),
+            ("2h", 7_200_000),
+            ("1d", 86_400_000),
+            ("7", 7_000),
+            ("0", 0),
+            ("10 s", 10_000),
+            ("1.5s", 1_500),
+            ("1.5", 1_500),
+            ("1m30s", 90_000),
+            ("1h 30m 0.25s", 5_400_250),
+            ("365d", 31_536_000_000),
+        ] {
             assert_eq!(time(text), Ok(Duration::from_millis(millis)), "{text}");
-        }
-        for text in ["", "s", "-1", "1.5s", "10 parsecs", "5M", "99999999999999999999", "9999999h", "31536000001ms"] {
-            assert!(time(text).is_err(), "{text}");
         }
         assert!(some_time("0s").is_err());
     }
 
     #[test]
-    fn sizes_are_read() {
-        for (text, bytes) in [("64KiB", 65_536), ("1MiB", 1_048_576), ("1GiB", 1 << 30), ("17", 17), ("17B", 17)] {
-            assert_eq!(size(text), Ok(bytes), "{text}");
-        }
-        for text in ["", "KiB", "0", "0KiB", "64kb", "2GiB", "18446744073709551616", "18014398509481984KiB"] {
-            assert!(size(text).is_err(), "{text}");
+    fn a_wrong_time_is_told_what_is_wrong() {
+        for (text, hint) in [
+            ("", "write 250ms"),
+            ("s", "write 250ms"),
+            ("soon", "write 250ms"),
+            ("-1", "write 250ms"),
+            ("1.s", "write 250ms"),
+            (".5s", "write 250ms"),
+            ("1m30", "30 has no unit"),
+            ("1m 2 3s", "2 has no unit"),
+            ("10 parsecs", "no unit \"parsecs\""),
+            ("5M", "no unit \"M\""),
+            ("1.0000000001s", "at most 9 digits"),
+            ("99999999999999999999", "too large"),
+            ("9999999h", "more than a year"),
+            ("31536000001ms", "more than a year"),
+            ("365d1ms", "more than a year"),
+        ] {
+            let told = time(text).unwrap_err();
+            assert!(told.contains(hint), "{text}: {told}");
         }
     }
 
     #[test]
-    fn addresses_are_checked() {
-        for text in ["127.0.0.1:17007", "localhost:0", "[::1]:0", "[fe80::1%1]:7", "0.0.0.0:65535"] {
-            assert_eq!(address(text), Ok(text.to_owned()));
+    fn sizes_are_read() {
+        for (text, bytes) in [
+            ("17", 17),
+            ("17B", 17),
+            ("64KiB", 65_536),
+            ("64K", 65_536),
+            ("64kb", 65_536),
+            ("64k", 65_536),
+            ("1MiB", 1_048_576),
+            ("1.5M", 1_572_864),
+            ("1G", 1 << 30),
+        ] {
+            assert_eq!(size(text), Ok(bytes), "{text}");
         }
-        for text in
-            ["", "17007", "127.0.0.1", ":17007", "::1:17007", "[::1]", "[nonsense]:1", "localhost:http", "h:65536"]
-        {
-            assert!(address(text).is_err(), "{text}");
+        assert_eq!(bytes("1TiB"), Ok(1 << 40));
+    }
+
+    #[test]
+    fn a_wrong_size_is_told_what_is_wrong() {
+        for (text, hint) in [
+            ("", "write 64KiB"),
+            ("KiB", "write 64KiB"),
+            ("-1", "write 64KiB"),
+            ("1K2K", "write 64KiB"),
+            ("0", "at least 1"),
+            ("0KiB", "at least 1"),
+            ("64XB", "no unit \"XB\""),
+            ("2GiB", "more than 1GiB"),
+            ("18446744073709551616", "too large"),
+            ("18014398509481984KiB", "more than there can be"),
+        ] {
+            let told = size(text).unwrap_err();
+            assert!(told.contains(hint), "{text}: {told}");
         }
+    }
+
+    #[test]
+    fn a_number_that_is_too_large_is_not_called_no_number() {
+        assert!(at_least_one("99999999999999999999999").unwrap_err().contains("too large"));
+        assert!(at_least_one("-1").unwrap_err().contains("1 or more"));
+        assert!(at_least_one("0").unwrap_err().contains("at least 1"));
+        assert_eq!(at_least_one("7"), Ok(7));
+        for text in ["0", "65536", "-1", "many"] {
+            assert!(backlog(text).unwrap_err().contains("from 1 to 65535"), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_rate_alone_keeps_the_usual_burst() {
+        let rate_of = |text| rate(text).map(|rate| (rate.per_second, rate.burst));
+        assert_eq!(rate_of("10"), Ok((10, 20)));
+        assert_eq!(rate_of("5/7"), Ok((5, 7)));
+        assert_eq!(rate_of("0"), Ok((0, 20)));
+        for (text, hint) in [
+            ("", "write 10/20"),
+            ("-1", "write 10/20"),
+            ("10/", "write 10/20"),
+            ("10/x", "write 10/20"),
+            ("10/0", "from 1 to 10000"),
+            ("10/10001", "from 1 to 10000"),
+            ("1000001/5", "at most 1000000"),
+        ] {
+            let told = rate_of(text).unwrap_err();
+            assert!(told.contains(hint), "{text}: {told}");
+        }
+    }
+
+    #[test]
+    fn a_flag_has_a_value_in_the_environment() {
+        for (text, count) in [("1", 1), ("0", 0), ("3", 3), ("true", 1), ("YES", 1), ("off", 0)] {
+            assert_eq!(times_given(text), Ok(count), "{text}");
+        }
+        assert!(times_given("loud").unwrap_err().contains("write 1"));
     }
 }

@@ -21,6 +21,7 @@ mod memory;
 mod opening;
 mod reply;
 mod request;
+mod wrong_passwords;
 
 use clients::Clients;
 use conversation::{Conversation, Next};
@@ -29,6 +30,7 @@ pub use disk::Fsync;
 use engine::Engine;
 use memory::Memory;
 use reply::Dialect;
+use wrong_passwords::WrongPasswords;
 
 /// Replies to a batch are sent when they are this many bytes, whatever is still to be executed. So a client that sends
 /// requests and reads no replies costs no more than this, and one reply.
@@ -41,6 +43,7 @@ const IDLE: usize = 1024;
 pub struct Kv {
     engine: Box<dyn Engine>,
     clients: Clients,
+    wrong_passwords: WrongPasswords,
     options: Options,
     started: Instant,
 }
@@ -50,7 +53,8 @@ pub struct Kv {
 pub struct Options {
     /// Which dialects are spoken. Default: both.
     pub protocol: Protocol,
-    /// What clients have to give before anything else. Default: none.
+    /// What clients have to give before anything else. Default: none. A wrong one is logged, ten a second at the most,
+    /// and answered 50 ms later than usual; each further one of the connection twice as much later, up to 5 s.
     pub password: Option<Vec<u8>>,
     /// The longest word of a request, and so the longest value that is set in one go, in bytes. Default: 8 MiB.
     pub max_value: usize,
@@ -87,17 +91,25 @@ impl Kv {
         Ok(Kv::with(Box::new(Memory::new(options.max_value)?), options))
     }
 
-    /// A store in a file, which is made if it is not there. What was acknowledged survives the process, and a crash.
+    /// A store in a file, which is made if it is not there, with mode 0600. What was acknowledged survives the process,
+    /// and a crash.
     ///
     /// # Errors
     ///
-    /// The file can't be opened, or another process has it (`ResourceBusy`): the message says which.
+    /// The file can't be opened or made, another process has it (`ResourceBusy`), or it is no store (`InvalidData`, and
+    /// it is not touched): the message says which, and what to do.
     pub fn in_file(path: &Path, fsync: Fsync, options: Options) -> io::Result<Kv> {
         Ok(Kv::with(Box::new(Disk::open(path, fsync, options.max_value)?), options))
     }
 
     fn with(engine: Box<dyn Engine>, options: Options) -> Kv {
-        Kv { engine, clients: Clients::default(), options, started: Instant::now() }
+        Kv {
+            engine,
+            clients: Clients::default(),
+            wrong_passwords: WrongPasswords::default(),
+            options,
+            started: Instant::now(),
+        }
     }
 }
 
@@ -113,11 +125,14 @@ impl Handler for Kv {
             let Some(next) = client.read_request(limit, |input| conversation.converse(input, limit))? else {
                 return Ok(());
             };
+            if let Next::ContinueAfter(delay) = next {
+                client.pause(Instant::now() + delay)?;
+            }
             client.send(conversation.replies.bytes())?;
             conversation.replies.clear();
             conversation.replies.shrink_to(IDLE);
             match next {
-                Next::Continue => {}
+                Next::Continue | Next::ContinueAfter(_) => {}
                 Next::Close => return Ok(()),
                 Next::Misspoke(why) => return Err(protocol_error(why)),
             }

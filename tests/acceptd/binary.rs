@@ -4,9 +4,10 @@ use rustix::process::Signal;
 
 use crate::support::daemon::{Daemon, acceptd};
 use crate::support::eventually;
+use crate::support::machine::has_ipv6;
 
 /// Exit code, standard output and standard error of a command line that ends by itself.
-fn run(arguments: &[&str]) -> (Option<i32>, String, String) {
+pub(crate) fn run(arguments: &[&str]) -> (Option<i32>, String, String) {
     let output = acceptd(arguments).output().unwrap();
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
     (output.status.code(), text(output.stdout), text(output.stderr))
@@ -111,31 +112,7 @@ fn each_flag_is_a_variable_too_and_flags_outrank_them() {
     let (_, help, _) = run(&["--help"]);
     for flag in help.lines().filter_map(|line| line.trim().split("--").nth(1)) {
         let name = flag.split([' ', '.']).next().unwrap().replace('-', "_").to_uppercase();
-        assert!(help.contains(&format!("[env: ACCEPTD_{name}=")) || ["HELP", "VERSION"].contains(&&*name), "{name}");
-    }
-}
-
-#[test]
-fn a_wrong_command_line_is_told_what_would_be_right() {
-    for (arguments, hint) in [
-        (&["nonsense"][..], "write HOST:PORT, as in 127.0.0.1:17007"),
-        (&["::1:17007"], "needs brackets"),
-        (&["[::1]"], "there is no port"),
-        (&["127.0.0.1:70000"], "the highest is 65535"),
-        (&["--idle-timeout", "soon"], "write 250ms, 10s, 5m"),
-        (&["--request-timeout", "0"], "longer than 0"),
-        (&["--write-timeout", "5 fortnights"], "use ms, s, m or h"),
-        (&["--max-line", "64kb"], "use KiB, MiB or GiB"),
-        (&["--max-connections", "0"], "at least 1"),
-        (&["--max-connections", "many"], "a whole number"),
-        (&["--backlog", "0"], "1..=65535"),
-        (&["--handler", "gopher"], "possible values: echo, line"),
-        (&["--frobnicate"], "--help"),
-    ] {
-        let (code, stdout, stderr) = run(arguments);
-        assert_eq!((code, stdout.as_str()), (Some(2), ""), "{arguments:?}");
-        assert!(stderr.contains(hint), "{arguments:?}: {stderr}");
-        assert!(!stderr.contains("panicked"), "{stderr}");
+        assert!(help.contains(&format!("[env: ACCEPTD_{name}]")) || ["HELP", "VERSION"].contains(&&*name), "{name}");
     }
 }
 
@@ -158,6 +135,9 @@ fn what_keeps_it_from_running_is_one_line_that_says_what_to_do() {
 #[test]
 fn localhost_and_ipv6_can_be_listened_on() {
     for address in ["localhost:0", "[::1]:0", "[::]:0"] {
+        if address.starts_with('[') && !has_ipv6() {
+            continue;
+        }
         let daemon = Daemon::spawn(&mut acceptd(&[address]));
         let mut target = daemon.addr;
         if target.ip().is_unspecified() {

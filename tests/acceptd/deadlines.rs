@@ -1,6 +1,6 @@
 //! How long a client may keep a thread waiting. Each time is bounded below exactly, and above as the promise says.
 
-use std::io::{self, Read, Write};
+use std::io::{self, ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::sync::mpsc;
 use std::thread;
@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use acceptd::{Connection, Echo, Limits, Line};
 use socket2::{SockFilter, SockRef};
 
+use crate::support::machine::at_most;
 use crate::support::{Client, PATIENCE, TestServer, eventually, logged};
 
 /// The kernel counts socket timeouts in ticks, and may be this much early.
@@ -32,7 +33,10 @@ fn a_byte_now_and_then_does_not_prolong_a_request() {
     });
     assert_eq!(client.rest(), "ERROR the request was not complete after 2s, closing\r\n");
     let took = start.elapsed();
-    assert!(took + TICK >= Duration::from_secs(2) && took < Duration::from_millis(2500), "closed after {took:?}");
+    assert!(
+        took + TICK >= Duration::from_secs(2) && took < at_most(Duration::from_millis(2500)),
+        "closed after {took:?}"
+    );
     stop.send(()).unwrap();
     dripper.join().unwrap();
 }
@@ -65,7 +69,7 @@ fn a_silent_client_is_told_and_closed() {
     let start = Instant::now();
     assert_eq!(client.rest(), "ERROR nothing was sent for 500ms, closing\n");
     let took = start.elapsed();
-    assert!(took + TICK * 2 >= Duration::from_millis(500) && took < Duration::from_secs(2), "{took:?}");
+    assert!(took + TICK * 2 >= Duration::from_millis(500) && took < at_most(Duration::from_secs(2)), "{took:?}");
 }
 
 #[test]
@@ -84,7 +88,7 @@ fn a_client_that_was_busy_may_be_silent_as_long_as_any_other() {
     assert_eq!(client.rest(), "ERROR nothing was sent for 1.5s, closing\n");
     let took = start.elapsed();
     assert!(took + TICK * 2 >= Duration::from_millis(1500), "{took:?}");
-    assert!(took < Duration::from_millis(2400), "the lull comes on top: {took:?}");
+    assert!(took < at_most(Duration::from_millis(2400)), "the lull comes on top: {took:?}");
 }
 
 /// A handler that writes without end, and tells when it has been stopped, and how.
@@ -108,7 +112,7 @@ fn a_client_that_never_reads_is_cut_within_the_write_timeout() {
     let error = told.recv_timeout(PATIENCE).unwrap();
     assert_eq!(error.kind(), io::ErrorKind::TimedOut);
     let took = start.elapsed();
-    assert!(took + TICK * 2 >= Duration::from_secs(1) && took < Duration::from_secs(3), "{took:?}");
+    assert!(took + TICK * 2 >= Duration::from_secs(1) && took < at_most(Duration::from_secs(3)), "{took:?}");
 }
 
 #[test]
@@ -138,9 +142,11 @@ fn a_client_that_reads_slowly_but_in_time_gets_everything() {
     let mut buffer = vec![0; 1 << 20];
     let mut got = 0;
     loop {
-        match (&client.stream).read(&mut buffer).unwrap() {
-            0 => break,
-            count => got += count,
+        match (&client.stream).read(&mut buffer) {
+            Ok(0) => break,
+            Ok(count) => got += count,
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) => panic!("{error} after {got} bytes"),
         }
         thread::park_timeout(Duration::from_millis(20));
     }
@@ -164,7 +170,7 @@ fn a_peer_that_vanished_is_found_out_in_the_stated_time() {
     let peer = format!("peer={} ", client.stream.local_addr().unwrap());
     eventually("the vanished peer is closed", || !logged(&["closed", &peer, "lost: timed out"]).is_empty());
     let took = start.elapsed();
-    assert!(took > Duration::from_secs(1) && took < Duration::from_secs(5), "{took:?}");
+    assert!(took > Duration::from_secs(1) && took < at_most(Duration::from_secs(5)), "{took:?}");
 }
 
 #[test]

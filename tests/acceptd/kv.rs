@@ -4,6 +4,7 @@
 //! forgotten there is never called, which the compiler says.
 
 mod expiry;
+mod files;
 mod requests;
 mod resp;
 mod settings;

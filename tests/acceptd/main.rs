@@ -13,6 +13,7 @@ mod handlers;
 mod kv;
 mod line;
 mod log;
+mod options;
 mod outbox;
 mod progress;
 mod readme;

@@ -4,8 +4,10 @@
 //! a client of it, and `^C` is a signal to the program that was started last. What a person types into a client is
 //! told from what the server says by listening first. Numbers may be others than in the README.
 
+use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::path::Path;
 use std::process::{Child, Stdio};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::thread;
@@ -19,7 +21,7 @@ use crate::support::daemon::acceptd;
 const README: &str = include_str!("../../README.md");
 
 /// What a person types.
-const TYPED: [&str; 21] = [
+const TYPED: [&str; 24] = [
     "hello",
     "HELP",
     "upper straße",
@@ -35,6 +37,9 @@ const TYPED: [&str; 21] = [
     "GET motto",
     "TTL motto",
     "EXPIRE motto",
+    "SET lunch \"at noon\"",
+    "GET lunch",
+    "AUTH \"open sesame\"",
     "/name ann",
     "/name bob",
     "anybody here?",
@@ -63,9 +68,10 @@ impl Drop for Program {
 }
 
 impl Program {
-    fn start(arguments: &str) -> Program {
+    fn start(arguments: &str, folder: &Path) -> Program {
         let arguments: Vec<&str> = arguments.split_whitespace().collect();
-        let mut child = acceptd(&arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut command = acceptd(&arguments);
+        let mut child = command.current_dir(folder).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let (tell, says) = mpsc::channel();
         read_lines(child.stdout.take().unwrap(), tell.clone());
         read_lines(child.stderr.take().unwrap(), tell);
@@ -86,7 +92,13 @@ fn transcripts(readme: &str) -> Vec<Vec<String>> {
     let mut blocks = Vec::new();
     let mut lines = readme.lines();
     while lines.by_ref().any(|line| line == "```console") {
-        blocks.push(lines.by_ref().take_while(|line| *line != "```").map(ToOwned::to_owned).collect());
+        let block = lines.by_ref().take_while(|line| *line != "```");
+        // A terminal shows the program's answer to Ctrl-C in the same line.
+        let split = block.flat_map(|line| match line.strip_prefix("^C") {
+            Some(rest) if !rest.is_empty() => vec!["^C", rest],
+            _ => vec![line],
+        });
+        blocks.push(split.map(ToOwned::to_owned).collect());
     }
     blocks
 }
@@ -173,11 +185,13 @@ fn chat(port: &str, members: &[Vec<String>]) {
 fn every_command_in_it_does_what_it_says() {
     let mut readme = README.to_owned();
     let mut chat_port = String::new();
-    for port in ["17007", "17008", "17009", CHAT] {
+    for port in ["17007", "17008", "17009", "17011", "17012", CHAT] {
         let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         readme = readme.replace(port, &free.to_string());
         chat_port = free.to_string();
     }
+    let folder = std::env::temp_dir().join(format!("acceptd-readme-{}", std::process::id()));
+    fs::create_dir_all(&folder).unwrap();
     let mut members = Vec::new();
     let mut program: Option<Program> = None;
     let mut clients = Vec::new();
@@ -188,7 +202,9 @@ fn every_command_in_it_does_what_it_says() {
         let words: Vec<&str> = command.split(' ').collect();
         match words.as_slice() {
             ["$", "cargo", "run", "--release", "--", arguments @ ..] => {
-                program = Some(Program::start(&arguments.join(" ")));
+                // The one before has its store until it has ended.
+                drop(program.take());
+                program = Some(Program::start(&arguments.join(" "), &folder));
             }
             ["$", "nc", _, port] if *port == chat_port => {
                 members.push(output.to_vec());
@@ -200,6 +216,10 @@ fn every_command_in_it_does_what_it_says() {
             ["$", "nc", host, port] => {
                 clients.push(converse(host, port, output));
                 continue;
+            }
+            ["$", "echo", content @ .., ">", file] => {
+                let content = content.join(" ");
+                fs::write(folder.join(file), format!("{}\n", content.trim_matches('"'))).unwrap();
             }
             ["^C"] => program.as_ref().unwrap().interrupt(),
             _ => panic!("no test knows how to run {command:?}"),
@@ -221,27 +241,55 @@ fn every_command_in_it_does_what_it_says() {
         }
         assert_eq!(said, expected);
     }
+    fs::remove_dir_all(folder).unwrap();
+}
+
+/// An option as `--help` shows it.
+struct Shown {
+    /// `--store <FILE>`
+    name: String,
+    /// `kv`, or `all`.
+    handlers: String,
+    /// Empty if there is none.
+    default: String,
+}
+
+/// The options in `--help`, but for help and version themselves.
+fn options(help: &str) -> Vec<Shown> {
+    let mut options: Vec<Shown> = Vec::new();
+    for line in help.lines() {
+        let text = line.trim();
+        let indentation = line.len() - line.trim_start().len();
+        if indentation < 8 && (text == "[ADDRESS]" || text.starts_with('-')) {
+            let name = text.find("--").map_or(text, |start| &text[start..]).trim_end_matches("...");
+            options.push(Shown { name: name.to_owned(), handlers: "all".to_owned(), default: String::new() });
+        } else if let Some(option) = options.last_mut() {
+            if let Some(default) = text.strip_prefix("[default: ") {
+                option.default = format!("`{}`", default.trim_end_matches(']'));
+            }
+            let last = text.rsplit_once('(').and_then(|(_, last)| last.strip_suffix(')'));
+            let is_handler = |name: &str| ["echo", "line", "kv", "chat"].contains(&name);
+            if let Some(last) = last.filter(|last| last.split(", ").all(is_handler)) {
+                option.handlers = last.split(", ").map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
+            }
+        }
+    }
+    options.retain(|option| !["--help", "--version"].contains(&option.name.as_str()));
+    options
 }
 
 #[test]
-fn its_table_has_every_option_with_its_default_and_no_other() {
+fn its_table_has_every_option_with_its_handlers_and_default_and_no_other() {
     let help = String::from_utf8(acceptd(&["--help"]).output().unwrap().stdout).unwrap();
-    let mut option = "";
-    let mut documented = 0;
-    for line in help.lines().map(str::trim) {
-        let row =
-            |option: &str| README.lines().find(|row| row.starts_with('|') && row.contains(&format!("`{option}`")));
-        if line == "[ADDRESS]" || (line.starts_with('-') && line.contains("--")) {
-            option = line.find("--").map_or(line, |start| &line[start..]).trim_end_matches("...");
-            let expected = !["--help", "--version"].contains(&option);
-            assert_eq!(row(option).is_some(), expected, "{option}");
-            documented += usize::from(expected);
-        }
-        if let Some(default) = line.strip_prefix("[default: ") {
-            let cell = format!("| `{}` |", default.trim_end_matches(']'));
-            assert!(row(option).unwrap().ends_with(&cell), "{option}: {cell}");
-        }
+    let options = options(&help);
+    for Shown { name, handlers, default } in &options {
+        let row = README.lines().find(|row| row.starts_with('|') && row.contains(&format!("`{name}`")));
+        let row = row.unwrap_or_else(|| panic!("{name} is not in the README"));
+        let cells: Vec<&str> = row.split('|').map(str::trim).collect();
+        assert_eq!(cells[3], handlers, "{name}");
+        // That of --idle-timeout depends on the handler.
+        assert!(cells[4] == default || name.starts_with("--idle-timeout"), "{name}: {default}");
     }
     let rows = README.lines().filter(|row| row.starts_with("| `-") || row.starts_with("| `[")).count();
-    assert_eq!(documented, rows);
+    assert_eq!(options.len(), rows);
 }

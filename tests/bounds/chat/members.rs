@@ -162,7 +162,7 @@ impl Member {
         match self.stream.read(&mut buffer) {
             Ok(0) => self.has_ended = true,
             Ok(count) => self.unread.extend_from_slice(&buffer[..count]),
-            Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => {}
             Err(error) => {
                 self.unread.extend_from_slice(format!("{error}").as_bytes());
                 self.has_ended = true;

@@ -13,6 +13,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use super::members::{Dialect, Listeners, Room, enter, enter_by_name, listen_again};
 use super::{chat, members_there};
 use crate::alone;
+use crate::support::machine::{at_most, measures_ratios, skip};
 use crate::support::{Client, PATIENCE, eventually};
 
 /// How long one measurement takes, and how many messages a second somebody says in it.
@@ -97,6 +98,9 @@ fn median(times: &[Duration]) -> Duration {
 
 #[test]
 fn of_a_hundred_members_one_who_has_stopped_is_not_felt_by_the_others_and_is_cut() {
+    if !measures_ratios("how little one member who has stopped is felt by a hundred others") {
+        return;
+    }
     let _alone = alone();
     let daemon = chat(&[]);
     let mut talker = enter(0, daemon.addr, Dialect::Plain, Room::Usual);
@@ -146,7 +150,9 @@ fn a_process_stopped_by_a_signal_is_cut_and_finds_the_reason_when_it_goes_on_and
     let daemon = chat(&[]);
     let mut talker = enter(0, daemon.addr, Dialect::Plain, Room::Usual);
     let mut listeners = Listeners::enter(1..40, daemon.addr, |_| Dialect::Plain);
-    let mut process = cat(daemon.addr).spawn().unwrap();
+    let Ok(mut process) = cat(daemon.addr).spawn() else {
+        return skip("a member that is stopped by a signal, since there is no bash", "apt-get install bash");
+    };
     let mut output = BufReader::new(process.stdout.take().unwrap());
     let mut heard = String::new();
     while !heard.ends_with("* you are now stopped\n") {
@@ -173,7 +179,7 @@ fn a_process_stopped_by_a_signal_is_cut_and_finds_the_reason_when_it_goes_on_and
     let took = start.elapsed();
     println!("cut after {took:?}");
     // The default of the write timeout. The outbox is full before that, unless the kernel takes more than usual.
-    assert!(took < Duration::from_secs(11), "{took:?}");
+    assert!(took < at_most(Duration::from_secs(11)), "{took:?}");
     let mut after = 0;
     eventually("memory comes back", || {
         after = daemon.status("VmRSS");

@@ -91,8 +91,9 @@ impl Conversation<'_> {
         let (mut begin, mut ends, mut next) = (0, ends.into_iter(), Next::Continue);
         for (queued, words) in all {
             if queued.command.talks() {
-                if self.talk(queued.command, words) == Next::Close {
-                    next = Next::Close;
+                let after = self.talk(queued.command, words);
+                if next != Next::Close && after != Next::Continue {
+                    next = after;
                 }
             } else {
                 let end = ends.next().unwrap_or(begin);

@@ -1,0 +1,80 @@
+//! What `-h` and `--help` show: the first fits on a screen, the second has all there is to say.
+
+use clap::{Command, CommandFactory};
+
+use super::{Cli, scope};
+
+const SHORT_EXAMPLES: &str = "\
+Examples:
+  acceptd                              an echo; then: nc 127.0.0.1 17007
+  acceptd --handler kv --store data    a store; then: redis-cli -p 17007
+  acceptd --handler chat 0.0.0.0:6667  a chat for other machines too
+
+Each option is a variable too (ACCEPTD_STORE=data). --help says more.";
+
+const EXAMPLES: &str = "\
+Examples:
+  acceptd                              an echo on 127.0.0.1:17007; then: nc 127.0.0.1 17007
+  acceptd --handler line '[::1]:0'     a command server on a free port
+  acceptd --handler kv --store data    a key-value store in a file; then: redis-cli -p 17007
+  acceptd --handler chat               a chat; then: nc 127.0.0.1 17007, or irssi -c 127.0.0.1 -p 17007
+  acceptd --idle-timeout 30s -v 8080   an echo on 127.0.0.1:8080 that logs each connection
+
+Times are written 250ms, 10s, 1m30s, 2h or 1d; a bare number is seconds. A time is at most a year.
+Sizes are written 64KiB, 64KB or 64K, which are all 65,536 bytes, or 1M, 1G, 1T; a bare number is bytes. A size is at
+most 1GiB, but for --max-memory.
+The command line outranks the environment. An empty variable counts as unset. RUST_LOG outranks -v and -q.
+Ctrl-C (SIGINT), SIGTERM or SIGHUP lets clients finish, then ends; a second one ends at once.";
+
+/// The command line with its help. An option's first paragraph is for `-h`; the second one, if there is one, is for
+/// `--help`. Both get the handlers that use the option, and `--help` the variable that sets it.
+pub(super) fn command() -> Command {
+    Cli::command().after_help(SHORT_EXAMPLES).after_long_help(EXAMPLES).mut_args(|option| {
+        let of_handlers = scope::shown(option.get_id().as_str());
+        let add_handlers = |help: String| match &of_handlers {
+            Some(handlers) => format!("{help} ({handlers})"),
+            None => help,
+        };
+        let short = option.get_help().map(ToString::to_string).unwrap_or_default();
+        let paragraphs = option.get_long_help().map(ToString::to_string);
+        let long = paragraphs.as_deref().and_then(|text| Some(text.split_once("\n\n")?.1)).unwrap_or(&short).to_owned();
+        let variable = option.get_env().map(|name| format!("\n\n[env: {}]", name.display())).unwrap_or_default();
+        let long = format!("{}{variable}", add_handlers(long));
+        option.help(add_handlers(short)).long_help(long).hide_env(true)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        command().debug_assert();
+    }
+
+    #[test]
+    fn every_option_but_its_help_is_a_variable_named_after_it() {
+        for option in command().get_arguments() {
+            let name = format!("ACCEPTD_{}", option.get_id().as_str().to_uppercase());
+            assert_eq!(option.get_env(), Some(name.as_ref()));
+        }
+    }
+
+    #[test]
+    fn the_short_help_fits_on_a_screen() {
+        let help = command().term_width(80).render_help().to_string();
+        assert!(help.lines().count() <= 40, "{help}");
+        assert!(help.lines().all(|line| line.chars().count() <= 80), "{help}");
+        assert!(!help.contains("[env"), "{help}");
+    }
+
+    #[test]
+    fn the_examples_line_up() {
+        for help in [SHORT_EXAMPLES, EXAMPLES] {
+            let examples = help.lines().filter(|line| line.starts_with("  acceptd"));
+            let starts: Vec<usize> = examples.map(|line| line.rfind("  ").unwrap_or_default() + 2).collect();
+            assert!(starts.windows(2).all(|pair| pair[0] == pair[1]), "{starts:?}");
+        }
+    }
+}

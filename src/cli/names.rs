@@ -1,0 +1,95 @@
+//! The names that options choose from: handlers, protocols, and when a store is synchronised.
+
+use std::time::Duration;
+
+use acceptd::handler::{chat, kv};
+use clap::ValueEnum;
+
+/// The built-in handlers. A new one is a file in `src/handler/`, and a line in each match here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum HandlerName {
+    /// Sends back what it gets (RFC 862)
+    Echo,
+    /// Answers commands, a line each; begin with HELP
+    Line,
+    /// Keeps keys and values, for people and for Redis's clients
+    Kv,
+    /// Rooms to talk in, for people and for IRC clients
+    Chat,
+}
+
+impl HandlerName {
+    /// Whether clients can change what other clients get.
+    pub(super) fn keeps_state(self) -> bool {
+        match self {
+            HandlerName::Echo | HandlerName::Line => false,
+            HandlerName::Kv | HandlerName::Chat => true,
+        }
+    }
+
+    /// How long its clients may be silent: those of a store wait for their own users, and people may listen.
+    pub(super) fn idle_timeout(self) -> Option<Duration> {
+        match self {
+            HandlerName::Echo | HandlerName::Line => Some(Duration::from_secs(5 * 60)),
+            HandlerName::Kv | HandlerName::Chat => None,
+        }
+    }
+
+    /// How many descriptors a client of it takes.
+    pub(super) fn descriptors_per_client(self) -> usize {
+        match self {
+            HandlerName::Echo | HandlerName::Line | HandlerName::Kv => 1,
+            HandlerName::Chat => 2,
+        }
+    }
+}
+
+/// How a key-value store is spoken to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum KvProtocol {
+    /// The first byte of a connection decides
+    Auto,
+    /// Lines, as people type them
+    Text,
+    /// RESP, as Redis's clients speak it; lines are answered in it too
+    Resp,
+}
+
+/// How a chat is spoken to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum ChatProtocol {
+    /// The first line of a connection decides
+    Auto,
+    /// Lines, as people type them
+    Text,
+    /// IRC
+    Irc,
+}
+
+impl From<ChatProtocol> for chat::Protocol {
+    fn from(name: ChatProtocol) -> chat::Protocol {
+        match name {
+            ChatProtocol::Auto => chat::Protocol::Auto,
+            ChatProtocol::Text => chat::Protocol::Text,
+            ChatProtocol::Irc => chat::Protocol::Irc,
+        }
+    }
+}
+
+/// When the store's file is synchronised.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum FsyncName {
+    /// Before a write is acknowledged
+    Always,
+    /// Within a second: a crash may take back that much
+    Everysec,
+}
+
+impl From<FsyncName> for kv::Fsync {
+    fn from(name: FsyncName) -> kv::Fsync {
+        match name {
+            FsyncName::Always => kv::Fsync::Always,
+            FsyncName::Everysec => kv::Fsync::EverySecond,
+        }
+    }
+}

@@ -1,0 +1,129 @@
+//! Files that are no store: told from one before they are touched, and what a person is told to do.
+
+use std::fs::{self, File, FileType};
+use std::io::{self, ErrorKind, Read};
+use std::os::unix::fs::FileTypeExt;
+use std::path::Path;
+
+/// What every store begins with.
+const MAGIC: &[u8] = b"redb\x1A\x0A\xA9\x0D\x0A";
+
+/// As much of a file as it takes to see what it is.
+const HEAD: u64 = 512;
+
+/// Whether there is a store at `path`, or nothing yet.
+///
+/// # Errors
+///
+/// There is something else. The message says what, and what to do.
+pub(super) fn check(path: &Path) -> io::Result<()> {
+    let kind = match fs::metadata(path) {
+        Ok(metadata) => metadata.file_type(),
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(explain(&error, path)),
+    };
+    if kind.is_dir() {
+        let inside = path.join("store");
+        return Err(refuse(&format!("it is a directory; name a file in it, as in {}", inside.display())));
+    }
+    if !kind.is_file() {
+        return Err(refuse(&format!("it is a {}, and a store needs an ordinary file", name_of(kind))));
+    }
+    let mut head = Vec::new();
+    let file = File::open(path).map_err(|error| explain(&error, path))?;
+    file.take(HEAD).read_to_end(&mut head).map_err(|error| explain(&error, path))?;
+    match what_begins_with(&head) {
+        None => Ok(()),
+        Some(what) => Err(refuse(&format!("it is {what}; choose another file, a new one is made"))),
+    }
+}
+
+pub(super) fn refuse(why: &str) -> io::Error {
+    io::Error::new(ErrorKind::InvalidData, why)
+}
+
+fn name_of(kind: FileType) -> &'static str {
+    if kind.is_fifo() {
+        "named pipe"
+    } else if kind.is_socket() {
+        "socket"
+    } else {
+        "device"
+    }
+}
+
+/// What a file is that begins like this. `None`: a store, or empty.
+fn what_begins_with(head: &[u8]) -> Option<&'static str> {
+    let is_text = |text: &str| !text.contains(|character: char| character.is_control() && !character.is_whitespace());
+    // The last character may be cut off.
+    let text = || head.utf8_chunks().next().map(|chunk| chunk.valid()).filter(|text| text.len() + 4 > head.len());
+    if head.is_empty() || head.starts_with(MAGIC) {
+        None
+    } else if head.iter().all(|byte| *byte == 0) {
+        Some("not a store, or one that was not finished when it was made")
+    } else if head.starts_with(b"SQLite format 3\0") {
+        Some("a database of SQLite, not a store of acceptd")
+    } else if head.starts_with(b"\x7FELF") {
+        Some("a program, not a store of acceptd")
+    } else if text().is_some_and(is_text) {
+        Some("a text file, not a store of acceptd")
+    } else {
+        Some("not a store of acceptd")
+    }
+}
+
+/// An error of the system, with what a person can do about it.
+pub(super) fn explain(error: &io::Error, path: &Path) -> io::Error {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let folder = folder.display();
+    let advice = match error.kind() {
+        ErrorKind::NotFound => format!("is there a directory {folder}? Make it first"),
+        ErrorKind::PermissionDenied => {
+            format!("this user must be allowed to read and write it, and to make files in {folder}")
+        }
+        ErrorKind::ReadOnlyFilesystem => format!("{folder} can only be read; choose another place"),
+        ErrorKind::NotADirectory => format!("{folder} is not a directory"),
+        _ => return io::Error::new(error.kind(), error.to_string()),
+    };
+    io::Error::new(error.kind(), format!("{error}; {advice}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_known_by_how_it_begins() {
+        for (head, what) in [
+            (&b""[..], None),
+            (b"redb\x1A\x0A\xA9\x0D\x0A and more", None),
+            (b"SQLite format 3\0", Some("SQLite")),
+            (b"\x7FELF\x02\x01\x01", Some("a program")),
+            ("notes\n\tgr\u{FC}n\r\n".as_bytes(), Some("a text file")),
+            ("cut off: \u{FC}".as_bytes().split_last().unwrap().1, Some("a text file")),
+            (b"\x00\x00\x00\x00", Some("not finished")),
+            (b"\x00\x01\xFE\xFF", Some("not a store")),
+            (b"ab\xFF\xFFcdefgh", Some("not a store")),
+        ] {
+            let told = what_begins_with(head);
+            assert_eq!(told.is_none(), what.is_none(), "{head:?}");
+            assert!(told.unwrap_or_default().contains(what.unwrap_or_default()), "{head:?}: {told:?}");
+        }
+    }
+
+    #[test]
+    fn an_error_of_the_system_comes_with_what_to_do() {
+        for (kind, advice) in [
+            (ErrorKind::NotFound, "is there a directory data? Make it first"),
+            (ErrorKind::PermissionDenied, "this user must be allowed to read and write it"),
+            (ErrorKind::ReadOnlyFilesystem, "data can only be read; choose another place"),
+            (ErrorKind::NotADirectory, "data is not a directory"),
+            (ErrorKind::StorageFull, "no storage space"),
+        ] {
+            let told = explain(&kind.into(), Path::new("data/store"));
+            assert!(told.to_string().contains(advice) && told.kind() == kind, "{told}");
+        }
+        let here = explain(&ErrorKind::ReadOnlyFilesystem.into(), Path::new("store"));
+        assert!(here.to_string().contains(". can only be read"), "{here}");
+    }
+}
