@@ -70,7 +70,7 @@ check "another one is there" greeted "$bob"
 prlimit --pid "$PID" --nofile="$(($(free_fd "$PID") + 1))":
 connect
 late=$CLIENT
-say "$late" ""
+say "$late" "/me"
 ended_in_time() {
     # What it is told before, if anything, is not what matters.
     while hear "$1" 10; do :; done

@@ -42,17 +42,17 @@ pub fn connect(n: u32, addr: SocketAddr, room: Room) -> Client {
     Client::of(socket.into())
 }
 
-/// Says what makes a member of the lobby of a client, at once: the first bytes decide about the dialect.
+/// Says what makes a member of the lobby of a client, at once: the first line decides about the dialect.
 pub fn introduce(client: &mut Client, n: u32, dialect: Dialect) {
     match dialect {
-        Dialect::Plain => client.send("\n"),
+        Dialect::Plain => client.send("/me\n"),
         Dialect::Irc => client.send(format!("NICK i{n}\r\nUSER i{n} 0 * :{n}\r\nJOIN #lobby\r\n")),
     }
 }
 
 /// What the answer to [`introduce`] ends with.
 pub fn is_introduced(line: &[u8]) -> bool {
-    line.starts_with(b"* you are in lobby; ") || line.ends_with(b" #lobby :End of NAMES list")
+    line == b"* what do you do? /me waves" || line.ends_with(b" #lobby :End of NAMES list")
 }
 
 /// A member who is there, and has read all that the coming says.
