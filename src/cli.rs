@@ -31,7 +31,7 @@ use values::{at_least_one, backlog, bytes, rate, size, some_time, time, times_gi
 #[derive(Debug, Parser)]
 #[command(version, long_about = None, max_term_width = 100)]
 pub(crate) struct Cli {
-    /// Where to listen: HOST:PORT, [IPV6]:PORT or PORT
+    /// Where to listen: HOST:PORT or PORT
     ///
     /// Where to listen: HOST:PORT, [IPV6]:PORT, or PORT alone for this machine only. Port 0 takes a free one. 0.0.0.0
     /// as HOST is every IPv4 address of this machine, [::] every address.
@@ -55,7 +55,7 @@ pub(crate) struct Cli {
     #[arg(long, env = "ACCEPTD_IDLE_TIMEOUT", value_name = "TIME", value_parser = time, allow_hyphen_values = true)]
     idle_timeout: Option<Duration>,
 
-    /// Time for a request to arrive
+    /// Time for a request
     ///
     /// Close a client whose request takes longer than this, from its first byte to its last
     #[arg(long, env = "ACCEPTD_REQUEST_TIMEOUT", value_name = "TIME", default_value = "30s", value_parser = some_time)]

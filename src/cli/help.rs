@@ -24,7 +24,8 @@ Times are written 250ms, 10s, 1m30s, 2h or 1d; a bare number is seconds. A time 
 Sizes are written 64KiB, 64KB or 64K, which are all 65,536 bytes, or 1M, 1G, 1T; a bare number is bytes. A size is at
 most 1GiB, but for --max-memory.
 The command line outranks the environment. An empty variable counts as unset. RUST_LOG outranks -v and -q.
-Ctrl-C (SIGINT), SIGTERM or SIGHUP lets clients finish, then ends; a second one ends at once.";
+Ctrl-C (SIGINT), SIGTERM or SIGHUP lets clients finish, then ends; another one, a second later, ends at
+once.";
 
 /// The command line with its help. An option's first paragraph is for `-h`; the second one, if there is one, is for
 /// `--help`. Both get the handlers that use the option, and `--help` the variable that sets it.
