@@ -38,7 +38,7 @@ pub(crate) struct Cli {
     #[arg(env = "ACCEPTD_ADDRESS", default_value = "127.0.0.1:17007", value_parser = address)]
     pub(crate) address: String,
 
-    /// What to serve
+    /// What to serve: echo, line, kv or chat
     #[arg(short = 'H', long, env = "ACCEPTD_HANDLER", value_name = "NAME", default_value = "echo")]
     pub(crate) handler: HandlerName,
 
@@ -55,7 +55,7 @@ pub(crate) struct Cli {
     #[arg(long, env = "ACCEPTD_IDLE_TIMEOUT", value_name = "TIME", value_parser = time, allow_hyphen_values = true)]
     idle_timeout: Option<Duration>,
 
-    /// Time for a request
+    /// Time for a request to arrive
     ///
     /// Close a client whose request takes longer than this, from its first byte to its last
     #[arg(long, env = "ACCEPTD_REQUEST_TIMEOUT", value_name = "TIME", default_value = "30s", value_parser = some_time)]
@@ -83,7 +83,7 @@ pub(crate) struct Cli {
     #[arg(allow_hyphen_values = true)]
     max_line: usize,
 
-    /// Speak text or RESP
+    /// auto, text or resp
     ///
     /// Speak to clients in lines of text, or as Redis does
     #[arg(long, env = "ACCEPTD_KV_PROTOCOL", value_name = "NAME", default_value = "auto")]
@@ -95,7 +95,7 @@ pub(crate) struct Cli {
     #[arg(long, env = "ACCEPTD_STORE", value_name = "FILE")]
     store: Option<PathBuf>,
 
-    /// When to write to the disk
+    /// Write to the disk always or everysec
     ///
     /// When what was written is on disk for sure: before it is acknowledged, or within a second; only with --store
     #[arg(long, env = "ACCEPTD_FSYNC", value_name = "WHEN", default_value = "always")]
@@ -135,7 +135,7 @@ pub(crate) struct Cli {
     #[arg(allow_hyphen_values = true)]
     message_rate: chat::Rate,
 
-    /// Speak text or IRC
+    /// auto, text or irc
     ///
     /// Speak to clients in lines of text, or IRC
     #[arg(long, env = "ACCEPTD_CHAT_PROTOCOL", value_name = "NAME", default_value = "auto")]

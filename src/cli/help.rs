@@ -1,6 +1,7 @@
 //! What `-h` and `--help` show: the first fits on a screen, the second has all there is to say.
 
-use clap::{Command, CommandFactory};
+use clap::builder::PossibleValue;
+use clap::{Arg, Command, CommandFactory};
 
 use super::{Cli, scope};
 
@@ -17,15 +18,16 @@ Examples:
   acceptd                              an echo on 127.0.0.1:17007; then: nc 127.0.0.1 17007
   acceptd --handler line '[::1]:0'     a command server on a free port
   acceptd --handler kv --store data    a key-value store in a file; then: redis-cli -p 17007
-  acceptd --handler chat               a chat; then: nc 127.0.0.1 17007, or irssi -c 127.0.0.1 -p 17007
+  acceptd --handler chat               a chat; then: nc 127.0.0.1 17007, or irssi for IRC
   acceptd --idle-timeout 30s -v 8080   an echo on 127.0.0.1:8080 that logs each connection
 
 Times are written 250ms, 10s, 1m30s, 2h or 1d; a bare number is seconds. A time is at most a year.
-Sizes are written 64KiB, 64KB or 64K, which are all 65,536 bytes, or 1M, 1G, 1T; a bare number is bytes. A size is at
-most 1GiB, but for --max-memory.
-The command line outranks the environment. An empty variable counts as unset. RUST_LOG outranks -v and -q.
-Ctrl-C (SIGINT), SIGTERM or SIGHUP lets clients finish, then ends; another one, a second later, ends at
-once.";
+Sizes are written 64KiB, 64KB or 64K (all three are 65,536 bytes), 1M, 1G or 1T; a bare number is
+bytes. A size is at most 1GiB, except for --max-memory.
+The command line outranks the environment, and RUST_LOG outranks -v and -q. An empty variable is as
+good as an unset one.
+Ctrl-C (SIGINT), SIGTERM or SIGHUP lets clients finish, then ends the program. Another signal, at
+least a second later, ends it at once.";
 
 /// The command line with its help. An option's first paragraph is for `-h`; the second one, if there is one, is for
 /// `--help`. Both get the handlers that use the option, and `--help` the variable that sets it.
@@ -40,9 +42,22 @@ pub(super) fn command() -> Command {
         let paragraphs = option.get_long_help().map(ToString::to_string);
         let long = paragraphs.as_deref().and_then(|text| Some(text.split_once("\n\n")?.1)).unwrap_or(&short).to_owned();
         let variable = option.get_env().map(|name| format!("\n\n[env: {}]", name.display())).unwrap_or_default();
-        let long = format!("{}{variable}", add_handlers(long));
-        option.help(add_handlers(short)).long_help(long).hide_env(true)
+        let values = possible_values(&option);
+        let long = format!("{}{values}{variable}", add_handlers(long));
+        let option = option.help(add_handlers(short)).long_help(long).hide_env(true);
+        if values.is_empty() { option } else { option.hide_possible_values(true) }
     })
+}
+
+/// The values to choose from, a line each. clap's own list would take up a screen's worth of lines in `-h`, too.
+fn possible_values(option: &Arg) -> String {
+    let values = if option.get_action().takes_values() { option.get_possible_values() } else { Vec::new() };
+    let shown = |value: &PossibleValue| {
+        let help = value.get_help().map(ToString::to_string).unwrap_or_default();
+        format!("\n- {}: {help}", value.get_name())
+    };
+    let list: String = values.iter().map(shown).collect();
+    if list.is_empty() { list } else { format!("\n\nPossible values:{list}") }
 }
 
 #[cfg(test)]
@@ -68,6 +83,12 @@ mod tests {
         assert!(help.lines().count() <= 40, "{help}");
         assert!(help.lines().all(|line| line.chars().count() <= 80), "{help}");
         assert!(!help.contains("[env"), "{help}");
+    }
+
+    #[test]
+    fn no_line_of_the_examples_is_wrapped() {
+        assert!(SHORT_EXAMPLES.lines().all(|line| line.chars().count() <= 80));
+        assert!(EXAMPLES.lines().all(|line| line.chars().count() <= 100));
     }
 
     #[test]
