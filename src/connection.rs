@@ -1,8 +1,8 @@
 //! [`Connection`]: one client, as its handler sees it.
 //!
-//! Bytes come from the socket into `input`, where the handler reads them, and go through `output` back to the socket.
-//! Three things happen here so that no handler has to think of them: output is flushed right before a wait for input,
-//! every wait has a deadline, and whatever ends the conversation is noted, for the client's last words and for the log.
+//! Bytes come from the socket into `input`, where the handler reads them. What the handler writes goes through `output`
+//! back to the socket. Three things happen here so that no handler has to think of them: output is flushed right before a
+//! wait for input, every wait has a deadline, and the reason for the end is noted, for the farewell and for the log.
 
 use std::borrow::Cow;
 use std::io::{self, BufRead};
@@ -26,23 +26,23 @@ mod transport;
 mod wait;
 
 pub(crate) use close::CloseReason;
-pub(crate) use ending::Ended;
+pub(crate) use ending::ConnectionSummary;
 use input::Input;
 use output::{Output, Pace};
 use transport::{SendError, Transport};
 
-/// One client: its bytes, who it is, and what the server is up to.
+/// One client: its input and output, its address, and the state of the server.
 ///
 /// It is [`BufRead`] and [`Write`](io::Write). Written bytes are held back and sent together: when the handler would wait for
-/// input, at [`flush`](io::Write::flush), at the end, and when they are more than [`Limits::max_output`]. So a batch of
-/// requests gets its replies in one packet.
+/// input, at [`flush`](io::Write::flush), at the end, and when there are more than [`Limits::max_output`]. So the replies to
+/// a batch of requests go into one packet.
 ///
-/// [`read_line`](Connection::read_line) and [`read_request`](Connection::read_request) know where a request begins
-/// and ends, so they keep to its deadline and to a bound on its size. What is read by way of `Read` and `BufRead` has
-/// no such deadline, only that for silence, and what `BufRead`'s own methods collect has no bound.
+/// [`read_line`](Connection::read_line) and [`read_request`](Connection::read_request) know where a request begins and ends.
+/// They enforce a deadline for the whole request, and a limit on its size. Reading by `Read` and `BufRead` has only the
+/// idle timeout, and what `BufRead`'s own methods collect has no limit.
 ///
-/// Errors of its methods mean that this conversation is over, each with its own reason; hand them up with `?`. What any
-/// method says after such an error is that error again.
+/// An error of a method means that the connection is over. Return it with `?`. After such an error, every method returns
+/// it again.
 pub struct Connection {
     id: u64,
     peer: SocketAddr,
@@ -51,34 +51,34 @@ pub struct Connection {
     transport: Transport,
     input: Input,
     output: Output,
-    /// How long the rest of the request that has begun to arrive has been waited for.
+    /// How long the handler has waited for the rest of the request that has begun to arrive.
     request_waited: Duration,
-    /// How long the client has been silent between requests, while its handler waited for it.
+    /// How long the client has been silent between requests. Only time that the handler waited counts.
     silent: Duration,
-    /// During a drain: how many of the bytes that had arrived when it began may still be read.
+    /// During a drain: how many bytes may still be read, of those that had arrived when it began.
     drain_budget: Option<usize>,
-    /// The input has ended, or all of the conversation, and why.
+    /// Whether the input or the whole connection has ended, and why.
     state: State,
 }
 
-/// What [`Connection::read_request_until`] has come to.
+/// What [`Connection::read_request_until`] returns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Next<T> {
     /// A request.
     Request(T),
-    /// The client has sent its last.
+    /// The input has ended: the client has closed its side, or the server drains.
     End,
-    /// The deadline was first.
+    /// The deadline came first.
     Deadline,
 }
 
 enum State {
     Open,
-    /// The client has sent its last; output still can go out.
+    /// The client has closed its side. Output can still be sent.
     ClientEnded,
-    /// The drain lets nothing more be read; output still can go out.
+    /// A drain has ended the input. Output can still be sent.
     DrainEnded,
-    /// Over.
+    /// The connection is over.
     Ended(CloseReason),
 }
 
@@ -108,18 +108,17 @@ impl Connection {
         }
     }
 
-    /// The number of this connection: 1 for the first that the server accepted. The log uses it too.
+    /// The number of this connection, which the log uses too. The first client of a server has 1.
     pub fn id(&self) -> u64 {
         self.id
     }
 
-    /// The client's address. One that came by IPv4 to an IPv6 socket is shown as what it is, 127.0.0.1 and not
-    /// `::ffff:127.0.0.1`.
+    /// The client's address. An IPv4 client of an IPv6 socket has its IPv4 address: 127.0.0.1, not `::ffff:127.0.0.1`.
     pub fn peer_addr(&self) -> SocketAddr {
         self.peer
     }
 
-    /// The address that the client has connected to.
+    /// The address that the client connected to.
     ///
     /// # Errors
     ///
@@ -128,39 +127,38 @@ impl Connection {
         self.transport.socket().local_addr().map(canonical)
     }
 
-    /// The socket, for somebody who may want to end this connection from another thread.
+    /// The socket, for code that may end this connection from another thread.
     pub(crate) fn socket(&self) -> Arc<Socket> {
         Arc::clone(self.transport.socket())
     }
 
-    /// Whether the server is shutting down. Reading tells in time, by the end of the input; this is for a handler that
-    /// computes for long, or writes without reading.
+    /// Whether the server is shutting down. A handler that reads finds the end of the input. This is for a handler that computes
+    /// for long or writes without reading.
     pub fn is_draining(&self) -> bool {
         self.context.shutdown.is_requested()
     }
 
-    /// How busy the server is.
+    /// The server's counters.
     pub fn stats(&self) -> Stats {
         self.context.totals.stats()
     }
 
-    /// How long the server has been up.
+    /// How long the server has been running.
     pub fn uptime(&self) -> Duration {
         self.context.started.elapsed()
     }
 
-    /// The limits that the server runs with.
+    /// The server's limits.
     pub fn limits(&self) -> &Limits {
         &self.context.limits
     }
 
-    /// The next line, without its line end (LF or CRLF), as the bytes that were sent; `None` when the client has sent
-    /// its last.
+    /// The next line without its line end (LF or CRLF). `None` at the end of the input.
     ///
     /// # Errors
     ///
-    /// A line longer than [`Limits::max_line`] is `InvalidData`, one that the client stopped sending in the middle
-    /// `UnexpectedEof`: a half line may mean something else than the whole. Silence is `TimedOut`.
+    /// `InvalidData` for a line longer than [`Limits::max_line`], `UnexpectedEof` for a line that is not complete at the end of
+    /// the input (half a line may mean something else than the whole), `TimedOut` for silence.
     pub fn read_line(&mut self) -> io::Result<Option<Vec<u8>>> {
         let mut searched = 0;
         self.read_request(self.limits().max_line, |unread| {
@@ -173,7 +171,7 @@ impl Connection {
         })
     }
 
-    /// The next request of a protocol, as `parse` finds it; `None` when the client has sent its last.
+    /// The next request of a protocol, as `parse` finds it. `None` at the end of the input.
     ///
     /// `parse` gets all bytes that are there and not consumed, and returns the request with the number of bytes that it
     /// takes, or `None` if it is not complete. It is called again when there are more; the bytes it has
@@ -182,8 +180,8 @@ impl Connection {
     ///
     /// # Errors
     ///
-    /// A request of more than `limit` bytes is `InvalidData`, one that the client stopped sending in the middle
-    /// `UnexpectedEof`. Silence is `TimedOut`: see [`Limits`] for the two kinds of it.
+    /// `InvalidData` for a request of more than `limit` bytes, `UnexpectedEof` for a request that is not complete at the end of
+    /// the input, `TimedOut` for silence: [`Limits`] has the two timeouts.
     pub fn read_request<T>(
         &mut self,
         limit: usize,
@@ -195,8 +193,8 @@ impl Connection {
         }
     }
 
-    /// As [`read_request`](Connection::read_request), but waits no longer than to the `deadline`: for a handler that has
-    /// something else to do then. One that has passed: looks at what is there, without a system call.
+    /// As [`read_request`](Connection::read_request), but waits only until `deadline`. With a deadline that has passed, checks
+    /// what has been received already, without a system call.
     ///
     /// # Errors
     ///
@@ -209,7 +207,7 @@ impl Connection {
     ) -> io::Result<Next<T>> {
         self.check_open()?;
         self.output.note_whole();
-        self.input.expect_at_most(limit);
+        self.input.set_request_limit(limit);
         loop {
             let unread = self.input.unread();
             if !unread.is_empty() {
@@ -230,12 +228,12 @@ impl Connection {
         }
     }
 
-    /// Ends the conversation for a request that its handler has in parts, and whose rest has not come in time.
+    /// Ends the connection: the handler holds a part of a request, and the rest has not come in time.
     pub(crate) fn time_out(&mut self) -> io::Error {
         self.end(CloseReason::RequestTimeout)
     }
 
-    /// Whether anything was written that a flush would have to send, and wait for.
+    /// Whether a flush would have to send something.
     pub(crate) fn has_output(&self) -> bool {
         self.output.is_pending()
     }
@@ -250,8 +248,8 @@ impl Connection {
         self.wait_until(deadline)
     }
 
-    /// The way in for other threads that have something to send to this client. From now on their messages and what this
-    /// handler writes arrive one after the other, each whole. Every call returns the same one.
+    /// The handle by which other threads send to this client. From now on their messages and this handler's replies arrive one
+    /// after the other, each whole. Every call returns the same outbox.
     ///
     /// A handler that calls this should have [`Limits::descriptors_per_client`] count 2.
     ///
@@ -263,8 +261,8 @@ impl Connection {
         self.transport.outbox(limits.max_outbox, limits.write_timeout)
     }
 
-    /// Sends the next `count` bytes of input back, after all that was written before, and consumes them. At once and
-    /// without a copy: this is what an echo, or a sink that confirms, is made of.
+    /// Sends the next `count` bytes of input back, after everything written before, and consumes them. Sends at once and without
+    /// a copy, as an echo needs it.
     ///
     /// # Errors
     ///
@@ -279,8 +277,8 @@ impl Connection {
         outcome.map_err(|error| self.end_output(error))
     }
 
-    /// Sends `bytes` at once and without a copy, after all that was written before: for replies that a handler has
-    /// collected by itself.
+    /// Sends `bytes` at once and without a copy, after everything written before. For handlers that collect replies by
+    /// themselves.
     ///
     /// # Errors
     ///
@@ -316,7 +314,7 @@ impl Connection {
         self.transport.socket().set_farewell(farewell);
     }
 
-    /// What it means that the input ended in the middle of a request.
+    /// The reason if the input ends in the middle of a request.
     fn unfinished(&self) -> CloseReason {
         match self.state {
             State::DrainEnded => CloseReason::Drained,
@@ -336,12 +334,12 @@ impl Connection {
         self.outbox_reason().unwrap_or_else(|| CloseReason::of_output(error))
     }
 
-    /// Why others can send nothing more, if so.
+    /// Why others can't send any more, if so.
     fn outbox_reason(&self) -> Option<CloseReason> {
         self.transport.end_of_outbox().map(|end| CloseReason::of_outbox(end, &self.context.limits))
     }
 
-    /// Notes the reason why the conversation is over, and makes an error of it.
+    /// Notes why the connection is over, and returns the error for the handler.
     fn end(&mut self, reason: CloseReason) -> io::Error {
         let error = reason.to_error();
         self.state = State::Ended(reason);
@@ -367,7 +365,7 @@ impl std::fmt::Debug for Connection {
     }
 }
 
-/// An address as people know it: IPv4 mapped into IPv6 is IPv4 (RFC 4291, 2.5.5.2).
+/// An address in canonical form: IPv4 mapped into IPv6 becomes IPv4 (RFC 4291, 2.5.5.2).
 pub(crate) fn canonical(address: SocketAddr) -> SocketAddr {
     match address {
         SocketAddr::V6(v6) if v6.ip().to_ipv4_mapped().is_some() => {

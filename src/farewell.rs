@@ -7,42 +7,42 @@ use std::time::Duration;
 /// What to say to a client for each reason.
 pub(crate) type FarewellFn = fn(Farewell) -> Cow<'static, [u8]>;
 
-/// Why a client is turned away or cut off. Displayed, it is what to tell a person.
+/// Why a client is refused or cut off. Its `Display` is a message for people.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Farewell {
-    /// Turned away: as many clients as are allowed are connected.
+    /// Refused: the limit on clients is reached.
     Full {
-        /// How many that is.
+        /// The limit.
         limit: usize,
     },
-    /// Turned away: the system gives the server no more threads.
+    /// Refused: the system gives the server no more threads.
     NoThread,
-    /// Turned away, or cut in the middle of something, because the server is shutting down.
+    /// Refused, or cut while busy, because the server is shutting down.
     ShuttingDown,
-    /// Asked to leave because the server is shutting down. What it had sent in full was answered; half a request was
-    /// not carried out.
+    /// Disconnected while idle because the server is shutting down. Requests that had arrived whole were answered. Half a
+    /// request was not carried out.
     Draining,
     /// Silent between requests for too long.
     Idle {
-        /// How long was allowed.
+        /// The limit.
         timeout: Duration,
     },
     /// Began a request and did not complete it in time.
     RequestTimeout {
-        /// How long was allowed.
+        /// The limit.
         timeout: Duration,
     },
     /// Sent a request longer than allowed.
     TooLong {
-        /// How many bytes were allowed.
+        /// The limit in bytes.
         limit: usize,
     },
-    /// Did not read what others have sent to it: see [`Outbox`](crate::Outbox).
+    /// Did not read what others sent to it: see [`Outbox`](crate::Outbox).
     TooSlow,
-    /// Closed its side in the middle of a request, which was not carried out.
+    /// Closed its side in the middle of a request. The request was not carried out.
     Unfinished,
-    /// The handler failed, by its own fault.
+    /// The handler failed or panicked.
     Failed,
 }
 

@@ -1,7 +1,7 @@
-//! A TCP server that gives every client a thread of its own, and does once, for every protocol, what makes a server
-//! hard: admission, deadlines, slow peers, panics, and a shutdown that ends.
+//! A TCP server that serves each client on a thread of its own. It does what makes a server hard once, for every protocol:
+//! admission, deadlines, slow peers, panics, and a shutdown that ends.
 //!
-//! A protocol is a [`Handler`]: straight-line code that converses with one client. This is a whole server:
+//! A protocol is a [`Handler`]: straight-line code that serves one client. This is a whole server:
 //!
 //! ```
 //! use acceptd::{Connection, Limits, Server};
@@ -20,7 +20,7 @@
 //! let (address, shutdown) = (server.local_addr(), server.shutdown());
 //! let running = std::thread::spawn(move || server.run(greeter));
 //!
-//! // A client of it, and the end:
+//! // A client, and the shutdown:
 //! let mut client = std::net::TcpStream::connect(address)?;
 //! client.write_all(b"Ann\n")?;
 //! client.shutdown(std::net::Shutdown::Write)?;
@@ -41,8 +41,8 @@ compile_error!("acceptd needs Linux: epoll, inherited socket options and /proc")
 
 pub mod handler;
 
-mod bell;
 mod connection;
+mod event_fd;
 mod farewell;
 mod limits;
 mod outbox;

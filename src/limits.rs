@@ -1,12 +1,12 @@
-//! Every limit and deadline of a server in one place, with its unit, its default, and what happens when it is hit.
+//! [`Limits`]: every limit and timeout of a server, with its unit, its default, and what happens when it is reached.
 
 use std::io;
 use std::time::Duration;
 
-/// No timeout is longer: a year is a round number that no clock minds.
-const LONGEST: Duration = Duration::from_secs(365 * 24 * 3600);
+/// The longest timeout: a year, which every clock can represent.
+const MAX_TIMEOUT: Duration = Duration::from_secs(365 * 24 * 3600);
 
-/// What a server allows. Start from the defaults and change what you need:
+/// The limits of a server. Start from the defaults and change what you need:
 ///
 /// ```
 /// use acceptd::Limits;
@@ -16,23 +16,23 @@ const LONGEST: Duration = Duration::from_secs(365 * 24 * 3600);
 /// # assert_eq!(limits.backlog, 4096);
 /// ```
 ///
-/// Memory is bounded by them. A client costs the stack that its handler touches (about 8 KiB), at most `max_line` (or
-/// the limit that the handler gives [`read_request`](crate::Connection::read_request)) of a request that is not
-/// complete, and at most `max_output` of replies not yet sent. A busy stream has a read buffer that grows up to
-/// `max_stream_buffer`, but not beyond 16 KiB or 1/256 of what the client has really sent, and that is given back
-/// when the flow pauses. The kernel holds about 64 KiB of output that it can't send to a client (`TCP_NOTSENT_LOWAT` is
-/// 32 KiB, and memory comes in larger pieces), and what it has sent and the client's system has not acknowledged.
+/// They bound the memory that a client costs: the stack that its handler touches (about 8 KiB), at most `max_line` (or the
+/// limit that the handler gives [`read_request`](crate::Connection::read_request)) of an incomplete request, and at most
+/// `max_output` of replies that are not sent yet. The read buffer of a busy stream grows up to `max_stream_buffer`, but not
+/// beyond 16 KiB or 1/256 of the bytes received, and is freed when the flow pauses. The kernel holds about 64 KiB of
+/// output that it can't send to a client (`TCP_NOTSENT_LOWAT` is 32 KiB, and memory comes in larger pieces), and output
+/// that it has sent and that the client's system has not acknowledged.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// Clients served at once, at least 1. One more is refused with [`Farewell::Full`](crate::Farewell::Full).
     /// Lowered at start, with a warning, to what the system's limits on descriptors, threads, memory maps and address
     /// space allow. Default: 1024.
     pub max_connections: usize,
-    /// How long a client may be silent between requests; then it is told so and closed. `None`: for ever.
+    /// How long a client may be silent between requests. Then it is told so and closed. `None`: no limit.
     /// Default: 5 minutes.
     pub idle_timeout: Option<Duration>,
-    /// From the first byte of a request to its last, however busily the bytes drip in; then the client is told so and
-    /// closed. Default: 30 seconds.
+    /// How long a request may take from its first byte to its last, however steadily the bytes arrive. Then the client is told
+    /// so and closed. Default: 30 seconds.
     pub request_timeout: Duration,
     /// How long a client may take to accept the next 4 KiB of what it is sent, or the rest if that is less: 410 bytes a
     /// second with the default. Only the time spent waiting for the client counts, not the time its handler computes. Then
@@ -40,17 +40,16 @@ pub struct Limits {
     /// however long a reply is. Applies to replies, to what others send to it, and to the end of a connection, until all
     /// has left. Default: 10 seconds.
     pub write_timeout: Duration,
-    /// How long shutdown waits for clients to finish; the rest are cut. Zero cuts at once. Default: 5 seconds.
+    /// How long a drain waits for clients to finish. The rest are cut. Zero cuts at once. Default: 5 seconds.
     pub drain_timeout: Duration,
     /// The longest line that [`read_line`](crate::Connection::read_line) takes, in bytes, line end included. A client
     /// that sends a longer one is told so and closed. Default: 64 KiB.
     pub max_line: usize,
-    /// Replies held back to be sent together, in bytes. More is sent at once, and a handler that writes waits for its
-    /// client. Default: 64 KiB.
+    /// How many bytes of replies are held back to be sent together. More are sent at once, and a handler that writes waits for
+    /// its client. Default: 64 KiB.
     pub max_output: usize,
-    /// What others have sent to a client by its [`Outbox`](crate::Outbox) and it has not taken may be this many bytes
-    /// (96 more for each message), or one message, if that is longer. A client that lets more wait is told so and closed.
-    /// Default: 256 KiB.
+    /// How many bytes of messages may wait in a client's [`Outbox`](crate::Outbox) (each message counts 96 bytes more), or one
+    /// message if that is longer. A client with more is told so and closed. Default: 256 KiB.
     pub max_outbox: usize,
     /// How far the read buffer of a busy stream may grow, in bytes. Default: 1 MiB.
     pub max_stream_buffer: usize,
@@ -126,7 +125,7 @@ impl Limits {
         }
         let times =
             [self.idle_timeout.unwrap_or_default(), self.request_timeout, self.write_timeout, self.drain_timeout];
-        if times.into_iter().any(|time| time > LONGEST) {
+        if times.into_iter().any(|time| time > MAX_TIMEOUT) {
             return wrong("a timeout is longer than a year: use None for no idle_timeout, and a year for the others");
         }
         Ok(())

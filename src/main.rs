@@ -8,7 +8,7 @@ use acceptd::Server;
 
 mod arenas;
 mod cli;
-mod journal;
+mod log_writer;
 mod signals;
 
 use cli::Cli;
@@ -32,14 +32,14 @@ fn run(cli: &Cli, arenas: io::Result<()>) -> Result<ExitCode, String> {
     // A log in a file may reach the limit, too. Without the handler all is as usual up to that limit.
     let _ = signals::survive_file_size_limit();
     let failed = |what: &str, error: &io::Error| format!("{what}: {error}; {}", acceptd::advice(error));
-    let journal = journal::start(cli.log_level()).map_err(|error| failed("can't start the log", &error))?;
+    let log_writer = log_writer::start(cli.log_level()).map_err(|error| failed("can't start the log", &error))?;
     std::panic::set_hook(Box::new(acceptd::log_panic));
     if let Err(error) = arenas {
         log::warn!("memory may get short, set MALLOC_ARENA_MAX=1 in the environment: {error}");
     }
-    let ending = signals::handle(&journal).map_err(|error| failed("can't handle signals", &error))?;
+    let ending = signals::handle(&log_writer).map_err(|error| failed("can't handle signals", &error))?;
     let outcome = serve(cli, &ending);
-    journal.finish();
+    log_writer.finish();
     outcome
 }
 

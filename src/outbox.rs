@@ -1,7 +1,7 @@
-//! [`Outbox`]: the end of a connection that other threads hold, to send its client something without waiting for it.
+//! [`Outbox`]: how other threads send to a client without waiting for it.
 //!
-//! A message is queued, and who has queued it tries the socket at once. What the socket does not take, the client's own
-//! thread sends later: it waits for its socket and for a bell, in [`Owner`].
+//! The sending thread queues a message and tries the socket at once. The client's own thread sends later what the socket
+//! did not take: in [`Owner`] it waits for its socket and for an event at the same time.
 
 use std::fmt;
 use std::io::{self, IoSlice};
@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags};
 
-use crate::bell::{Bell, wait_for};
+use crate::event_fd::{EventFd, wait_for};
 use crate::progress::Progress;
 use crate::socket::Socket;
 
@@ -19,12 +19,12 @@ mod handover;
 pub(crate) use handover::End;
 use handover::{Handover, Turn, Wire};
 
-/// What a message costs besides its bytes, and counts for.
+/// The overhead of a message, which counts against the limit in addition to its bytes.
 pub(crate) const EACH: usize = 96;
 
-/// Sends to a client from other threads than its own, without ever waiting for it.
+/// Sends to a client from other threads than its own. Never waits for the client.
 ///
-/// It comes from [`Connection::outbox`](crate::Connection::outbox), and is a handle: clones send to the same client.
+/// [`Connection::outbox`](crate::Connection::outbox) returns it. It is a handle: all clones send to the same client.
 /// Messages arrive whole, in the order in which they were queued, and never in the middle of a reply that the client's
 /// own handler writes.
 ///
@@ -33,38 +33,38 @@ pub(crate) const EACH: usize = 96;
 /// [`Limits::write_timeout`](crate::Limits::write_timeout) asks for, is told that it reads too slowly, and closed; nobody
 /// else notices. A message that goes to many is held once.
 ///
-/// When the client has left, the outbox holds nothing of it: keep it as long as is convenient.
+/// When the client has left, the outbox holds no resources of it, so you can keep it as long as is convenient.
 ///
-/// This is a room in which everybody hears everybody (`examples/broadcast.rs`):
+/// This server broadcasts each line to all clients (`examples/broadcast.rs`):
 ///
 /// ```no_run
 #[doc = include_str!("../examples/broadcast.rs")]
 /// ```
 #[derive(Clone)]
-pub struct Outbox(Arc<Handover<Line>>);
+pub struct Outbox(Arc<Handover<SocketWire>>);
 
 impl Outbox {
-    /// Sends a message, or queues what the client does not take at once. Never waits. `false`: the client has left, or
-    /// is being closed, and this and all later messages are dropped.
+    /// Sends a message, or queues what the client does not take at once. Never waits. Returns `false` if the client has left
+    /// or is being closed. Then this message and all later ones are dropped.
     pub fn send(&self, message: impl Into<Arc<[u8]>>) -> bool {
         let is_open = self.queue(message);
         self.flush();
         is_open
     }
 
-    /// Queues a message, without a system call: for who holds a lock, say, so that all clients see all messages in the
-    /// same order. `false` as for [`send`](Outbox::send). Has to be followed by [`flush`](Outbox::flush) in either case:
-    /// it wakes the client's own thread, which closes a client whose outbox is full.
+    /// Queues a message without a system call. Use it under a lock, for example to have all clients see all messages in the
+    /// same order. Returns the same as [`send`](Outbox::send). Call [`flush`](Outbox::flush) afterwards in either case: it
+    /// wakes the client's own thread, which closes a client whose outbox is full.
     pub fn queue(&self, message: impl Into<Arc<[u8]>>) -> bool {
         self.0.push(message.into())
     }
 
-    /// Sends what is queued, as much as the client takes at once. Never waits.
+    /// Sends as much of the queue as the client takes at once. Never waits.
     pub fn flush(&self) {
         self.0.flush();
     }
 
-    /// Whether messages are still taken.
+    /// Whether the client still gets messages.
     pub fn is_open(&self) -> bool {
         self.0.end().is_none()
     }
@@ -76,19 +76,19 @@ impl fmt::Debug for Outbox {
     }
 }
 
-/// A client's socket, and the bell of its own thread.
-struct Line {
+/// A client's socket, and the event that wakes its own thread.
+struct SocketWire {
     socket: Arc<Socket>,
-    bell: Bell,
+    event: EventFd,
 }
 
-impl Wire for Line {
+impl Wire for SocketWire {
     fn send(&self, parts: &[IoSlice<'_>]) -> io::Result<usize> {
         self.socket.try_send(parts)
     }
 
     fn wake(&self) {
-        self.bell.ring();
+        self.event.notify();
     }
 
     fn begin(&self) -> bool {
@@ -103,19 +103,19 @@ impl Wire for Line {
 /// How an outbox was closed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Closed {
-    /// What was sent ends with a whole message.
+    /// The last message was sent whole.
     Whole,
-    /// The last message was not sent to its end.
+    /// Only a part of the last message was sent.
     Torn,
 }
 
-/// The side of the client's own thread, which finishes what others have sent while it waits for something else.
+/// The side of the client's own thread. While it waits for something else, it sends what others have queued.
 pub(crate) struct Owner {
     outbox: Outbox,
-    line: Arc<Line>,
-    /// Whether the client takes what others have sent to it.
+    wire: Arc<SocketWire>,
+    /// Whether the client takes what others send to it.
     progress: Progress,
-    /// How many bytes of messages had been sent when the progress was last looked at.
+    /// How many bytes of messages had been sent when the progress was last checked.
     sent: u64,
     write_timeout: Duration,
 }
@@ -123,102 +123,101 @@ pub(crate) struct Owner {
 impl Owner {
     /// # Errors
     ///
-    /// No descriptor for the bell.
+    /// The system has no descriptor left for the event.
     pub(crate) fn new(socket: Arc<Socket>, limit: usize, write_timeout: Duration) -> io::Result<Owner> {
-        let line = Arc::new(Line { socket, bell: Bell::new()? });
-        let outbox = Outbox(Arc::new(Handover::new(Arc::clone(&line), limit, EACH)));
-        if line.socket.begin_message() {
-            line.socket.end_message();
+        let wire = Arc::new(SocketWire { socket, event: EventFd::new()? });
+        let outbox = Outbox(Arc::new(Handover::new(Arc::clone(&wire), limit, EACH)));
+        if wire.socket.begin_message() {
+            wire.socket.end_message();
         } else {
-            // Its handler is in the middle of a reply. The claim is granted at once, and released when that is complete.
+            // The handler is in the middle of a reply. The claim is granted at once, and released at the end of the reply.
             outbox.0.claim();
         }
         let progress = Progress::new(write_timeout);
-        Ok(Owner { outbox, line, progress, sent: 0, write_timeout })
+        Ok(Owner { outbox, wire, progress, sent: 0, write_timeout })
     }
 
     pub(crate) fn outbox(&self) -> &Outbox {
         &self.outbox
     }
 
-    /// Why the client gets no more, if so.
+    /// Why the client gets no more messages, if so.
     pub(crate) fn end(&self) -> Option<End> {
         self.outbox.0.end()
     }
 
-    /// Waits until the socket shows one of these `signs`, or that the client is gone: which it shows, none of them if the
-    /// deadline was first.
+    /// Waits until the socket is ready for one of `events`, or the client is gone. Returns which; nothing at the deadline.
     ///
     /// # Errors
     ///
-    /// The client gets no more: why, [`end`](Owner::end) tells.
-    pub(crate) fn wait(&mut self, signs: PollFlags, deadline: Option<Instant>) -> io::Result<PollFlags> {
+    /// The client gets no more messages. [`end`](Owner::end) returns the reason.
+    pub(crate) fn wait(&mut self, events: PollFlags, deadline: Option<Instant>) -> io::Result<PollFlags> {
         loop {
-            let shown = match self.outbox.0.turn() {
+            let ready = match self.outbox.0.turn() {
                 Turn::Over(_) => return Err(io::ErrorKind::ConnectionAborted.into()),
-                turn => self.attend(turn, signs, deadline)?,
+                turn => self.wait_once(turn, events, deadline)?,
             };
-            if !shown.is_empty() || is_over(deadline) {
-                return Ok(shown);
+            if !ready.is_empty() || is_over(deadline) {
+                return Ok(ready);
             }
         }
     }
 
-    /// Makes it the client's own thread that sends, after all that others have queued before.
+    /// Waits until all messages that others have queued before are sent. From then on only this thread sends.
     ///
     /// # Errors
     ///
-    /// The client gets no more: why, [`end`](Owner::end) tells.
+    /// The client gets no more messages. [`end`](Owner::end) returns the reason.
     pub(crate) fn claim(&mut self) -> io::Result<()> {
         loop {
             match self.outbox.0.claim() {
                 Turn::Reply => return Ok(()),
                 Turn::Over(_) => return Err(io::ErrorKind::ConnectionAborted.into()),
-                turn => drop(self.attend(turn, PollFlags::empty(), None)?),
+                turn => drop(self.wait_once(turn, PollFlags::empty(), None)?),
             }
         }
     }
 
-    /// Lets others send again.
+    /// Lets other threads send again.
     pub(crate) fn release(&self) {
         self.outbox.0.release();
     }
 
-    /// Ends the outbox. A message that was cut short by that is completed, if the socket takes the rest of it at once, so
-    /// that a farewell can follow.
+    /// Closes the outbox. If a message is partly sent, sends the rest, as far as the socket takes it at once, so that a
+    /// farewell can follow.
     pub(crate) fn close(&self) -> Closed {
         loop {
             if let Some(remains) = self.outbox.0.close() {
                 let Some(rest) = remains.rest else { return Closed::Whole };
-                if self.line.socket.send_last(rest.bytes()) < rest.bytes().len() {
+                if self.wire.socket.send_last(rest.bytes()) < rest.bytes().len() {
                     return Closed::Torn;
                 }
-                self.line.socket.end_message();
+                self.wire.socket.end_message();
                 return Closed::Whole;
             }
-            // Another thread is in the middle of a system call that does not wait.
-            self.line.bell.wait(Instant::now() + self.write_timeout);
+            // Another thread is in a system call, which does not wait.
+            self.wire.event.wait(Instant::now() + self.write_timeout);
         }
     }
 
-    /// Waits once, for what the turn says, for these `signs` and for the bell, and does what is to be done. Which of the
-    /// signs there are.
-    fn attend(&mut self, turn: Turn, signs: PollFlags, deadline: Option<Instant>) -> io::Result<PollFlags> {
+    /// Waits once: for what the turn requires, for `events`, and to be notified. Then sends what it can. Returns which of
+    /// `events` have occurred.
+    fn wait_once(&mut self, turn: Turn, events: PollFlags, deadline: Option<Instant>) -> io::Result<PollFlags> {
         let start = Instant::now();
         let is_writing = self.note_progress(turn);
         let late = is_writing.then(|| self.progress.deadline(start));
-        let wanted = if is_writing { signs | PollFlags::OUT } else { signs };
-        let mut fds = [PollFd::new(&*self.line.socket, wanted), PollFd::new(&self.line.bell, PollFlags::IN)];
+        let wanted = if is_writing { events | PollFlags::OUT } else { events };
+        let mut fds = [PollFd::new(&*self.wire.socket, wanted), PollFd::new(&self.wire.event, PollFlags::IN)];
         wait_for(&mut fds, deadline.into_iter().chain(late).min())?;
-        let [socket, bell] = fds.map(|fd| fd.revents());
-        if !bell.is_empty() {
-            self.line.bell.hush();
+        let [socket, event] = fds.map(|fd| fd.revents());
+        if !event.is_empty() {
+            self.wire.event.clear();
         }
         if is_writing {
             self.progress.note_waited(start.elapsed());
         }
         let gone = PollFlags::HUP | PollFlags::ERR;
-        // When the client is late, too: the kernel tells only of much room, and may have some.
+        // Also when the client is late: the kernel only reports plenty of room, and may have a little.
         if socket.intersects(PollFlags::OUT | gone) || self.progress.is_late() {
             self.outbox.0.flush_as_owner();
         }
@@ -226,11 +225,11 @@ impl Owner {
             self.outbox.0.give_up();
             return Err(io::ErrorKind::ConnectionAborted.into());
         }
-        Ok(socket & (signs | gone))
+        Ok(socket & (events | gone))
     }
 
-    /// Whether this thread has to send what others have queued, as soon as the client takes more. If so, notes how much it
-    /// has taken since the last look; if not, the client has taken everything.
+    /// Returns whether this thread has to send what others have queued, as soon as the client takes more. If so, notes how
+    /// much the client has taken since the last call. If not, the client has taken everything.
     fn note_progress(&mut self, turn: Turn) -> bool {
         let Turn::Write { sent } = turn else {
             self.progress.restart();

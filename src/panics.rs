@@ -1,4 +1,4 @@
-//! A handler's panic: what it said, and where it was, for the one line that the log gets; and what it means for locks.
+//! Panics of handlers: their message and place, for one line in the log, and what they mean for locks.
 
 use std::any::Any;
 use std::cell::Cell;
@@ -10,14 +10,12 @@ use std::thread;
 pub(crate) const CLIENT_THREAD: &str = "client";
 
 thread_local! {
-    /// Where the last panic of this thread was, until it is reported.
+    /// Where this thread panicked, until that is reported.
     static PLACE: Cell<Option<String>> = const { Cell::new(None) };
 }
 
-/// A panic hook for a daemon, whose log is all that people read.
-///
-/// A panic is then one line: for a handler's, the line that reports the end of its connection says where it was.
-/// Without this hook std's own prints some lines of its own to standard error first.
+/// A panic hook for daemons. With it, a panic is one line of the log. For a panic in a handler, that is the line about the
+/// end of the connection. Without it, std's own hook prints several lines to standard error first.
 ///
 /// ```
 /// std::panic::set_hook(Box::new(acceptd::log_panic));
@@ -31,7 +29,7 @@ pub fn log_panic(panic: &PanicHookInfo<'_>) {
     }
 }
 
-/// What a caught panic said, and where it was if [`log_panic`] has noted it.
+/// The message of a caught panic, and its place if [`log_panic`] has noted it.
 pub(crate) fn describe(panic: &(dyn Any + Send)) -> String {
     match PLACE.take() {
         Some(place) => format!("{}, at {place}", text_of(panic)),
@@ -44,9 +42,9 @@ fn text_of(payload: &(dyn Any + Send)) -> &str {
     text.or_else(|| payload.downcast_ref::<String>().map(String::as_str)).unwrap_or("no message")
 }
 
-/// Takes a lock, poisoned or not. What the server guards with one is changed in single steps (a push, an insert, a count),
-/// so a panic while it is held leaves whole values behind. Where one change takes several steps (a chat's hall), nothing
-/// relies on all of them having been made.
+/// Takes a lock and ignores poison. The server's locks guard values that change in single steps (a push, an insert, a
+/// count), so a panic under a lock leaves whole values behind. Where a change takes several steps (the rooms of a chat),
+/// no code relies on all of them having happened.
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

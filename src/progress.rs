@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 /// A client that takes less than this within the write timeout, of more that waits for it, is late. The kernel tells
 /// of room in a client's socket in steps of some KiB, so a smaller amount could not be told from nothing.
-pub(crate) const LEAST_PROGRESS: usize = 4 * 1024;
+pub(crate) const MIN_PROGRESS: usize = 4 * 1024;
 
 /// A stopwatch that starts anew whenever the client has taken enough.
 #[derive(Debug)]
@@ -33,7 +33,7 @@ impl Progress {
 
     pub(crate) fn note_taken(&mut self, bytes: usize) {
         self.taken += bytes;
-        if self.taken >= LEAST_PROGRESS {
+        if self.taken >= MIN_PROGRESS {
             self.restart();
         }
     }
@@ -72,7 +72,7 @@ mod tests {
     fn the_time_starts_anew_when_enough_was_taken_and_not_before() {
         let mut progress = Progress::new(TIMEOUT);
         progress.note_waited(TIMEOUT);
-        progress.note_taken(LEAST_PROGRESS - 1);
+        progress.note_taken(MIN_PROGRESS - 1);
         assert!(progress.is_late());
         progress.note_taken(1);
         assert!(!progress.is_late());

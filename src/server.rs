@@ -1,7 +1,7 @@
 //! [`Server`]: binds, accepts, hands each client to a thread of its own, and drains.
 //!
-//! The life of a server is *serving → draining → closed*. While it serves, the accept loop waits in `poll` for a
-//! client or for the bell of [`Shutdown`], and does nothing else than to accept, admit and hand over.
+//! The phases of a server are *serving → draining → closed*. While it serves, the accept loop waits in `poll` for a
+//! client or for [`Shutdown`]. It accepts, admits and hands over, and does nothing else.
 
 use std::fmt;
 use std::io::{self, ErrorKind};
@@ -10,19 +10,16 @@ use std::panic::{self, AssertUnwindSafe};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use rustix::event::{PollFd, PollFlags};
-
-use crate::bell::wait_for;
 use crate::connection::{Connection, Context};
 use crate::farewell::Farewell;
 use crate::handler::Handler;
 use crate::limits::Limits;
 use crate::shutdown::Shutdown;
-use crate::socket::Socket;
 use crate::totals::{Stats, Totals};
 
 mod admission;
 mod connections;
+mod drain;
 mod events;
 mod farewells;
 mod linger;
@@ -33,23 +30,21 @@ mod throttle;
 
 use admission::{Admission, Admitted};
 use connections::Connections;
+use drain::drain;
 use events::RateLimitedLog;
 use farewells::farewell_to;
-use linger::{Entrance, Linger};
-use listener::{Backoff, Listener, is_peers_fault};
+use linger::{Linger, LingerHandle};
+use listener::{Backoff, Listener, is_peer_error};
 pub use system::advice;
 use threads::Threads;
 
-/// At most this many sockets linger, to get their last words.
-const LINGERING_AT_MOST: usize = 1024;
+/// At most this many sockets linger until their farewells have arrived.
+const MAX_LINGERING: usize = 1024;
 
-/// At least this many may, also when descriptors are scarce: half of what is kept from clients.
-const LINGERING_AT_LEAST: usize = 16;
+/// At least this many may linger, even when descriptors are scarce. They get half of those that clients leave.
+const MIN_LINGERING: usize = 16;
 
-/// A thread whose client was cut has this long to notice before the server gives up on it.
-const CUT_GRACE: Duration = Duration::from_millis(50);
-
-/// A TCP server that is bound, and will serve when it is [run](Server::run).
+/// A TCP server that is bound. It serves once it is [run](Server::run).
 pub struct Server {
     listener: Listener,
     connections: Arc<Connections>,
@@ -59,19 +54,22 @@ pub struct Server {
 }
 
 impl Server {
-    /// Binds an address; clients can connect from now on, and wait to be served. A name is bound at every address that
-    /// it stands for, or not at all; only addresses that this machine lacks are left out, which the log says. Port 0 is a
-    /// free port, the same one for all addresses of a name: [`local_addr`](Server::local_addr) tells which.
+    /// Binds an address. Clients can connect from now on; they wait until the server [runs](Server::run). A name is bound
+    /// at every address that it stands for, or not at all. Only addresses that this machine lacks are left out, and the
+    /// log names them. Port 0 takes a free port, the same one for all addresses of a name;
+    /// [`local_addr`](Server::local_addr) returns it.
     ///
-    /// The process's soft limit on descriptors is raised to the hard one, and `max_connections` is lowered to what the
-    /// system allows. A socket option that the kernel does not know is a warning that says what is lost, but for
-    /// `SO_RCVTIMEO`, on which deadlines rest.
+    /// Raises the process's soft limit on descriptors to the hard one, and lowers `max_connections` to what the system
+    /// allows. For a socket option that the kernel does not know, the log gets a warning that says what is lost. Only
+    /// `SO_RCVTIMEO` is required, because deadlines depend on it.
     ///
     /// # Errors
     ///
-    /// The name can't be resolved, an address of it can't be bound (`AddrInUse`, `PermissionDenied`, and
-    /// `AddrNotAvailable` if this machine has none of them), there is no thread (`WouldBlock`) or no descriptor, which
-    /// the message says what to do about, or a limit makes no sense (`InvalidInput`).
+    /// - The name can't be resolved.
+    /// - An address can't be bound: `AddrInUse`, `PermissionDenied`, or `AddrNotAvailable` if this machine has none of the
+    ///   addresses.
+    /// - There is no thread (`WouldBlock`) or no descriptor. The message says what to do about it.
+    /// - A limit makes no sense (`InvalidInput`).
     pub fn bind(address: impl ToSocketAddrs, limits: Limits) -> io::Result<Server> {
         limits.check()?;
         let mut addresses: Vec<SocketAddr> = Vec::new();
@@ -91,7 +89,7 @@ impl Server {
         }
         let capacity = limits.max_connections.min(ceiling.clients);
         let spare = ceiling.descriptors.saturating_sub(capacity * limits.descriptors_per_client) / 2;
-        let linger = Linger::start(spare.clamp(LINGERING_AT_LEAST, LINGERING_AT_MOST)).map_err(with_advice)?;
+        let linger = Linger::start(spare.clamp(MIN_LINGERING, MAX_LINGERING)).map_err(with_advice)?;
         let log = Arc::new(RateLimitedLog::new(full_because, limits.stack_size));
         let context = Arc::new(Context {
             shutdown: Shutdown::new().map_err(with_advice)?,
@@ -103,12 +101,12 @@ impl Server {
         Ok(Server { listener, connections, linger, log, context })
     }
 
-    /// How many clients are served at once: [`Limits::max_connections`], or fewer if the system allows no more.
+    /// How many clients are served at once: [`Limits::max_connections`], or fewer if the system does not allow so many.
     pub fn max_connections(&self) -> usize {
         self.connections.capacity()
     }
 
-    /// The address that clients can connect to, with the real port; the first one, if a name stood for several.
+    /// The address that clients can connect to, with the real port. The first one if a name stands for several.
     pub fn local_addr(&self) -> SocketAddr {
         self.local_addrs().first().copied().unwrap_or_else(|| SocketAddr::from(([0, 0, 0, 0], 0)))
     }
@@ -118,18 +116,18 @@ impl Server {
         self.listener.local_addrs()
     }
 
-    /// The handle that ends this server.
+    /// The handle that stops this server.
     pub fn shutdown(&self) -> Shutdown {
         self.context.shutdown.clone()
     }
 
-    /// Serves every client with `handler`, until [`Shutdown::request`]; then drains, and tells how it went. No error
-    /// of a client, a handler or the system ends it before.
+    /// Serves every client with `handler` until [`Shutdown::request`], then drains. No error of a client, a handler or the
+    /// system ends the server earlier.
     pub fn run(self, handler: impl Handler) -> Summary {
         let Server { mut listener, connections, linger, log, context } = self;
         let threads = Threads::new(context.limits.stack_size);
         let mut admission =
-            Admission { connections, handler: Arc::new(handler), linger: linger.entrance(), log, context, next_id: 1 };
+            Admission { connections, handler: Arc::new(handler), linger: linger.handle(), log, context, next_id: 1 };
         serve(&mut listener, &mut admission, &threads);
         let summary = drain(listener, &admission);
         drop(linger);
@@ -139,7 +137,7 @@ impl Server {
     }
 }
 
-/// The accept loop. Ends when shutdown is requested, and for no other reason.
+/// The accept loop. Ends only when shutdown is requested.
 fn serve(listener: &mut Listener, admission: &mut Admission, threads: &Threads) {
     let shutdown = admission.context.shutdown.clone();
     let mut backoff = Backoff::default();
@@ -151,9 +149,9 @@ fn serve(listener: &mut Listener, admission: &mut Admission, threads: &Threads) 
                 }
                 Ok(())
             }
-            Err(error) if error.kind() == ErrorKind::WouldBlock => listener.wait(shutdown.bell()),
-            Err(error) if is_peers_fault(&error) => {
-                events::gone(&error);
+            Err(error) if error.kind() == ErrorKind::WouldBlock => listener.wait(shutdown.event()),
+            Err(error) if is_peer_error(&error) => {
+                events::aborted_before_accept(&error);
                 Ok(())
             }
             Err(error) => Err(error),
@@ -162,148 +160,69 @@ fn serve(listener: &mut Listener, admission: &mut Admission, threads: &Threads) 
             Ok(()) => backoff.recover(),
             Err(error) => {
                 admission.log.trouble(&error);
-                backoff.pause(shutdown.bell());
+                backoff.pause(shutdown.event());
                 if !shutdown.is_requested() {
-                    // Without descriptors accept fails also when nobody is there to be accepted.
-                    let _ = listener.wait(shutdown.bell());
+                    // Without a free descriptor, accept fails even when no client waits.
+                    let _ = listener.wait(shutdown.event());
                 }
             }
         }
     }
 }
 
-/// Gives a client to a thread, which serves it to its end. If the system has none, the client is told so.
+/// Hands a client to a thread that serves it to its end. Refuses the client if the system gives no thread.
 fn hand_over(client: Admitted, admission: &Admission, threads: &Threads) {
     let (socket, peer) = (Arc::clone(&client.socket), client.peer);
     let handler = Arc::clone(&admission.handler);
     let context = Arc::clone(&admission.context);
     let linger = admission.linger.clone();
     let log = Arc::clone(&admission.log);
-    let job = Box::new(move || converse(client, handler, context, &linger, &log));
+    let job = Box::new(move || serve_connection(client, handler, context, &linger, &log));
     if let Err(error) = threads.run(job) {
         admission.log.trouble(&error);
         admission.refuse(socket, peer, Farewell::NoThread);
     }
 }
 
-/// A client's thread: its conversation, from the first byte to the last words.
-fn converse(
+/// Serves one client on its own thread, from the first byte to the farewell.
+fn serve_connection(
     client: Admitted,
     handler: Arc<dyn Handler>,
     context: Arc<Context>,
-    linger: &Entrance,
+    linger: &LingerHandle,
     log: &RateLimitedLog,
 ) {
-    let Admitted { id, peer, socket, slot, presence } = client;
+    let Admitted { id, peer, socket, slot, guard } = client;
     context.totals.served.add(1);
     events::opened(id, peer);
     let mut connection = Connection::new(id, peer, Arc::clone(&socket), Arc::clone(&context));
     let outcome = panic::catch_unwind(AssertUnwindSafe(|| handler.handle(&mut connection)));
-    let (ended, lingering) = connection.finish(outcome, |reason| farewell_to(&socket, &*handler, reason));
-    drop(socket);
-    ended.count(&context.totals);
-    log.closed(&ended);
-    // The place is free before the client sees the end of the connection, and all that belongs to it is given back
-    // before the drain stops to wait for it.
-    drop(slot);
+    let (summary, lingering) = connection.finish(outcome, |reason| farewell_to(&socket, &*handler, reason));
+    // Order matters: free the slot before the peer sees the end; release the guard last, because the drain waits for it.
+    drop((socket, slot));
+    summary.count(&context.totals);
+    log.closed(&summary);
     if let Some(socket) = lingering {
         linger.close(socket);
     }
     drop((handler, context));
-    drop(presence);
+    drop(guard);
 }
 
-/// Lets every client finish, at most until the drain deadline, and cuts the rest.
-fn drain(listener: Listener, admission: &Admission) -> Summary {
-    let Admission { connections, context, .. } = admission;
-    events::draining(connections.present_at_drain(), context.limits.drain_timeout);
-    let deadline = Instant::now() + context.limits.drain_timeout;
-    refuse_backlog(listener, admission);
-    ask_to_leave(connections, &context.shutdown, deadline);
-    let cut = cut_the_rest(admission);
-    let mut stats = context.totals.stats();
-    // Those that are stuck in their handler will not be counted when they leave.
-    for socket in connections.sockets() {
-        stats.bytes_in += socket.received();
-        stats.bytes_out += socket.sent();
-    }
-    Summary {
-        drained: connections.present_at_drain().saturating_sub(cut),
-        cut,
-        stuck: connections.present(),
-        stats,
-        uptime: context.started.elapsed(),
-    }
-}
-
-/// Turns those away in words who wait to be accepted. More may come while this goes on, hence the bound.
-fn refuse_backlog(mut listener: Listener, admission: &Admission) {
-    for _ in 0..admission.context.limits.backlog {
-        match listener.accept() {
-            Ok((stream, peer)) => admission.refuse(Socket::new(stream), peer, Farewell::ShuttingDown),
-            Err(error) if is_peers_fault(&error) => events::gone(&error),
-            Err(_) => break,
-        }
-    }
-}
-
-/// Cuts those who are busy, and has those leave who only wait. How many were cut.
-fn cut_the_rest(admission: &Admission) -> usize {
-    let Admission { connections, context, handler, .. } = admission;
-    let (idle, busy): (Vec<_>, Vec<_>) = connections.sockets().into_iter().partition(|socket| socket.is_idle());
-    idle.iter().for_each(|socket| socket.end_input());
-    if !busy.is_empty() {
-        events::cutting(busy.len());
-        for socket in &busy {
-            socket.cut(&farewell_to(socket, &**handler, Farewell::ShuttingDown));
-        }
-    }
-    let deadline = Instant::now() + CUT_GRACE;
-    while connections.present() > 0 && Instant::now() < deadline {
-        context.shutdown.bell().wait(deadline);
-    }
-    busy.len()
-}
-
-/// Waits until nobody is present, the deadline is there, or a cut is asked for. Busy clients notice the drain by
-/// themselves, when they would wait for input the next time. Those who wait already are woken by the end of their
-/// input, each as soon as all that was written to it has left.
-fn ask_to_leave(connections: &Connections, shutdown: &Shutdown, deadline: Instant) {
-    let mut waiting = connections.sockets();
-    waiting.retain(|socket| socket.is_waiting());
-    waiting.iter().for_each(|socket| socket.report_when_sent());
-    while connections.present() > 0 && Instant::now() < deadline && !shutdown.is_cut() {
-        let mut fds = vec![PollFd::new(shutdown.bell(), PollFlags::IN)];
-        fds.extend(waiting.iter().map(|socket| PollFd::new(&**socket, PollFlags::OUT)));
-        let _ = wait_for(&mut fds, Some(deadline));
-        let mut ready = fds.iter().map(|fd| !fd.revents().is_empty()).collect::<Vec<_>>().into_iter();
-        if ready.next() == Some(true) {
-            shutdown.bell().hush();
-        }
-        waiting.retain(|socket| {
-            let has_left = ready.next() != Some(false);
-            if has_left {
-                socket.end_input();
-            }
-            !has_left
-        });
-    }
-}
-
-/// How a server's life went.
+/// What a server did in its life, and how it ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Summary {
-    /// Clients that were connected when the drain began, and left before its deadline.
+    /// Clients that were connected when the drain began and that left before its deadline.
     pub drained: usize,
     /// Clients that were cut.
     pub cut: usize,
-    /// Of those that were cut, clients whose handler has still not returned: it computes, or waits for something that
-    /// is not its client. Their threads end with the process.
+    /// Clients among `cut` whose handler has not returned yet. It computes, or waits for something else than its client.
+    /// Such threads end with the process.
     pub stuck: usize,
-    /// What was done in all.
+    /// The counters of the server's whole life.
     pub stats: Stats,
-    /// From binding to the end.
+    /// The time from binding to the end.
     pub uptime: Duration,
 }
 

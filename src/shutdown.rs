@@ -1,17 +1,17 @@
-//! How a running server is told to end: first *drain*, which lets clients finish, then *cut*, which does not.
+//! How a running server is stopped: a *drain* lets clients finish, and a *cut* does not.
 //!
-//! The phases of a server are *serving → draining → closed*. [`Shutdown::request`] begins the drain; it ends when the
-//! last client has left, when the drain deadline is over, or when [`Shutdown::cut`] is called.
+//! The phases of a server are *serving → draining → closed*. [`Shutdown::request`] begins the drain, which ends when the
+//! last client has left, at the drain deadline, or when [`Shutdown::cut`] is called.
 
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use crate::bell::Bell;
+use crate::event_fd::EventFd;
 
 /// Ends a [`Server`](crate::Server) from anywhere: a signal handler's thread, a test, one of its own clients.
 ///
-/// It is a handle: clones end the same server. Asking for what has been asked for already does nothing.
+/// It is a handle: all clones end the same server. Calling a method again does nothing.
 #[derive(Clone)]
 pub struct Shutdown {
     shared: Arc<Shared>,
@@ -20,41 +20,44 @@ pub struct Shutdown {
 struct Shared {
     requested: AtomicBool,
     cut: AtomicBool,
-    bell: Bell,
+    event: EventFd,
 }
 
 impl Shutdown {
     pub(crate) fn new() -> io::Result<Shutdown> {
-        let shared = Shared { requested: AtomicBool::new(false), cut: AtomicBool::new(false), bell: Bell::new()? };
+        let shared = Shared { requested: AtomicBool::new(false), cut: AtomicBool::new(false), event: EventFd::new()? };
         Ok(Shutdown { shared: Arc::new(shared) })
     }
 
-    /// Stops accepting, and lets clients finish what they have begun, at most
-    /// [`Limits::drain_timeout`](crate::Limits::drain_timeout) long.
+    /// Begins the drain: the server stops accepting. Requests that have arrived whole are answered, and replies are
+    /// delivered, for at most [`Limits::drain_timeout`](crate::Limits::drain_timeout). Half a request is dropped.
     pub fn request(&self) {
+        // Sequentially consistent with the waiting flag of a client's socket: either the drain sees that the client's
+        // thread waits, or that thread sees the drain.
         self.shared.requested.store(true, Ordering::SeqCst);
-        self.shared.bell.ring();
+        self.shared.event.notify();
     }
 
     /// Cuts every client at once, instead of waiting for the drain deadline. Includes [`request`](Shutdown::request).
     pub fn cut(&self) {
+        // Release: a thread that sees the cut sees the request as well.
         self.shared.cut.store(true, Ordering::Release);
         self.request();
     }
 
-    /// Whether the server has been asked to end: requested, which is not yet finished.
+    /// Whether shutdown was requested. It may not be finished.
     pub fn is_requested(&self) -> bool {
         self.shared.requested.load(Ordering::SeqCst)
     }
 
-    /// Whether somebody has asked to cut the clients, rather than to wait for them.
+    /// Whether a cut was requested.
     pub fn is_cut(&self) -> bool {
         self.shared.cut.load(Ordering::Acquire)
     }
 
-    /// Rings at each call above, and when the last client leaves during a drain.
-    pub(crate) fn bell(&self) -> &Bell {
-        &self.shared.bell
+    /// Notified by each call above, and when the last client leaves during a drain.
+    pub(crate) fn event(&self) -> &EventFd {
+        &self.shared.event
     }
 }
 

@@ -15,7 +15,7 @@ use acceptd::Shutdown;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGXFSZ};
 use signal_hook::iterator::Signals;
 
-use crate::journal::Journal;
+use crate::log_writer::LogWriter;
 
 /// Signals that follow the first one this closely are the same event: a closed terminal, `timeout` and systemd's
 /// `SendSIGHUP=` each send two.
@@ -37,7 +37,7 @@ pub(crate) struct Ending {
     shutdown: OnceLock<Shutdown>,
     /// When the first signal arrived.
     first: OnceLock<Instant>,
-    journal: Journal,
+    log_writer: LogWriter,
 }
 
 /// Handles the signals from now on, but for those that were ignored when the program started: nohup and a script's
@@ -46,8 +46,8 @@ pub(crate) struct Ending {
 /// # Errors
 ///
 /// The system gives no thread or no descriptor.
-pub(crate) fn handle(journal: &Journal) -> io::Result<Arc<Ending>> {
-    let ending = Arc::new(Ending { shutdown: OnceLock::new(), first: OnceLock::new(), journal: journal.clone() });
+pub(crate) fn handle(log_writer: &LogWriter) -> io::Result<Arc<Ending>> {
+    let ending = Arc::new(Ending { shutdown: OnceLock::new(), first: OnceLock::new(), log_writer: log_writer.clone() });
     let ignored = ignored_signals();
     if !ignored.contains(SIGINT) {
         let ending = Arc::clone(&ending);
@@ -76,7 +76,7 @@ impl Ending {
     fn on_signal(&self, now: Instant) {
         let Some(shutdown) = self.shutdown.get() else {
             log::info!("ended by a signal before clients could connect");
-            self.journal.finish();
+            self.log_writer.finish();
             process::exit(0);
         };
         let first = *self.first.get_or_init(|| now);
@@ -113,7 +113,7 @@ mod tests {
     /// What has happened to a server after signals that arrived so many milliseconds after the first.
     fn after(milliseconds: &[u64]) -> (bool, bool) {
         let shutdown = Server::bind("127.0.0.1:0", Limits::default()).unwrap().shutdown();
-        let ending = Ending { shutdown: OnceLock::new(), first: OnceLock::new(), journal: Journal::default() };
+        let ending = Ending { shutdown: OnceLock::new(), first: OnceLock::new(), log_writer: LogWriter::default() };
         ending.serves(shutdown.clone());
         let first = Instant::now();
         for later in milliseconds {

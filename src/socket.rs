@@ -1,7 +1,7 @@
 //! [`Socket`]: what a client's own thread and all others share of its connection: the descriptor, its flags and counters.
 //!
 //! A message is *accepted* when the kernel has taken it, and *has left* when the kernel has sent it. What was accepted
-//! and has not left is bounded by [`UNSENT_AT_MOST`], for every client.
+//! and has not left is bounded by [`MAX_UNSENT`], for every client.
 
 use std::borrow::Cow;
 use std::io::{self, IoSlice};
@@ -16,15 +16,15 @@ use rustix::event::{PollFd, PollFlags};
 use rustix::net::{RecvFlags, SendAncillaryBuffer, SendFlags, connect_unspec, recv, send, sendmsg};
 use socket2::SockRef;
 
-use crate::bell::wait_for;
+use crate::event_fd::wait_for;
 use crate::farewell::{Farewell, FarewellFn};
 use crate::panics;
-use crate::progress::LEAST_PROGRESS;
+use crate::progress::MIN_PROGRESS;
 
 /// At most about this many bytes that have not left wait in the kernel for each client (`TCP_NOTSENT_LOWAT`); without
 /// this bound it would hold megabytes, and wake a sender too late to see that its client reads. Set on the listener,
 /// from which every client's socket inherits it.
-pub(crate) const UNSENT_AT_MOST: u32 = 32 * 1024;
+pub(crate) const MAX_UNSENT: u32 = 32 * 1024;
 
 /// A timeout as a socket is given it: the kernel takes zero for "no timeout".
 pub(crate) fn socket_timeout(length: Duration) -> Duration {
@@ -203,7 +203,7 @@ impl Socket {
     }
 
     /// Waits until all of the output has left for the peer, and throws away what it sends meanwhile. Gives up, and
-    /// returns false, when the peer takes less than [`LEAST_PROGRESS`] within the timeout.
+    /// returns false, when the peer takes less than [`MIN_PROGRESS`] within the timeout.
     pub(crate) fn wait_until_sent(&self, timeout: Duration) -> bool {
         if self.has_all_left() {
             return true;
@@ -213,7 +213,7 @@ impl Socket {
         let mut signs = PollFlags::IN | PollFlags::OUT;
         // The kernel calls a socket writable when less than half of the bound is unsent, so a sinking bound shows the
         // progress. Above the first of them the peer has that many steps of more than the least progress.
-        let steps = [UNSENT_AT_MOST, UNSENT_AT_MOST / 2, LEAST_PROGRESS as u32 * 2, 1];
+        let steps = [MAX_UNSENT, MAX_UNSENT / 2, MIN_PROGRESS as u32 * 2, 1];
         steps.into_iter().all(|bound| {
             self.bound_unsent(bound);
             self.is_writable_by(Instant::now() + timeout, &mut signs, &mut scratch)
@@ -242,7 +242,7 @@ impl Socket {
     /// Whether all of the output has left for the peer. Asks the kernel only if it is worth asking: what a client has
     /// been sent in all may be too little to matter.
     pub(crate) fn has_all_left(&self) -> bool {
-        if self.sent() <= LEAST_PROGRESS as u64 {
+        if self.sent() <= MIN_PROGRESS as u64 {
             return true;
         }
         self.report_when_sent();

@@ -1,8 +1,8 @@
-//! What a server has done since it started, in numbers.
+//! The server's counters, since it started.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Counters that every thread adds to. Relaxed: each is a number for people, none guards anything.
+/// Counters that all threads add to. Relaxed, because they only inform people and guard nothing.
 #[derive(Debug, Default)]
 pub(crate) struct Totals {
     pub(crate) open: Counter,
@@ -21,7 +21,7 @@ impl Counter {
         self.0.fetch_add(count, Ordering::Relaxed);
     }
 
-    pub(crate) fn take(&self, count: u64) {
+    pub(crate) fn subtract(&self, count: u64) {
         self.0.fetch_sub(count, Ordering::Relaxed);
     }
 
@@ -30,15 +30,15 @@ impl Counter {
     }
 }
 
-/// How busy a server is: what [`Connection::stats`](crate::Connection::stats) tells.
+/// A server's counters: see [`Connection::stats`](crate::Connection::stats).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Stats {
-    /// Clients being served now.
+    /// Clients that are being served now.
     pub connections: u64,
-    /// Clients served since the start, those of now included.
+    /// Clients served since the start, including those of now.
     pub served: u64,
-    /// Clients turned away since the start.
+    /// Clients refused since the start.
     pub refused: u64,
     /// Clients whose handler panicked.
     pub panicked: u64,

@@ -1,4 +1,4 @@
-//! Why a connection ended: for the log, and for the last words to its client.
+//! [`CloseReason`]: why a connection ended, for the log and for the farewell.
 
 use std::fmt;
 use std::io;
@@ -17,7 +17,7 @@ pub(crate) enum CloseReason {
     ClientClosed,
     /// The client closed its side in the middle of a request.
     Unfinished,
-    /// Reset, timed out by keepalive, unreachable: there is nobody to talk to.
+    /// Reset, timed out by keepalive, unreachable: the client is gone.
     Lost(io::ErrorKind),
     /// The handler returned while the client was still there: a `QUIT`.
     HandlerClosed,
@@ -27,9 +27,9 @@ pub(crate) enum CloseReason {
     RequestTimeout,
     /// Did not take a reply in time.
     WriteTimeout,
-    /// Let more than this many bytes wait that others have sent to it.
+    /// Left more than this many bytes of others' messages waiting.
     OutboxFull(usize),
-    /// Did not take what others have sent to it in time.
+    /// Did not take others' messages in time.
     OutboxTimeout,
     /// Sent a request longer than this many bytes.
     TooLong(usize),
@@ -37,21 +37,21 @@ pub(crate) enum CloseReason {
     Drained,
     /// Cut, by the drain deadline or by a second signal.
     Cut,
-    /// Did not keep to the protocol, and was told so by the handler.
-    Misspoke(String),
-    /// The handler gave up, for a reason of its own.
+    /// Violated the protocol. The handler has told the client so.
+    ProtocolError(String),
+    /// The handler returned an error of its own.
     HandlerFailed(String),
     /// The handler panicked.
     HandlerPanicked(String),
 }
 
 impl CloseReason {
-    /// What an error of reading means; the caller tells the timeouts apart.
+    /// The meaning of an error of reading that is not a timeout.
     pub(super) fn of_input(error: &io::Error) -> CloseReason {
         CloseReason::Lost(error.kind())
     }
 
-    /// What it means that others can't send to this client any more.
+    /// The meaning of the end of an outbox.
     pub(super) fn of_outbox(end: End, limits: &Limits) -> CloseReason {
         match end {
             End::Full => CloseReason::OutboxFull(limits.max_outbox),
@@ -70,8 +70,8 @@ impl CloseReason {
         }
     }
 
-    /// How loudly the log says it: a disconnect is ordinary, a client that was cut off is worth a line, a failing
-    /// handler is a fault.
+    /// The level of its line in the log. A disconnect is ordinary, a client that the server cut off is worth a line, and a handler
+    /// that fails is a fault.
     pub(crate) fn level(&self) -> Level {
         match self {
             CloseReason::ClientClosed
@@ -85,14 +85,14 @@ impl CloseReason {
             | CloseReason::OutboxFull(_)
             | CloseReason::OutboxTimeout
             | CloseReason::TooLong(_)
-            | CloseReason::Misspoke(_)
+            | CloseReason::ProtocolError(_)
             | CloseReason::Cut => Level::Info,
             CloseReason::HandlerFailed(_) => Level::Warn,
             CloseReason::HandlerPanicked(_) => Level::Error,
         }
     }
 
-    /// What the client is told; `None` when it left by itself, or can't be told.
+    /// The farewell. `None` if the client left by itself or can't be told.
     pub(super) fn farewell(&self, limits: &Limits) -> Option<Farewell> {
         match self {
             CloseReason::Idle => Some(Farewell::Idle { timeout: limits.idle_timeout.unwrap_or_default() }),
@@ -106,23 +106,23 @@ impl CloseReason {
             | CloseReason::Lost(_)
             | CloseReason::HandlerClosed
             | CloseReason::WriteTimeout
-            | CloseReason::Misspoke(_)
+            | CloseReason::ProtocolError(_)
             | CloseReason::Cut => None,
         }
     }
 
-    /// Whether the rest of what was sent is to be thrown away instead of being delivered by the kernel, which would
-    /// hold its memory for minutes for a peer that does not read.
+    /// Whether the connection is reset and unsent output discarded. The kernel would keep it for minutes for a peer that does
+    /// not read.
     pub(super) fn aborts(&self) -> bool {
         matches!(self, CloseReason::WriteTimeout | CloseReason::Lost(_))
     }
 
-    /// Whether the client is given time to take what was sent to it. Not one that had its time.
+    /// Whether the client still gets time to take what was sent. Not if its time is over.
     pub(super) fn waits_for_client(&self) -> bool {
         !matches!(self, CloseReason::OutboxFull(_) | CloseReason::OutboxTimeout | CloseReason::Cut) && !self.aborts()
     }
 
-    /// What a handler gets from a method of its client, and should hand up.
+    /// The error that a method returns to the handler.
     pub(super) fn to_error(&self) -> io::Error {
         let kind = match self {
             CloseReason::Idle
@@ -154,7 +154,7 @@ impl fmt::Display for CloseReason {
             CloseReason::TooLong(limit) => write!(f, "request longer than {limit} bytes"),
             CloseReason::Drained => f.write_str("drained"),
             CloseReason::Cut => f.write_str("cut"),
-            CloseReason::Misspoke(what) => f.write_str(what),
+            CloseReason::ProtocolError(what) => f.write_str(what),
             CloseReason::HandlerFailed(error) => write!(f, "handler failed: {error}"),
             CloseReason::HandlerPanicked(message) => write!(f, "handler panicked: {message}"),
         }

@@ -19,8 +19,8 @@ use crate::protocol_error::is_protocol_error;
 use crate::socket::Socket;
 use crate::totals::Totals;
 
-/// What there is to say about a connection that is over.
-pub(crate) struct Ended {
+/// The facts about a connection that has ended.
+pub(crate) struct ConnectionSummary {
     pub(crate) id: u64,
     pub(crate) peer: SocketAddr,
     pub(crate) reason: CloseReason,
@@ -29,7 +29,7 @@ pub(crate) struct Ended {
     pub(crate) sent: u64,
 }
 
-impl Ended {
+impl ConnectionSummary {
     /// Adds this connection to what the server has done.
     pub(crate) fn count(&self, totals: &Totals) {
         totals.bytes_in.add(self.received);
@@ -46,7 +46,7 @@ impl Connection {
         mut self,
         outcome: thread::Result<io::Result<()>>,
         farewell: impl FnOnce(Farewell) -> Cow<'static, [u8]>,
-    ) -> (Ended, Option<Arc<Socket>>) {
+    ) -> (ConnectionSummary, Option<Arc<Socket>>) {
         let reason = self.settle(outcome);
         let is_torn = self.output.is_torn();
         let is_torn = self.transport.close_outbox() == Closed::Torn || is_torn;
@@ -62,7 +62,7 @@ impl Connection {
             socket.reset_on_close();
             None
         };
-        let ended = Ended {
+        let summary = ConnectionSummary {
             id: self.id,
             peer: self.peer,
             reason,
@@ -70,7 +70,7 @@ impl Connection {
             received: socket.received(),
             sent: socket.sent(),
         };
-        (ended, lingering)
+        (summary, lingering)
     }
 
     /// Sends what is complete, and says why the connection ends.
@@ -118,7 +118,7 @@ impl Connection {
         match (&self.state, emptied, result) {
             (State::Ended(reason), ..) => reason.clone(),
             (_, Err(error), _) => self.outbox_reason().unwrap_or(CloseReason::Lost(error.kind())),
-            (.., Err(error)) if is_protocol_error(&error) => CloseReason::Misspoke(error.to_string()),
+            (.., Err(error)) if is_protocol_error(&error) => CloseReason::ProtocolError(error.to_string()),
             (.., Err(error)) => CloseReason::HandlerFailed(error.to_string()),
             (State::ClientEnded, _, Ok(())) => CloseReason::ClientClosed,
             (State::DrainEnded, _, Ok(())) => CloseReason::Drained,

@@ -1,28 +1,27 @@
-//! What a client has sent and its handler has not yet consumed.
+//! The input buffer: what a client has sent and its handler has not consumed.
 //!
-//! The buffer starts small and grows with what really arrives, never with what a client says will arrive.
+//! The buffer starts small. It grows with the bytes that arrive, never with a length that a client announces.
 
-/// The first buffer: enough for what people type and for most requests, and four of them fit in a page.
-const FIRST: usize = 1024;
+/// The initial capacity. Enough for what people type and for most requests, and four of them fit in a page.
+const INITIAL_CAPACITY: usize = 1024;
 
-/// Up to here a buffer grows as soon as one read fills it.
-const QUICK: usize = 16 * 1024;
+/// Up to this capacity, a buffer grows as soon as one read fills it.
+const FAST_GROWTH_LIMIT: usize = 16 * 1024;
 
-/// Beyond `QUICK` it grows to this part of what has been received in all. A client that sends and never reads is
-/// stopped when the kernel's buffers are full (4 to 10 MB), so its buffer stays below 64 KiB; a stream gets 1 MiB
-/// after 256 MiB.
-const PART_OF_RECEIVED: u64 = 256;
+/// Beyond that, its capacity may be this fraction of all bytes received. A client that sends and never reads is stopped when the
+/// kernel's buffers are full (4 to 10 MB), so its buffer stays below 64 KiB. A stream gets 1 MiB after 256 MiB.
+const STREAM_FRACTION: u64 = 256;
 
 #[derive(Default)]
 pub(super) struct Input {
     buffer: Vec<u8>,
-    /// Where the unread part of `buffer` begins.
+    /// The start of the unread part of `buffer`.
     start: usize,
     received: u64,
-    /// The last read filled the buffer: more is probably there.
+    /// The last read filled the buffer, so more has probably arrived.
     filled: bool,
-    /// How long a request may be, if that is known.
-    longest: Option<usize>,
+    /// The limit on a request's length, if it is known.
+    request_limit: Option<usize>,
 }
 
 impl Input {
@@ -30,7 +29,7 @@ impl Input {
         self.buffer.get(self.start..).unwrap_or_default()
     }
 
-    /// Drops the first `count` unread bytes, at most all.
+    /// Drops the first `count` unread bytes, or all if there are fewer.
     pub(super) fn consume(&mut self, count: usize) {
         self.start = self.start.saturating_add(count).min(self.buffer.len());
         if self.start == self.buffer.len() {
@@ -39,44 +38,44 @@ impl Input {
         }
     }
 
-    /// A request has at most `longest` bytes, so a buffer for one need not be larger.
-    pub(super) fn expect_at_most(&mut self, longest: usize) {
-        self.longest = Some(longest);
+    /// Sets the limit on a request's length. A buffer for one request need not be larger.
+    pub(super) fn set_request_limit(&mut self, request_limit: usize) {
+        self.request_limit = Some(request_limit);
     }
 
-    /// The buffer, to be appended to, with room for at least one byte. It has grown if the last read filled it: as
-    /// far as a stream deserves, at most to `stream_limit`, or to twice a request that is not complete.
-    pub(super) fn room(&mut self, stream_limit: usize) -> &mut Vec<u8> {
+    /// The buffer to append to, with room for at least one byte. If the last read filled it, it grows: in proportion to the stream, at
+    /// most to `stream_limit`, or to twice the length of an incomplete request.
+    pub(super) fn reserve(&mut self, stream_limit: usize) -> &mut Vec<u8> {
         self.buffer.drain(..self.start);
         self.start = 0;
         let (length, capacity) = (self.buffer.len(), self.buffer.capacity());
-        let mut wanted = capacity.max(FIRST);
+        let mut wanted = capacity.max(INITIAL_CAPACITY);
         if self.filled {
-            let earned = usize::try_from(self.received / PART_OF_RECEIVED).unwrap_or(usize::MAX);
-            // Fourfold steps: few reallocations, and few sizes.
-            wanted = wanted.max((wanted * 4).min(earned.max(QUICK)).min(stream_limit));
+            let fraction = usize::try_from(self.received / STREAM_FRACTION).unwrap_or(usize::MAX);
+            // Growing fourfold keeps reallocations few.
+            wanted = wanted.max((wanted * 4).min(fraction.max(FAST_GROWTH_LIMIT)).min(stream_limit));
         }
         if length == capacity && length > 0 {
-            // Twice as much as has really arrived, and not more than a whole request.
-            wanted = (length * 2).min(self.longest.unwrap_or(usize::MAX)).max(length + 1);
+            // Twice the bytes that have arrived, and no more than a whole request.
+            wanted = (length * 2).min(self.request_limit.unwrap_or(usize::MAX)).max(length + 1);
         }
         self.buffer.reserve_exact(wanted - length);
         &mut self.buffer
     }
 
-    /// Takes note that `count` bytes were appended.
+    /// Notes that `count` bytes were appended.
     pub(super) fn note_received(&mut self, count: usize) {
         self.received += count as u64;
         self.filled = self.buffer.len() == self.buffer.capacity();
     }
 
-    /// Whether waiting now would keep more memory than an idle client deserves.
+    /// Whether the buffer is larger than an idle client's should be.
     pub(super) fn is_large(&self) -> bool {
-        self.buffer.capacity() > FIRST
+        self.buffer.capacity() > INITIAL_CAPACITY
     }
 
-    /// Gives the memory back; only when nothing is unread.
-    pub(super) fn release(&mut self) {
+    /// Frees the memory if nothing is unread.
+    pub(super) fn release_memory(&mut self) {
         if self.unread().is_empty() {
             self.buffer = Vec::new();
             self.filled = false;

@@ -153,12 +153,12 @@ impl Output {
         self.phase == Phase::Torn
     }
 
-    /// Whether waiting now would keep more memory than an idle client deserves.
+    /// Whether the buffer is larger than an idle client's should be.
     pub(super) fn is_large(&self) -> bool {
         self.buffer.capacity() > SMALL
     }
 
-    /// Gives the memory back; only when nothing is held.
+    /// Frees the memory if nothing is held back.
     pub(super) fn release_memory(&mut self) {
         if self.buffer.is_empty() {
             self.buffer = Vec::new();

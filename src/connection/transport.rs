@@ -1,5 +1,5 @@
-//! The client's own thread's side of its [`Socket`]: how it waits, and how it takes turns with those who send to the
-//! client from other threads.
+//! How a client's own thread uses its [`Socket`]: how it waits, and how it takes turns with other threads that send to the
+//! client.
 
 use std::io::{self, ErrorKind, IoSlice};
 use std::sync::Arc;
@@ -8,14 +8,14 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags};
 use rustix::net::RecvFlags;
 
-use crate::bell::wait_for;
+use crate::event_fd::wait_for;
 use crate::outbox::{Closed, End, Outbox, Owner};
 use crate::progress::Progress;
 use crate::socket::{Socket, socket_timeout};
 
 pub(super) struct Transport {
     socket: Arc<Socket>,
-    /// If others send to this client too.
+    /// Present if other threads send to this client too.
     owner: Option<Owner>,
     /// The socket's own timeout (`SO_RCVTIMEO`): a wait is one system call, and one more only when the timeout changes.
     receive_timeout: Option<Duration>,
@@ -55,8 +55,8 @@ impl Transport {
         self.socket.receive(buffer, RecvFlags::empty())
     }
 
-    /// Sends all of `bytes`, of a message that was [begun](Transport::begin_message), and waits for the client as long as
-    /// it makes progress.
+    /// Sends all of `bytes`, which belong to a message that has [begun](Transport::begin_message). Waits for the client as
+    /// long as it makes progress.
     ///
     /// # Errors
     ///
@@ -85,11 +85,11 @@ impl Transport {
         }
     }
 
-    /// Waits until a message may begin: when what others have sent before is complete.
+    /// Waits until the messages that others have sent are complete, and begins a message.
     ///
     /// # Errors
     ///
-    /// Others' messages could not be sent, or somebody has sent the farewell.
+    /// Others' messages could not be sent, or another thread has sent the farewell.
     pub(super) fn begin_message(&mut self) -> Result<(), SendError> {
         self.wait_for_others().map_err(|error| SendError::Lost(error.kind()))?;
         if self.socket.begin_message() { Ok(()) } else { Err(SendError::Cut) }
@@ -102,7 +102,7 @@ impl Transport {
         }
     }
 
-    /// Waits until what others have sent is complete, and keeps them from sending more.
+    /// Waits until the messages that others have sent are complete, and keeps others from sending more.
     ///
     /// # Errors
     ///
@@ -111,23 +111,22 @@ impl Transport {
         self.owner.as_mut().map_or(Ok(()), Owner::claim)
     }
 
-    /// Waits until the socket shows one of these signs, or that the client is gone: which it shows, none of them if the
-    /// deadline was first.
+    /// Waits until the socket is ready for one of `events`, or the client is gone. Returns which; nothing at the deadline.
     ///
     /// # Errors
     ///
     /// The system's, or why others' messages could not be sent.
-    pub(super) fn wait(&mut self, signs: PollFlags, deadline: Instant) -> io::Result<PollFlags> {
+    pub(super) fn wait(&mut self, events: PollFlags, deadline: Instant) -> io::Result<PollFlags> {
         if let Some(owner) = &mut self.owner {
-            return owner.wait(signs, Some(deadline));
+            return owner.wait(events, Some(deadline));
         }
-        let mut fds = [PollFd::new(&self.socket, signs)];
+        let mut fds = [PollFd::new(&self.socket, events)];
         wait_for(&mut fds, Some(deadline))?;
-        let [shown] = fds.map(|fd| fd.revents());
-        Ok(shown)
+        let [ready] = fds.map(|fd| fd.revents());
+        Ok(ready)
     }
 
-    /// The way in for others.
+    /// The handle by which others send to this client.
     ///
     /// # Errors
     ///
@@ -140,12 +139,12 @@ impl Transport {
         Ok(self.owner.insert(owner).outbox().clone())
     }
 
-    /// Why others can send nothing more, if so.
+    /// Why others can't send any more, if so.
     pub(super) fn end_of_outbox(&self) -> Option<End> {
         self.owner.as_ref().and_then(Owner::end)
     }
 
-    /// Keeps others from sending.
+    /// Keeps others from sending from now on.
     pub(super) fn close_outbox(&mut self) -> Closed {
         self.owner.take().map_or(Closed::Whole, |owner| owner.close())
     }

@@ -1,5 +1,4 @@
-//! The wait for input, and its three deadlines: for the silence between requests, for a request that has begun, and
-//! for a drain.
+//! Waiting for input, within three deadlines: of the silence between requests, of a request that has begun, and of a drain.
 
 use std::io::{self, ErrorKind, Write};
 use std::time::{Duration, Instant};
@@ -9,15 +8,15 @@ use rustix::event::PollFlags;
 use super::close::CloseReason;
 use super::{Connection, State};
 
-/// How long a flow may pause before its buffers are given back.
+/// After this much silence, a connection's large buffers are freed.
 const LULL: Duration = Duration::from_secs(1);
 
 impl Connection {
-    /// Waits for input, after what was written has been sent. How many bytes came; 0: no more will. `None`: nothing has
-    /// come until then.
+    /// Flushes the output, then waits for input. Returns how many bytes came, 0 at the end of the input, `None` at the
+    /// deadline.
     pub(super) fn receive(&mut self, until: Option<Instant>) -> io::Result<Option<usize>> {
-        // In this order: what a client sends after it has read a reply has not arrived before the drain.
-        self.heed_drain();
+        // Before the flush: what a client sends after it has read its reply did not arrive before the drain.
+        self.note_drain();
         if until.is_some_and(|until| Instant::now() >= until) {
             return Ok(None);
         }
@@ -25,7 +24,7 @@ impl Connection {
         if matches!(self.state, State::ClientEnded | State::DrainEnded) {
             return Ok(Some(0));
         }
-        if !self.may_wait() {
+        if !self.prepare_to_wait() {
             let socket = self.transport.socket();
             let has_ended = socket.peer_has_ended() && !socket.input_was_ended();
             self.state = if has_ended { State::ClientEnded } else { State::DrainEnded };
@@ -40,23 +39,23 @@ impl Connection {
         outcome
     }
 
-    /// Waits for nothing but the time, or a drain.
+    /// Waits until the deadline, or until a drain begins.
     pub(super) fn wait_until(&mut self, deadline: Instant) -> io::Result<()> {
         if Instant::now() >= deadline {
             return Ok(());
         }
         self.flush()?;
         // A drain ends the input, which wakes this thread.
-        let mut signs = PollFlags::RDHUP;
-        while self.may_wait() && !self.is_draining() && Instant::now() < deadline {
-            let outcome = self.transport.wait(signs, deadline);
+        let mut events = PollFlags::RDHUP;
+        while self.prepare_to_wait() && !self.is_draining() && Instant::now() < deadline {
+            let outcome = self.transport.wait(events, deadline);
             self.transport.socket().set_waiting(false);
             match outcome {
-                Ok(shown) if shown.intersects(PollFlags::HUP | PollFlags::ERR) => {
+                Ok(ready) if ready.intersects(PollFlags::HUP | PollFlags::ERR) => {
                     return Err(self.end(CloseReason::Lost(ErrorKind::ConnectionReset)));
                 }
-                // It sends no more, and may still read.
-                Ok(shown) if shown.contains(PollFlags::RDHUP) => signs = PollFlags::empty(),
+                // The client sends no more. It may still read.
+                Ok(ready) if ready.contains(PollFlags::RDHUP) => events = PollFlags::empty(),
                 Ok(_) => {}
                 Err(error) => return Err(self.end_input(&error)),
             }
@@ -65,19 +64,19 @@ impl Connection {
         Ok(())
     }
 
-    /// During a drain, only what has arrived when this client hears of it is still read.
-    fn heed_drain(&mut self) {
+    /// During a drain, this connection still reads what has arrived when it notices the drain, and no more.
+    fn note_drain(&mut self) {
         if self.is_draining() && self.drain_budget.is_none() {
             self.drain_budget = Some(self.transport.socket().arrived());
         }
     }
 
-    /// Whether to wait for input. Before a drain the socket is marked first, so that the drain finds who waits already.
-    fn may_wait(&mut self) -> bool {
+    /// Whether to wait for input. Before a drain this marks the socket as waiting, so that the drain wakes its thread.
+    fn prepare_to_wait(&mut self) -> bool {
         if self.drain_budget.is_none() {
             self.transport.socket().set_waiting(true);
-            // It may have begun in between, and not have seen that this thread was about to wait.
-            self.heed_drain();
+            // A drain may have begun in between, without seeing the mark.
+            self.note_drain();
             if self.drain_budget.is_some() {
                 self.transport.socket().set_waiting(false);
             }
@@ -100,7 +99,7 @@ impl Connection {
                 }
                 timeout = Some(timeout.map_or(left, |timeout| timeout.min(left)));
             }
-            let buffer = self.input.room(self.context.limits.max_stream_buffer);
+            let buffer = self.input.reserve(self.context.limits.max_stream_buffer);
             let outcome = self.transport.receive(buffer, timeout);
             if in_request {
                 self.request_waited += start.elapsed();
@@ -124,24 +123,24 @@ impl Connection {
         }
     }
 
-    /// How long the next wait for the rest of a request may take. The time that the handler computes is not the client's.
+    /// How long the next wait for the rest of a request may take. Time that the handler computes does not count.
     fn request_time_left(&self) -> Duration {
         self.context.limits.request_timeout.saturating_sub(self.request_waited)
     }
 
-    /// How long the next wait for a request may take, `None` for ever. Large buffers shorten it to a lull, after which
-    /// they are given back: an idle client costs no more for having been a busy one.
+    /// How long the next wait for a request may take; `None` has no limit. With large buffers it is short, and the buffers are
+    /// freed afterwards: an idle client that has been busy costs no more than any other.
     fn idle_time_left(&self) -> Option<Duration> {
         let left = self.context.limits.idle_timeout.map(|timeout| timeout.saturating_sub(self.silent));
         if self.holds_memory() { Some(left.map_or(LULL, |left| left.min(LULL))) } else { left }
     }
 
-    /// A wait for a request has timed out: ends the conversation, or gives memory back and lets the wait go on.
+    /// A wait for a request has timed out. Ends an idle connection; else frees memory, and the wait goes on.
     fn note_silence(&mut self) -> io::Result<()> {
         if self.context.limits.idle_timeout.is_some_and(|timeout| self.silent >= timeout) {
             return Err(self.end(CloseReason::Idle));
         }
-        self.input.release();
+        self.input.release_memory();
         self.output.release_memory();
         Ok(())
     }

@@ -1,8 +1,23 @@
-//! Who writes to a client's socket now, and who is woken: the hand-over between those who send to a client, of whom
-//! none ever waits for it, and the client's own thread, which finishes what its socket did not take at once.
+//! [`Handover`]: which thread writes to a client's socket, and which one is woken.
 //!
-//! Everything here happens in short steps under one lock, and all I/O between two of them. `tests/handover` runs this
-//! very file under [loom](https://docs.rs/loom), in every order in which its steps can happen.
+//! Threads that send to a client never wait for it. The client's own thread, the owner, sends what its socket did not take.
+//! One of them is the writer at any time:
+//!
+//! ```text
+//!            flush                       all sent
+//!   Nobody ---------> Sender -------------------------------> Nobody
+//!     |                 | socket full
+//!     | claim           v          socket takes more
+//!     |               Owner ---------------------------------> Sender (the owner's own thread)
+//!     v                 | claim, when all earlier messages are sent
+//!   Reply <-------------+
+//!     | release
+//!     v
+//!   Nobody
+//! ```
+//!
+//! Each step is short and takes one lock. All I/O happens between two steps. `tests/handover` runs this very file under
+//! [loom](https://docs.rs/loom), in every possible order of the steps.
 
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind, IoSlice};
@@ -10,55 +25,55 @@ use std::sync::{Arc, LockResult, PoisonError};
 
 use super::Mutex;
 
-/// This many messages go into one system call.
-const BATCH: usize = 16;
+/// How many messages go into one system call.
+const MAX_BATCH: usize = 16;
 
-/// After as many system calls a sender leaves the rest to the client's own thread: others send too, and a sender has its
-/// own client to look after.
-const TURNS: usize = 4;
+/// After this many system calls, a sender leaves the rest to the client's own thread, because a sender has its own client to
+/// serve.
+const MAX_SENDS: usize = 4;
 
-/// An idle client's queue keeps no room for more messages than these.
-const FEW: usize = 4 * BATCH;
+/// An empty queue keeps no more capacity than this.
+const IDLE_CAPACITY: usize = 4 * MAX_BATCH;
 
-/// Where the bytes go.
+/// The socket, and the way to wake the client's own thread. The model in `tests/handover` has its own.
 pub(super) trait Wire {
-    /// Sends what the socket takes at this moment, one part after the other.
+    /// Sends as much of `parts` as the socket takes at this moment, in order.
     ///
     /// # Errors
     ///
     /// `WouldBlock` if it takes nothing, `Interrupted` by a signal, and the socket's own.
     fn send(&self, parts: &[IoSlice<'_>]) -> io::Result<usize>;
 
-    /// Wakes the client's own thread if it waits, and lets it look at [`Handover::turn`].
+    /// Wakes the client's own thread if it waits, so that it checks [`Handover::turn`].
     fn wake(&self);
 
-    /// Takes note that messages are going to be sent; `false` if somebody has said the last words already.
+    /// Notes that messages are about to be sent. `false`: the farewell was sent already.
     fn begin(&self) -> bool;
 
-    /// Takes note that all messages are sent.
+    /// Notes that all messages are sent.
     fn end(&self);
 }
 
-/// The messages for one client, in order, and whose turn it is to send them.
+/// The messages for one client, in order, and who sends them.
 pub(super) struct Handover<W> {
     limit: usize,
-    each: usize,
+    overhead: usize,
     state: Mutex<State<W>>,
 }
 
 struct State<W> {
-    /// `None` when the client has left: who still holds the outbox should not keep its socket open.
+    /// `None` when the client has left: an outbox that is still held must not keep the socket open.
     wire: Option<Arc<W>>,
     queue: VecDeque<Arc<[u8]>>,
-    /// Bytes of `queue` that are not sent.
+    /// How many bytes of `queue` are not sent.
     unsent: usize,
-    /// Bytes of the first message that are sent.
-    begun: usize,
+    /// How many bytes of the first message are sent.
+    first_sent: usize,
     writer: Writer,
-    /// [`Wire::begin`] was called, and [`Wire::end`] is to be.
-    is_speaking: bool,
-    /// If the client's own thread has something to say: how many messages go before it. Later ones wait until it is said,
-    /// or a client that reads as fast as others send would never get its reply.
+    /// [`Wire::begin`] was called, and [`Wire::end`] was not called yet.
+    in_message: bool,
+    /// If the client's own thread has a reply: how many messages go before the reply. Later messages wait for the reply. Else
+    /// a client that reads as fast as others send would never get it.
     ahead: Option<usize>,
     end: Option<End>,
     sent: u64,
@@ -66,96 +81,97 @@ struct State<W> {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Writer {
-    /// The next one who flushes.
+    /// Nobody. The next thread that flushes becomes the writer.
     Nobody,
-    /// A thread that is sending at this moment, and will not wait.
+    /// A thread that is sending at this moment and does not wait.
     Sender,
-    /// The client's own thread, as soon as the socket takes more.
+    /// The client's own thread, when the socket takes more.
     Owner,
-    /// The client's own thread, with a reply of its own that is not in the queue.
+    /// The client's own thread, with a reply that is not in the queue.
     Reply,
 }
 
-/// Why a client gets no more.
+/// Why a client gets no more messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum End {
-    /// More bytes were waiting for it than allowed.
+    /// More bytes waited for it than allowed.
     Full,
-    /// A message has waited too long.
+    /// The client took too little in time.
     Slow,
     /// Its socket failed.
     Lost(ErrorKind),
-    /// Its conversation is over.
+    /// Its connection has ended.
     Closed,
 }
 
 /// What the client's own thread has to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Turn {
-    /// Nothing, until it is woken.
+    /// Nothing until it is woken.
     Wait,
-    /// To [`flush_as_owner`](Handover::flush_as_owner) when the socket takes more. So many bytes were sent so far.
+    /// Call [`flush_as_owner`](Handover::flush_as_owner) when the socket takes more. `sent` is how many bytes were sent so far.
     Write { sent: u64 },
-    /// To send its reply, and then to [`release`](Handover::release).
+    /// Send the reply, then [`release`](Handover::release).
     Reply,
-    /// To end the conversation.
+    /// End the connection.
     Over(End),
 }
 
-/// What is left when the client has left.
+/// What an outbox leaves behind.
 pub(super) struct Remains {
-    /// The rest of a message that was begun, maybe empty; `None` if all messages are sent.
+    /// The rest of a message that was partly sent, or nothing of the next one. `None` if all messages are sent.
     pub(super) rest: Option<Rest>,
 }
 
-/// The rest of a message, which may be long and is shared with others, so it is not copied.
+/// The rest of a message. Not copied, because a message may be long and is shared.
 pub(super) struct Rest {
     message: Option<Arc<[u8]>>,
-    begun: usize,
+    first_sent: usize,
 }
 
 impl Rest {
     pub(super) fn bytes(&self) -> &[u8] {
-        self.message.as_ref().and_then(|message| message.get(self.begun..)).unwrap_or_default()
+        self.message.as_ref().and_then(|message| message.get(self.first_sent..)).unwrap_or_default()
     }
 }
 
 /// What one system call sends.
 struct Batch<W> {
     wire: Arc<W>,
-    begun: usize,
-    messages: [Option<Arc<[u8]>>; BATCH],
+    first_sent: usize,
+    messages: [Option<Arc<[u8]>>; MAX_BATCH],
 }
 
 impl<W: Wire> Handover<W> {
-    /// At most `limit` bytes wait, or one message if that is longer; each message counts for `each` bytes more.
-    pub(super) fn new(wire: Arc<W>, limit: usize, each: usize) -> Handover<W> {
+    /// At most `limit` bytes wait, or one message if that is longer. Each message counts `overhead` bytes more.
+    pub(super) fn new(wire: Arc<W>, limit: usize, overhead: usize) -> Handover<W> {
         let state = State {
             wire: Some(wire),
             queue: VecDeque::new(),
             unsent: 0,
-            begun: 0,
+            first_sent: 0,
             writer: Writer::Nobody,
-            is_speaking: false,
+            in_message: false,
             ahead: None,
             end: None,
             sent: 0,
         };
-        Handover { limit, each, state: Mutex::new(state) }
+        Handover { limit, overhead, state: Mutex::new(state) }
     }
 
-    /// Queues a message. No I/O: it is sent by the next [`flush`](Handover::flush). `false`: the client gets no more.
+    /// Queues a message. No I/O: the next [`flush`](Handover::flush) sends it. `false`: the client gets no more messages.
     pub(super) fn push(&self, bytes: Arc<[u8]>) -> bool {
         let mut state = lock(self.state.lock());
-        let waiting = state.unsent + state.queue.len() * self.each;
-        let is_full = !state.queue.is_empty() && !bytes.is_empty() && waiting + self.each + bytes.len() > self.limit;
+        let waiting = state.unsent + state.queue.len() * self.overhead;
+        let is_full =
+            !state.queue.is_empty() && !bytes.is_empty() && waiting + self.overhead + bytes.len() > self.limit;
         if is_full && state.end.is_none() {
             state.finish(End::Full);
         }
         if state.end.is_some() {
             return false;
         }
-        // Empty ones would not be bounded: they cost no byte.
+        // Empty messages are dropped: they add no bytes, so no limit would bound them.
         if !bytes.is_empty() {
             state.unsent += bytes.len();
             state.queue.push_back(bytes);
@@ -163,33 +179,33 @@ impl<W: Wire> Handover<W> {
         true
     }
 
-    /// Sends what is queued, as much as the socket takes, unless another thread is at it, which then sends this too.
+    /// Sends as much of the queue as the socket takes. If another thread is sending, that thread sends this as well.
     pub(super) fn flush(&self) {
-        let (batch, to_wake) = {
+        let (batch, wake) = {
             let mut state = lock(self.state.lock());
             let batch = if state.ahead.is_some() { None } else { state.begin(Writer::Nobody) };
-            // Who has overfilled the queue did not wake anybody: that is I/O.
+            // The thread that overfilled the queue did not wake the owner, because waking is I/O.
             (batch, state.end.and(state.wire.clone()))
         };
-        if let Some(wire) = to_wake {
+        if let Some(wire) = wake {
             wire.wake();
         }
         self.send(batch, false);
     }
 
-    /// Goes on, on the client's own thread, when the socket takes more.
+    /// The same for the client's own thread, when the socket takes more.
     pub(super) fn flush_as_owner(&self) {
         let batch = lock(self.state.lock()).begin(Writer::Owner);
         self.send(batch, true);
     }
 
     fn send(&self, mut batch: Option<Batch<W>>, is_owner: bool) {
-        let mut turns = 0;
+        let mut sends = 0;
         while let Some(current) = batch {
             let outcome = current.send();
-            turns += 1;
+            sends += 1;
             let mut state = lock(self.state.lock());
-            let may_go_on = is_owner || (turns < TURNS && state.ahead.is_none());
+            let may_go_on = is_owner || (sends < MAX_SENDS && state.ahead.is_none());
             let is_over;
             (batch, is_over) = state.note(&current, outcome, may_go_on);
             drop(state);
@@ -204,8 +220,8 @@ impl<W: Wire> Handover<W> {
         lock(self.state.lock()).turn()
     }
 
-    /// The client's own thread has a reply: what it has to do until it is its turn to send it. From the first call on
-    /// nobody else sends, but for who is at it, and what is queued later waits for the reply.
+    /// The client's own thread has a reply. Returns what it has to do before it may send the reply. From the first call on no
+    /// other thread begins to send, and messages that are queued later wait for the reply.
     pub(super) fn claim(&self) -> Turn {
         let mut state = lock(self.state.lock());
         let ahead = state.ahead.unwrap_or(state.queue.len());
@@ -216,24 +232,24 @@ impl<W: Wire> Handover<W> {
         state.turn()
     }
 
-    /// The reply is complete; sends what was queued meanwhile.
+    /// The reply is complete. Sends the messages that were queued meanwhile.
     pub(super) fn release(&self) {
         lock(self.state.lock()).writer = Writer::Nobody;
         self.flush();
     }
 
-    /// The client has not taken its messages in time.
+    /// The client did not take its messages in time.
     pub(super) fn give_up(&self) {
         lock(self.state.lock()).finish(End::Slow);
     }
 
-    /// Why the client gets no more, if so.
+    /// Why the client gets no more messages, if so.
     pub(super) fn end(&self) -> Option<End> {
         lock(self.state.lock()).end
     }
 
-    /// The client leaves: takes no more, and lets the socket go. `None` while another thread is sending: then wait to be
-    /// woken.
+    /// The client leaves: takes no more messages and releases the socket. `None` while another thread is sending: wait to be
+    /// woken, and call this again.
     pub(super) fn close(&self) -> Option<Remains> {
         let mut state = lock(self.state.lock());
         state.finish(End::Closed);
@@ -241,31 +257,31 @@ impl<W: Wire> Handover<W> {
             return None;
         }
         state.wire = None;
-        let rest = Rest { message: state.queue.pop_front(), begun: state.begun };
-        Some(Remains { rest: state.is_speaking.then_some(rest) })
+        let rest = Rest { message: state.queue.pop_front(), first_sent: state.first_sent };
+        Some(Remains { rest: state.in_message.then_some(rest) })
     }
 }
 
 impl<W: Wire> State<W> {
-    /// The next batch for a thread that is now the writer, if it was `writer`'s turn.
+    /// Makes the calling thread the sender, if `writer` is the current writer. Returns its next batch.
     fn begin(&mut self, writer: Writer) -> Option<Batch<W>> {
         if self.writer != writer || self.end.is_some() || self.queue.is_empty() {
             return None;
         }
         let wire = Arc::clone(self.wire.as_ref()?);
-        if !self.is_speaking && !wire.begin() {
+        if !self.in_message && !wire.begin() {
             self.finish(End::Lost(ErrorKind::ConnectionAborted));
             return None;
         }
-        self.is_speaking = true;
+        self.in_message = true;
         self.writer = Writer::Sender;
-        let ahead = self.ahead.unwrap_or(BATCH);
+        let ahead = self.ahead.unwrap_or(MAX_BATCH);
         let mut messages = self.queue.iter().take(ahead).map(Arc::clone);
-        Some(Batch { wire, begun: self.begun, messages: std::array::from_fn(|_| messages.next()) })
+        Some(Batch { wire, first_sent: self.first_sent, messages: std::array::from_fn(|_| messages.next()) })
     }
 
-    /// Takes note of what became of a batch: the next one if this thread is to go on, and whether the client's own thread
-    /// has something to do.
+    /// Notes the outcome of a batch. Returns the next batch if this thread is to go on, and whether the client's own thread has
+    /// something to do.
     fn note(&mut self, batch: &Batch<W>, outcome: io::Result<usize>, may_go_on: bool) -> (Option<Batch<W>>, bool) {
         self.writer = Writer::Nobody;
         let is_full = match outcome {
@@ -280,13 +296,13 @@ impl<W: Wire> State<W> {
                 return (None, true);
             }
         };
-        if self.queue.is_empty() && self.queue.capacity() > FEW {
+        if self.queue.is_empty() && self.queue.capacity() > IDLE_CAPACITY {
             self.queue = VecDeque::new();
         }
-        // No message of those that wait for a reply has been begun, so it can follow.
+        // The messages that wait for the reply were not begun, so the reply can follow now.
         let is_done = self.queue.is_empty() || self.ahead == Some(0);
         if is_done {
-            self.is_speaking = false;
+            self.in_message = false;
             batch.wire.end();
         }
         if let Some(end) = self.end {
@@ -305,11 +321,11 @@ impl<W: Wire> State<W> {
         (next, is_over)
     }
 
-    /// Drops what is sent.
+    /// Drops the bytes that were sent.
     fn advance(&mut self, mut count: usize) {
         self.sent += count as u64;
         self.unsent -= count;
-        count += self.begun;
+        count += self.first_sent;
         while let Some(first) = self.queue.front() {
             if count < first.len() {
                 break;
@@ -318,17 +334,17 @@ impl<W: Wire> State<W> {
             self.queue.pop_front();
             self.ahead = self.ahead.map(|ahead| ahead.saturating_sub(1));
         }
-        self.begun = count;
+        self.first_sent = count;
     }
 
-    /// Nothing more is taken, and what has not been begun is dropped; the first reason stays. While a thread is sending,
-    /// what it sends is kept for its count.
+    /// Takes no more messages, and drops those that were not begun. The first reason stays. While a thread is sending, its
+    /// messages are kept, because it will count them.
     fn finish(&mut self, end: End) {
         self.end.get_or_insert(end);
         if self.writer != Writer::Sender {
-            self.queue.truncate(usize::from(self.begun > 0));
+            self.queue.truncate(usize::from(self.first_sent > 0));
             self.queue.shrink_to_fit();
-            self.unsent = self.queue.front().map_or(0, |message| message.len() - self.begun);
+            self.unsent = self.queue.front().map_or(0, |message| message.len() - self.first_sent);
         }
     }
 
@@ -345,8 +361,11 @@ impl<W: Wire> State<W> {
 
 impl<W: Wire> Batch<W> {
     fn parts(&self) -> impl Iterator<Item = &[u8]> {
-        let mut begun = self.begun;
-        self.messages.iter().flatten().map(move |message| message.get(std::mem::take(&mut begun)..).unwrap_or_default())
+        let mut first_sent = self.first_sent;
+        self.messages
+            .iter()
+            .flatten()
+            .map(move |message| message.get(std::mem::take(&mut first_sent)..).unwrap_or_default())
     }
 
     fn length(&self) -> usize {
@@ -354,7 +373,7 @@ impl<W: Wire> Batch<W> {
     }
 
     fn send(&self) -> io::Result<usize> {
-        let mut parts = [IoSlice::new(&[]); BATCH];
+        let mut parts = [IoSlice::new(&[]); MAX_BATCH];
         let mut count = 0;
         for (place, part) in parts.iter_mut().zip(self.parts()) {
             *place = IoSlice::new(part);
@@ -364,7 +383,7 @@ impl<W: Wire> Batch<W> {
     }
 }
 
-/// Poisoned or not: a panic while it is held leaves whole values behind.
+/// Ignores poison: a panic under this lock leaves whole values behind.
 fn lock<G>(outcome: LockResult<G>) -> G {
     outcome.unwrap_or_else(PoisonError::into_inner)
 }

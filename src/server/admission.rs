@@ -1,12 +1,12 @@
-//! Who gets in. Whoever does not is told why, in the handler's dialect, without anybody having to wait for it.
+//! Admits clients, or refuses them with a reason in the handler's dialect. Nothing here waits.
 
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 
-use super::connections::{Connections, Presence, Slot};
+use super::connections::{ConnectionGuard, Connections, Slot};
 use super::events::RateLimitedLog;
 use super::farewells::farewell_to;
-use super::linger::Entrance;
+use super::linger::LingerHandle;
 use crate::connection::Context;
 use crate::farewell::Farewell;
 use crate::handler::Handler;
@@ -15,36 +15,36 @@ use crate::socket::Socket;
 pub(super) struct Admission {
     pub(super) connections: Arc<Connections>,
     pub(super) handler: Arc<dyn Handler>,
-    pub(super) linger: Entrance,
+    pub(super) linger: LingerHandle,
     pub(super) log: Arc<RateLimitedLog>,
     pub(super) context: Arc<Context>,
-    /// The number that the next client gets.
+    /// The number of the next client.
     pub(super) next_id: u64,
 }
 
-/// A client that is in.
+/// A client that was admitted.
 pub(super) struct Admitted {
     pub(super) id: u64,
     pub(super) peer: SocketAddr,
     pub(super) socket: Arc<Socket>,
     pub(super) slot: Slot,
-    pub(super) presence: Presence,
+    pub(super) guard: ConnectionGuard,
 }
 
 impl Admission {
-    /// Lets a client in, or refuses it when all slots are taken.
+    /// Admits a client, or refuses it when all slots are taken.
     pub(super) fn admit(&mut self, stream: TcpStream, peer: SocketAddr) -> Option<Admitted> {
         let socket = Socket::new(stream);
-        let Some((slot, presence)) = self.connections.enter(self.next_id, &socket) else {
+        let Some((slot, guard)) = self.connections.acquire(self.next_id, &socket) else {
             self.refuse(socket, peer, Farewell::Full { limit: self.connections.capacity() });
             return None;
         };
         let id = self.next_id;
         self.next_id += 1;
-        Some(Admitted { id, peer, socket, slot, presence })
+        Some(Admitted { id, peer, socket, slot, guard })
     }
 
-    /// Tells a client why it is turned away, and has the words arrive.
+    /// Tells a client why it is refused. The socket lingers until the farewell has arrived.
     pub(super) fn refuse(&self, socket: Arc<Socket>, peer: SocketAddr, why: Farewell) {
         self.context.totals.refused.add(1);
         self.log.refused(peer, why);

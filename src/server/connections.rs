@@ -1,6 +1,8 @@
-//! The live set: who is being served now. A client holds a [`Slot`], which is its place in the set, and a [`Presence`],
-//! which a drain waits for. The slot is given back first, so that whoever learns that a client has left finds its place
-//! free.
+//! The live set: the clients that are being served now.
+//!
+//! A client's thread holds two values. Its [`Slot`] counts against the limit on clients, and is freed before the peer sees
+//! the end of the connection, so that the peer can come back at once. Its [`ConnectionGuard`] is released last, when the
+//! thread is done with everything, and the drain waits for that.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -9,7 +11,7 @@ use crate::connection::Context;
 use crate::panics;
 use crate::socket::Socket;
 
-/// All clients being served, at most as many as its capacity.
+/// All clients that are being served, up to its capacity.
 pub(super) struct Connections {
     capacity: usize,
     context: Arc<Context>,
@@ -19,10 +21,10 @@ pub(super) struct Connections {
 #[derive(Default)]
 struct Live {
     sockets: HashMap<u64, Arc<Socket>>,
-    /// Clients that are there, those included that are just leaving.
-    present: usize,
-    /// Clients that have left since the drain began.
-    departed: usize,
+    /// How many guards are held.
+    active: usize,
+    /// How many guards were released since the drain began.
+    released_in_drain: usize,
 }
 
 impl Connections {
@@ -34,30 +36,30 @@ impl Connections {
         self.capacity
     }
 
-    /// How many clients are there, those included that are just leaving.
-    pub(super) fn present(&self) -> usize {
-        self.lock().present
+    /// How many clients are being served, including those whose thread is about to finish.
+    pub(super) fn active(&self) -> usize {
+        self.lock().active
     }
 
-    /// How many clients were there when the drain began.
-    pub(super) fn present_at_drain(&self) -> usize {
+    /// How many clients were being served when the drain began.
+    pub(super) fn active_at_drain(&self) -> usize {
         let live = self.lock();
-        live.present + live.departed
+        live.active + live.released_in_drain
     }
 
-    /// Gives the connection `id` a place, unless all are taken.
-    pub(super) fn enter(self: &Arc<Connections>, id: u64, socket: &Arc<Socket>) -> Option<(Slot, Presence)> {
+    /// Takes a slot for the connection `id`, unless all are taken.
+    pub(super) fn acquire(self: &Arc<Connections>, id: u64, socket: &Arc<Socket>) -> Option<(Slot, ConnectionGuard)> {
         let mut live = self.lock();
         if live.sockets.len() >= self.capacity {
             return None;
         }
         live.sockets.insert(id, Arc::clone(socket));
-        live.present += 1;
+        live.active += 1;
         self.context.totals.open.add(1);
-        Some((Slot { id, connections: Arc::clone(self) }, Presence(Arc::clone(self))))
+        Some((Slot { id, connections: Arc::clone(self) }, ConnectionGuard(Arc::clone(self))))
     }
 
-    /// The sockets of all who are served at this moment, to be dealt with after the lock is released.
+    /// The sockets of all clients that hold a slot at this moment. The lock is released on return.
     pub(super) fn sockets(&self) -> Vec<Arc<Socket>> {
         self.lock().sockets.values().map(Arc::clone).collect()
     }
@@ -67,7 +69,7 @@ impl Connections {
     }
 }
 
-/// One client's place in the live set, given back when it is dropped, whatever happened.
+/// One client's place in the live set. Dropping it frees the place, even in a panic.
 pub(super) struct Slot {
     id: u64,
     connections: Arc<Connections>,
@@ -76,26 +78,26 @@ pub(super) struct Slot {
 impl Drop for Slot {
     fn drop(&mut self) {
         let socket = self.connections.lock().sockets.remove(&self.id);
-        self.connections.context.totals.open.take(1);
-        // May close it, which is a system call and has no business under the lock.
+        self.connections.context.totals.open.subtract(1);
+        // Outside the lock, because this may close the socket.
         drop(socket);
     }
 }
 
-/// One client, until the last thing that is done for it is done.
-pub(super) struct Presence(Arc<Connections>);
+/// Held until a client's thread is done with everything. The drain waits for it.
+pub(super) struct ConnectionGuard(Arc<Connections>);
 
-impl Drop for Presence {
+impl Drop for ConnectionGuard {
     fn drop(&mut self) {
         let shutdown = &self.0.context.shutdown;
         let draining = shutdown.is_requested();
         let mut live = self.0.lock();
-        live.present -= 1;
-        live.departed += usize::from(draining);
-        let is_last = live.present == 0;
+        live.active -= 1;
+        live.released_in_drain += usize::from(draining);
+        let is_last = live.active == 0;
         drop(live);
         if is_last && shutdown.is_requested() {
-            shutdown.bell().ring();
+            shutdown.event().notify();
         }
     }
 }
@@ -128,39 +130,39 @@ mod tests {
     #[test]
     fn there_are_as_many_slots_as_the_capacity_and_each_comes_back() {
         let (connections, socket) = (connections(2), socket());
-        let first = connections.enter(1, &socket).unwrap();
-        let _second = connections.enter(2, &socket).unwrap();
-        assert!(connections.enter(3, &socket).is_none());
+        let first = connections.acquire(1, &socket).unwrap();
+        let _second = connections.acquire(2, &socket).unwrap();
+        assert!(connections.acquire(3, &socket).is_none());
         drop(first);
         assert_eq!(connections.context.totals.stats().connections, 1);
-        assert!(connections.enter(4, &socket).is_some());
+        assert!(connections.acquire(4, &socket).is_some());
     }
 
     #[test]
-    fn a_client_that_has_given_its_slot_back_is_present_until_the_end() {
+    fn a_client_that_has_freed_its_slot_is_active_until_its_guard_is_released() {
         let (connections, socket) = (connections(1), socket());
-        let (slot, presence) = connections.enter(1, &socket).unwrap();
+        let (slot, guard) = connections.acquire(1, &socket).unwrap();
         drop(slot);
-        assert_eq!(connections.present(), 1);
-        assert!(connections.enter(2, &socket).is_some(), "the place is free before");
-        drop(presence);
-        assert_eq!(connections.present(), 0);
+        assert_eq!(connections.active(), 1);
+        assert!(connections.acquire(2, &socket).is_some(), "the place is free before");
+        drop(guard);
+        assert_eq!(connections.active(), 0);
     }
 
     #[test]
     fn a_slot_comes_back_when_its_thread_panics() {
         let (connections, socket) = (connections(1), socket());
-        let slot = connections.enter(1, &socket).unwrap();
+        let slot = connections.acquire(1, &socket).unwrap();
         let panicked = std::thread::spawn(move || {
             let _slot = slot;
             panic!("with the slot in hand");
         });
         assert!(panicked.join().is_err());
-        assert!(connections.enter(2, &socket).is_some());
+        assert!(connections.acquire(2, &socket).is_some());
     }
 
     #[test]
-    fn a_poisoned_lock_is_used_on() {
+    fn a_poisoned_lock_stays_usable() {
         let (connections, socket) = (connections(1), socket());
         let poisoner = Arc::clone(&connections);
         let panicked = std::thread::spawn(move || {
@@ -169,7 +171,7 @@ mod tests {
         });
         assert!(panicked.join().is_err());
         assert!(connections.live.is_poisoned());
-        drop(connections.enter(1, &socket).unwrap());
-        assert!(connections.enter(2, &socket).is_some());
+        drop(connections.acquire(1, &socket).unwrap());
+        assert!(connections.acquire(2, &socket).is_some());
     }
 }

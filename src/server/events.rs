@@ -1,7 +1,7 @@
-//! The log: one function for each event, and one line each time. Nothing else in the server writes to it, but for a
-//! panic.
+//! The log: one function for each event, one line for each time it happens. Nothing else in the server logs, except for
+//! panics.
 //!
-//! Text that a client may have had a hand in is shown without control characters, so no client can forge a line.
+//! Text that a client may have influenced is shown without control characters, so no client can forge a line.
 
 use std::collections::HashMap;
 use std::fmt::{self, Write};
@@ -16,12 +16,12 @@ use log::{Level, debug, info, log, warn};
 use super::Summary;
 use super::system::{Ceiling, advice_for};
 use super::throttle::{Rate, Throttle};
-use crate::connection::{CloseReason, Ended};
+use crate::connection::{CloseReason, ConnectionSummary};
 use crate::farewell::Farewell;
 use crate::panics;
 
-/// At most this many characters of what somebody else has written are shown.
-const SHOWN_AT_MOST: usize = 500;
+/// At most this many characters of foreign text are shown.
+const MAX_SHOWN: usize = 500;
 
 pub(super) fn bound(address: SocketAddr, error: Option<&io::Error>) {
     match error {
@@ -30,7 +30,7 @@ pub(super) fn bound(address: SocketAddr, error: Option<&io::Error>) {
     }
 }
 
-/// The kernel does not know a socket option; `lost` is what is missing without it.
+/// The kernel does not know a socket option. `lost` says what is missing without it.
 pub(super) fn unsupported(option: &str, lost: &str, error: &io::Error) {
     warn!("the kernel does not take the socket option {option}, so {lost}: {error}");
 }
@@ -44,8 +44,8 @@ pub(super) fn opened(id: u64, peer: SocketAddr) {
     debug!("opened id={id} peer={peer}");
 }
 
-/// Somebody was gone before they were accepted.
-pub(super) fn gone(error: &io::Error) {
+/// A client closed or reset its connection before it was accepted.
+pub(super) fn aborted_before_accept(error: &io::Error) {
     debug!("a client was gone before it was accepted: {error}");
 }
 
@@ -61,17 +61,17 @@ pub(super) fn ended(summary: &Summary) {
     info!("{summary}");
 }
 
-/// The events that any peer can cause, in thousands a second: a few lines of each kind at their own level, then a count of
-/// those suppressed. At debug level, all of them.
+/// Logs the events that any peer can cause thousands of times a second: a few lines of each kind at their own level, then
+/// the number of suppressed lines. At debug level, all of them.
 pub(super) struct RateLimitedLog {
-    /// Why there are no more slots, and how to have more.
+    /// Which limit keeps the server from having more slots, and how to raise it.
     full_because: String,
-    /// The size of a client's stack, which may be what does not fit.
+    /// The size of a client's stack, for advice when a thread can't be started.
     stack_size: usize,
     kinds: Mutex<HashMap<Kind, KindOfLine>>,
 }
 
-/// What counts as the same kind of line. There are a few dozen, so the map of them is bounded.
+/// A kind of line. There are a few dozen, which bounds the map.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 enum Kind {
     Closed(Discriminant<CloseReason>),
@@ -82,9 +82,9 @@ enum Kind {
 impl Kind {
     fn rate(self) -> Rate {
         match self {
-            // How and why a client was lost may help against whoever does it.
+            // The addresses and reasons may help against an attack.
             Kind::Closed(_) => Rate { lines: 10, interval: Duration::from_secs(1) },
-            // One says it all.
+            // One line says it all.
             Kind::Refused(_) | Kind::Trouble => Rate { lines: 1, interval: Duration::from_secs(5) },
         }
     }
@@ -101,9 +101,9 @@ impl RateLimitedLog {
         RateLimitedLog { full_because, stack_size, kinds: Mutex::default() }
     }
 
-    pub(super) fn closed(&self, ended: &Ended) {
+    pub(super) fn closed(&self, ended: &ConnectionSummary) {
         match ended.reason.level() {
-            // An ordinary end, which is not even put into words when nobody wants to know.
+            // An ordinary end. The line is not even formatted unless it is wanted.
             Level::Debug => debug!("{}", ClosedLine(ended)),
             level => self.log(Kind::Closed(discriminant(&ended.reason)), level, &ClosedLine(ended).to_string()),
         }
@@ -112,7 +112,7 @@ impl RateLimitedLog {
     pub(super) fn refused(&self, peer: SocketAddr, why: Farewell) {
         debug!("refused peer={peer} reason=\"{why}\"");
         let reason = match why {
-            // The trouble is reported by itself.
+            // Reported as trouble.
             Farewell::NoThread => return,
             Farewell::Full { limit } => format!("the limit of {limit} is reached, {}", self.full_because),
             other => other.to_string(),
@@ -120,7 +120,7 @@ impl RateLimitedLog {
         self.log(Kind::Refused(discriminant(&why)), Level::Warn, &format!("refusing clients: {reason}"));
     }
 
-    /// Clients can't be taken in, for want of something that the system gives.
+    /// The system lacks what it takes to accept clients.
     pub(super) fn trouble(&self, error: &io::Error) {
         let advice = advice_for(error, self.stack_size);
         let line = format!("can't take in clients, will try again: {error}; {advice}");
@@ -157,11 +157,11 @@ impl RateLimitedLog {
     }
 }
 
-struct ClosedLine<'a>(&'a Ended);
+struct ClosedLine<'a>(&'a ConnectionSummary);
 
 impl fmt::Display for ClosedLine<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Ended { id, peer, reason, lasted, received, sent } = self.0;
+        let ConnectionSummary { id, peer, reason, lasted, received, sent } = self.0;
         let (reason, seconds) = (reason.to_string(), lasted.as_secs_f64());
         let reason = OneLine(&reason);
         write!(f, "closed id={id} peer={peer} reason=\"{reason}\" seconds={seconds:.3} in={received} out={sent}")
@@ -196,7 +196,7 @@ struct OneLine<'a>(&'a str);
 
 impl fmt::Display for OneLine<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for character in self.0.chars().take(SHOWN_AT_MOST) {
+        for character in self.0.chars().take(MAX_SHOWN) {
             match character {
                 '\u{061C}' | '\u{200E}' | '\u{200F}' | '\u{2028}'..='\u{202E}' | '\u{2066}'..='\u{2069}' => {
                     write!(f, "{}", character.escape_unicode())?;
@@ -222,7 +222,7 @@ mod tests {
             assert!(!shown.contains(['\u{061C}', '\u{202E}', '\u{2028}', '\u{2067}']));
         }
         assert_eq!(OneLine("a\r\n\x1b[31m\"").to_string(), "a\\r\\n\\u{1b}[31m\\\"");
-        assert_eq!(OneLine(&"x".repeat(100_000)).to_string().len(), SHOWN_AT_MOST);
+        assert_eq!(OneLine(&"x".repeat(100_000)).to_string().len(), MAX_SHOWN);
     }
 
     #[test]

@@ -1,10 +1,10 @@
-//! Sockets whose last words are on their way.
+//! Lingering close: sockets whose farewells are still on their way.
 //!
-//! Closing a socket that has unread input sends a reset, and a reset makes a peer lose words that it has not read
-//! yet. So a socket that the server closes first lingers: its output has ended, what still arrives is thrown away,
-//! and it is closed when its peer has ended too, or after a while: with a reset if the peer has not taken everything by
-//! then, so that the kernel does not keep the rest for it. One thread does this for all of them, so neither
-//! the accept loop nor a client's slot waits for it. (Known as lingering close in nginx.)
+//! Closing a socket with unread input sends a reset, and a reset makes the peer lose what it has not read yet. So a socket
+//! that the server closes first lingers: its output has ended, its input is discarded, and it is closed when the peer has
+//! closed too, or at a deadline. A peer that has not taken everything by then is reset, so that the kernel does not keep
+//! the rest. One thread serves all lingering sockets. Neither the accept loop nor a client's slot waits for them. (nginx
+//! has the same, as `lingering_close`.)
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::OccupiedEntry;
@@ -17,21 +17,21 @@ use std::time::{Duration, Instant};
 use rustix::buffer::spare_capacity;
 use rustix::event::epoll::{self, CreateFlags, Event, EventData, EventFlags};
 
-use crate::bell::{Bell, timespec_until};
+use crate::event_fd::{EventFd, timespec_until};
 use crate::panics;
 use crate::socket::{Arrived, Socket};
 
 /// A peer has this long to read its farewell and to close.
-const PATIENCE: Duration = Duration::from_secs(5);
+const LINGER_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// And as many bytes may still come from it: a request that was on its way, but not a flood.
-const DROPPED_AT_MOST: usize = 16 << 20;
+/// A peer may still send this many bytes: the rest of a request, but not a flood.
+const MAX_DISCARDED: usize = 16 << 20;
 
-/// The patience with all of them together, once the server is done with everything else.
-const PATIENCE_AT_END: Duration = Duration::from_millis(250);
+/// All sockets together have this long once the server is done with everything else.
+const FINAL_LINGER_TIMEOUT: Duration = Duration::from_millis(250);
 
-/// The bell's number; those of sockets begin after it.
-const BELL: u64 = 0;
+/// The event's number. Sockets get higher ones.
+const EVENT: u64 = 0;
 
 pub(super) struct Linger {
     shared: Arc<Shared>,
@@ -41,108 +41,109 @@ pub(super) struct Linger {
 struct Shared {
     capacity: usize,
     lingering: Mutex<Lingering>,
-    /// Tells which sockets have something to be thrown away.
+    /// Reports sockets with input to discard.
     epoll: OwnedFd,
-    /// Rung for the first socket, whose deadline is to be kept, and for the end.
-    bell: Bell,
+    /// Wakes the thread: for the first socket, because it sets a deadline, and for the end.
+    event: EventFd,
 }
 
 #[derive(Default)]
 struct Lingering {
-    /// In the order in which they came, which is that of their deadlines.
-    sockets: BTreeMap<u64, One>,
+    /// In the order of arrival, which is the order of their deadlines.
+    sockets: BTreeMap<u64, LingeringSocket>,
     last_number: u64,
     closing: bool,
 }
 
-struct One {
+struct LingeringSocket {
     socket: Arc<Socket>,
     deadline: Instant,
-    /// How many bytes may still arrive.
+    /// How many more bytes the peer may send.
     budget: usize,
-    /// Not all of its output had left when it came.
+    /// Some of its output had not left when it began to linger.
     is_unsent: bool,
 }
 
-/// The way in: clients' threads and the accept loop hand over their sockets here.
+/// Hands sockets over, from clients' threads and from the accept loop.
 #[derive(Clone)]
-pub(super) struct Entrance(Arc<Shared>);
+pub(super) struct LingerHandle(Arc<Shared>);
 
 impl Linger {
-    /// At most `capacity` sockets linger at once; then the oldest is closed for each new one.
+    /// At most `capacity` sockets linger at once. Beyond that, each new one replaces the oldest.
     ///
     /// # Errors
     ///
-    /// No descriptors, or no thread.
+    /// The system has no descriptor or no thread left.
     pub(super) fn start(capacity: usize) -> io::Result<Linger> {
-        let (epoll, bell) = (epoll::create(CreateFlags::CLOEXEC)?, Bell::new()?);
-        epoll::add(&epoll, &bell, EventData::new_u64(BELL), EventFlags::IN)?;
-        let shared = Arc::new(Shared { capacity, lingering: Mutex::default(), epoll, bell });
+        let (epoll, event) = (epoll::create(CreateFlags::CLOEXEC)?, EventFd::new()?);
+        epoll::add(&epoll, &event, EventData::new_u64(EVENT), EventFlags::IN)?;
+        let shared = Arc::new(Shared { capacity, lingering: Mutex::default(), epoll, event });
         let for_thread = Arc::clone(&shared);
         let builder = thread::Builder::new().name("linger".into()).stack_size(64 * 1024);
-        let thread = builder.spawn(move || for_thread.attend())?;
+        let thread = builder.spawn(move || for_thread.run())?;
         Ok(Linger { shared, thread: Some(thread) })
     }
 
-    pub(super) fn entrance(&self) -> Entrance {
-        Entrance(Arc::clone(&self.shared))
+    pub(super) fn handle(&self) -> LingerHandle {
+        LingerHandle(Arc::clone(&self.shared))
     }
 }
 
 impl Drop for Linger {
-    /// Closes what lingers: at once where nothing more arrives, else after a short while.
+    /// Closes all sockets: at once if nothing more arrives on them, else after a short while.
     fn drop(&mut self) {
         self.shared.lock().closing = true;
-        self.shared.bell.ring();
+        self.shared.event.notify();
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
         }
     }
 }
 
-impl Entrance {
-    /// Ends the socket's output, and closes it when that does no harm.
+impl LingerHandle {
+    /// Ends the socket's output, and closes the socket when the peer has closed, or at its deadline.
     pub(super) fn close(&self, socket: Arc<Socket>) {
         let is_unsent = !socket.has_all_left();
         socket.end_output();
         let shared = &*self.0;
         let watched = Arc::clone(&socket);
-        let one = One { socket, deadline: Instant::now() + PATIENCE, budget: DROPPED_AT_MOST, is_unsent };
+        let one =
+            LingeringSocket { socket, deadline: Instant::now() + LINGER_TIMEOUT, budget: MAX_DISCARDED, is_unsent };
         let (number, is_first, oldest) = shared.lock().add(one, shared.capacity);
         shared.close(oldest);
         let is_watched = epoll::add(&shared.epoll, &*watched, EventData::new_u64(number), EventFlags::IN).is_ok();
         if !is_watched {
-            // The kernel has no memory to watch it: it is closed as it is.
+            // The kernel has no memory to watch the socket, so it is closed at once.
             let unwatched = shared.lock().sockets.remove(&number);
             shared.close(unwatched);
         } else if !shared.lock().sockets.contains_key(&number) {
-            // It had to go before it was watched. Whoever still holds it must not keep it watched.
+            // It was evicted before it was watched. Another thread may hold it still, so it must not stay watched.
             let _ = epoll::delete(&shared.epoll, &*watched);
         }
         if is_first {
-            shared.bell.ring();
+            shared.event.notify();
         }
     }
 }
 
 impl Lingering {
-    /// The new one's number, whether it is alone, and the oldest if it has to go.
-    fn add(&mut self, one: One, capacity: usize) -> (u64, bool, Option<One>) {
+    /// Returns the new socket's number, whether it is the only one, and the oldest socket if that is evicted.
+    fn add(&mut self, one: LingeringSocket, capacity: usize) -> (u64, bool, Option<LingeringSocket>) {
         let oldest = if self.sockets.len() >= capacity { self.sockets.pop_first() } else { None };
         self.last_number += 1;
         self.sockets.insert(self.last_number, one);
         (self.last_number, self.sockets.len() == 1, oldest.map(|(_, one)| one))
     }
 
-    /// Takes out one whose time is over.
-    fn pop_expired(&mut self) -> Option<One> {
+    /// Removes a socket whose deadline has passed.
+    fn pop_expired(&mut self) -> Option<LingeringSocket> {
         self.sockets.first_entry().filter(|first| first.get().deadline <= Instant::now()).map(OccupiedEntry::remove)
     }
 }
 
 impl Shared {
-    /// The thread: looks at a socket when something has arrived on it, or when its time is over.
-    fn attend(&self) {
+    /// The thread: handles a socket when something has arrived on it, or when its deadline has passed.
+    fn run(&self) {
         let mut scratch = vec![0; 16 * 1024];
         loop {
             let deadline = {
@@ -153,8 +154,8 @@ impl Shared {
                 lingering.sockets.first_key_value().map(|(_, first)| first.deadline)
             };
             for number in self.wait(deadline) {
-                if number == BELL {
-                    self.bell.hush();
+                if number == EVENT {
+                    self.event.clear();
                 } else {
                     self.drop_input(number, &mut scratch);
                 }
@@ -166,15 +167,16 @@ impl Shared {
         self.drain(&mut scratch);
     }
 
-    /// Waits for input, for the bell, or for the deadline: the numbers of those that have something.
+    /// Waits for input, for the event, or until the deadline. Returns the numbers of those that are ready.
     fn wait(&self, deadline: Option<Instant>) -> Vec<u64> {
         let mut events: Vec<Event> = Vec::with_capacity(64);
-        // Fails for signals only, and then there is nothing to be told.
+        // Fails only for signals. Then no number is returned, and the thread waits again.
         let _ = epoll::wait(&self.epoll, spare_capacity(&mut events), timespec_until(deadline).as_ref());
         events.iter().map(|event| event.data.u64()).collect()
     }
 
-    /// Throws away what has arrived on a socket, and closes it if nothing more will. How many bytes there were.
+    /// Discards what has arrived on a socket, and closes the socket if nothing more will arrive. Returns how many bytes there
+    /// were.
     fn drop_input(&self, number: u64, scratch: &mut [u8]) -> usize {
         let Some(socket) = self.lock().sockets.get(&number).map(|one| Arc::clone(&one.socket)) else { return 0 };
         let arrived = socket.drop_input(scratch);
@@ -185,7 +187,7 @@ impl Shared {
                 one.budget -= count;
                 return count;
             }
-            // It may still read: it has until its deadline.
+            // The peer may still read. It has until its deadline.
             Arrived::End if one.is_unsent => {
                 drop(lingering);
                 let _ = epoll::delete(&self.epoll, &*socket);
@@ -199,9 +201,9 @@ impl Shared {
         0
     }
 
-    /// The server ends: whoever is still sending gets a moment to see why.
+    /// The server ends: peers that are still sending get a moment to read their farewells.
     fn drain(&self, scratch: &mut [u8]) {
-        let deadline = Instant::now() + PATIENCE_AT_END;
+        let deadline = Instant::now() + FINAL_LINGER_TIMEOUT;
         let mut numbers: Vec<u64> = self.lock().sockets.keys().copied().collect();
         loop {
             numbers.retain(|number| self.drop_input(*number, scratch) > 0);
@@ -214,10 +216,10 @@ impl Shared {
         rest.into_values().for_each(|one| self.close(Some(one)));
     }
 
-    /// Closes a socket, or if another thread still holds it, at least watches it no more. What has not left is thrown
-    /// away, or the kernel would keep it for minutes.
-    fn close(&self, one: Option<One>) {
-        if let Some(One { socket, is_unsent, .. }) = one {
+    /// Stops watching a socket, and closes it unless another thread holds it. Discards output that has not left, because the
+    /// kernel would keep it for minutes.
+    fn close(&self, one: Option<LingeringSocket>) {
+        if let Some(LingeringSocket { socket, is_unsent, .. }) = one {
             if is_unsent {
                 socket.reset_on_close();
             }
@@ -245,26 +247,26 @@ mod tests {
         (client, Socket::new(listener.accept().unwrap().0))
     }
 
-    fn close_with_words(linger: &Linger) -> TcpStream {
+    fn close_with_farewell(linger: &Linger) -> TcpStream {
         let (mut client, socket) = pair();
         client.write_all(&[b'x'; 5000]).unwrap();
-        assert!(socket.send_farewell(b"last words"));
-        linger.entrance().close(socket);
+        assert!(socket.send_farewell(b"farewell"));
+        linger.handle().close(socket);
         client
     }
 
-    fn assert_words_arrive(mut client: TcpStream) {
+    fn assert_farewell_arrives(mut client: TcpStream) {
         client.write_all(&[b'x'; 5000]).unwrap();
-        let mut words = String::new();
-        client.read_to_string(&mut words).unwrap();
-        assert_eq!(words, "last words");
+        let mut farewell = String::new();
+        client.read_to_string(&mut farewell).unwrap();
+        assert_eq!(farewell, "farewell");
     }
 
     #[test]
-    fn last_words_arrive_although_input_was_never_read() {
+    fn a_farewell_arrives_although_the_input_was_never_read() {
         let linger = Linger::start(10).unwrap();
-        let clients: Vec<TcpStream> = (0..10).map(|_| close_with_words(&linger)).collect();
-        clients.into_iter().for_each(assert_words_arrive);
+        let clients: Vec<TcpStream> = (0..10).map(|_| close_with_farewell(&linger)).collect();
+        clients.into_iter().for_each(assert_farewell_arrives);
     }
 
     #[test]
@@ -273,12 +275,12 @@ mod tests {
         let (client, socket) = pair();
         let weak = Arc::downgrade(&socket);
         let start = Instant::now();
-        linger.entrance().close(socket);
+        linger.handle().close(socket);
         while weak.strong_count() > 0 {
-            assert!(start.elapsed() < 10 * PATIENCE);
+            assert!(start.elapsed() < 10 * LINGER_TIMEOUT);
             thread::park_timeout(Duration::from_millis(1));
         }
-        assert!(start.elapsed() >= PATIENCE);
+        assert!(start.elapsed() >= LINGER_TIMEOUT);
         drop(client);
     }
 
@@ -290,26 +292,26 @@ mod tests {
         let sent = socket.sent();
         let weak = Arc::downgrade(&socket);
         client.shutdown(std::net::Shutdown::Write).unwrap();
-        linger.entrance().close(socket);
+        linger.handle().close(socket);
         let start = Instant::now();
         while weak.strong_count() > 0 {
-            assert!(start.elapsed() < 10 * PATIENCE);
+            assert!(start.elapsed() < 10 * LINGER_TIMEOUT);
             thread::park_timeout(Duration::from_millis(1));
         }
-        assert!(start.elapsed() >= PATIENCE, "a client that sends no more may still read");
+        assert!(start.elapsed() >= LINGER_TIMEOUT, "a client that sends no more may still read");
         let mut got = Vec::new();
         assert_eq!(client.read_to_end(&mut got).unwrap_err().kind(), io::ErrorKind::ConnectionReset);
         assert!((got.len() as u64) < sent);
     }
 
     #[test]
-    fn the_end_waits_for_nobody_who_is_silent() {
+    fn the_end_does_not_wait_for_silent_peers() {
         let linger = Linger::start(10).unwrap();
         let (_client, socket) = pair();
-        linger.entrance().close(socket);
+        linger.handle().close(socket);
         let start = Instant::now();
         drop(linger);
-        assert!(start.elapsed() < PATIENCE, "{:?}", start.elapsed());
+        assert!(start.elapsed() < LINGER_TIMEOUT, "{:?}", start.elapsed());
     }
 
     #[test]
@@ -317,18 +319,18 @@ mod tests {
         let linger = Linger::start(3).unwrap();
         let (clients, sockets): (Vec<_>, Vec<_>) = (0..20).map(|_| pair()).unzip();
         let weak: Vec<_> = sockets.iter().map(Arc::downgrade).collect();
-        sockets.into_iter().for_each(|socket| linger.entrance().close(socket));
+        sockets.into_iter().for_each(|socket| linger.handle().close(socket));
         let start = Instant::now();
         let kept = || weak.iter().map(|socket| socket.strong_count() > 0).collect::<Vec<_>>();
         while kept() != [[false; 17].as_slice(), &[true; 3]].concat() {
-            assert!(start.elapsed() < PATIENCE / 2, "the last three are kept, and not {:?}", kept());
+            assert!(start.elapsed() < LINGER_TIMEOUT / 2, "the last three are kept, and not {:?}", kept());
             thread::park_timeout(Duration::from_millis(1));
         }
         drop(clients);
     }
 
     #[test]
-    fn a_poisoned_lock_is_used_on() {
+    fn a_poisoned_lock_stays_usable() {
         let linger = Linger::start(10).unwrap();
         let shared = Arc::clone(&linger.shared);
         let panicked = thread::spawn(move || {
@@ -336,6 +338,6 @@ mod tests {
             panic!("while holding the lock");
         });
         assert!(panicked.join().is_err());
-        assert_words_arrive(close_with_words(&linger));
+        assert_farewell_arrives(close_with_farewell(&linger));
     }
 }

@@ -1,4 +1,4 @@
-//! The listening sockets: their options, the wait for clients, and what to make of an error of accept.
+//! The listening sockets: binding, waiting for clients, and the kinds of accept errors.
 
 use std::io::{self, ErrorKind};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -9,38 +9,38 @@ use rustix::io::Errno;
 use socket2::{Domain, Protocol, Socket, Type};
 
 use super::events;
-use crate::bell::{Bell, wait_for};
 use crate::connection::canonical;
+use crate::event_fd::{EventFd, wait_for};
 use crate::limits::Limits;
 
 mod options;
 
 use options::Unsupported;
 
-/// So many ports are tried when a free one has to be free on several addresses.
-const PORTS_TRIED: u32 = 16;
+/// How many ports are tried when one has to be free on several addresses.
+const MAX_PORTS_TRIED: u32 = 16;
 
-/// One or more listening sockets, since a name may stand for several addresses. None of them ever blocks.
+/// One or more listening sockets, because a name may stand for several addresses. None of them blocks.
 pub(super) struct Listener {
     sockets: Vec<TcpListener>,
     addresses: Vec<SocketAddr>,
-    /// Whose turn it is, so that a busy socket does not starve the others.
+    /// The socket to accept from next, so that a busy one does not starve the others.
     turn: usize,
 }
 
 impl Listener {
-    /// Binds all of these addresses, but for those that this machine lacks. With port 0, all get the same port.
+    /// Binds all addresses except those that this machine lacks. With port 0, all of them get the same port.
     ///
     /// # Errors
     ///
     /// An address is in use, or can't be bound for another reason; or this machine has none of them.
     pub(super) fn bind(addresses: &[SocketAddr], limits: &Limits) -> io::Result<Listener> {
         let is_any_port = addresses.len() > 1 && addresses.iter().all(|address| address.port() == 0);
-        let mut tries = if is_any_port { PORTS_TRIED } else { 1 };
+        let mut tries = if is_any_port { MAX_PORTS_TRIED } else { 1 };
         loop {
             tries -= 1;
             match Listener::bind_once(addresses, limits) {
-                // Nobody has chosen the port that is free on the first address and not on another.
+                // The port is free on the first address and in use on another. The kernel chose it, so try again.
                 Err(error) if error.kind() == ErrorKind::AddrInUse && tries > 0 => {}
                 outcome => return outcome,
             }
@@ -80,45 +80,45 @@ impl Listener {
         &self.addresses
     }
 
-    /// The next client, with its own options set and its address as people know it. Never waits.
+    /// The next client, with its socket options set and its address in canonical form. Never waits.
     ///
     /// # Errors
     ///
-    /// `WouldBlock` when nobody is there, and those that [`is_peers_fault`] and the caller's back-off are for.
+    /// `WouldBlock` when no client waits. [`is_peer_error`] tells the two kinds of other errors apart.
     pub(super) fn accept(&mut self) -> io::Result<(TcpStream, SocketAddr)> {
-        let mut nobody = ErrorKind::WouldBlock.into();
+        let mut would_block = ErrorKind::WouldBlock.into();
         for _ in 0..self.sockets.len() {
             self.turn = (self.turn + 1) % self.sockets.len();
             let Some(socket) = self.sockets.get(self.turn) else { break };
             match socket.accept() {
-                // On Linux it has inherited the listener's options, and is in blocking mode.
+                // On Linux the stream has inherited the listener's options, and is in blocking mode.
                 Ok((stream, peer)) => return Ok((stream, canonical(peer))),
-                Err(error) if error.kind() == ErrorKind::WouldBlock => nobody = error,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => would_block = error,
                 Err(error) => return Err(error),
             }
         }
-        Err(nobody)
+        Err(would_block)
     }
 
-    /// Waits, for ever if need be, until somebody connects or the bell is rung.
+    /// Waits without a limit until a client connects or the event is notified.
     ///
     /// # Errors
     ///
     /// The kernel is out of memory.
-    pub(super) fn wait(&self, bell: &Bell) -> io::Result<()> {
+    pub(super) fn wait(&self, event: &EventFd) -> io::Result<()> {
         let mut fds: Vec<PollFd<'_>> = self.sockets.iter().map(|socket| PollFd::new(socket, PollFlags::IN)).collect();
-        fds.push(PollFd::new(bell, PollFlags::IN));
+        fds.push(PollFd::new(event, PollFlags::IN));
         wait_for(&mut fds, None).map(|_| ())
     }
 }
 
-/// Whether an error of bind means that this machine does not have such an address, as of a name that stands for an IPv6
-/// address where there is no IPv6.
+/// Whether an error of bind means that this machine does not have the address, for example an IPv6 address on a machine
+/// without IPv6.
 fn is_lacking(error: &io::Error) -> bool {
     matches!(Errno::from_io_error(error), Some(Errno::ADDRNOTAVAIL | Errno::AFNOSUPPORT))
 }
 
-/// A socket that listens. What clients' sockets are to have is set here once, and inherited by each of them.
+/// A listening socket. Clients' sockets inherit the options that are set here.
 fn listen(
     address: SocketAddr,
     alone: bool,
@@ -133,16 +133,16 @@ fn listen(
     Ok(socket.into())
 }
 
-/// Whether an error of accept is about the one client that it would have been, so that the next may be accepted at
-/// once. Others that Linux hands over from the new socket (accept(2), "Error handling"), like a network that is down
-/// or a filter that forbids, may well be there the next time, so they are waited out.
-pub(super) fn is_peers_fault(error: &io::Error) -> bool {
+/// Whether an error of accept concerns only the client that was to be accepted, so that the next one can be accepted at
+/// once. Linux also passes other errors of the new socket on (accept(2), "Error handling"), such as a network that is down
+/// or a firewall rule. Those may occur again at once, so the accept loop pauses for them.
+pub(super) fn is_peer_error(error: &io::Error) -> bool {
     let errno = Errno::from_io_error(error);
     errno.is_some_and(|errno| matches!(errno, Errno::INTR | Errno::CONNABORTED | Errno::CONNRESET | Errno::PROTO))
 }
 
-/// The pauses after errors of accept that are not the peer's: out of descriptors, memory or threads. It doubles from
-/// `FIRST` to `LONGEST`: the processor stays idle, and a recovery is noticed within a second.
+/// The pauses after errors of accept that are not the peer's: no descriptors, memory or threads. A pause doubles from
+/// `FIRST` to `LONGEST`. So the processor stays idle, and the server notices within a second when the trouble is over.
 #[derive(Default)]
 pub(super) struct Backoff {
     pause: Duration,
@@ -152,13 +152,13 @@ impl Backoff {
     const FIRST: Duration = Duration::from_millis(5);
     const LONGEST: Duration = Duration::from_millis(500);
 
-    /// Pauses, until the bell is rung at the latest.
-    pub(super) fn pause(&mut self, bell: &Bell) {
+    /// Pauses. Returns early when the event is notified.
+    pub(super) fn pause(&mut self, event: &EventFd) {
         self.pause = (self.pause * 2).clamp(Backoff::FIRST, Backoff::LONGEST);
-        bell.wait(Instant::now() + self.pause);
+        event.wait(Instant::now() + self.pause);
     }
 
-    /// Accepting works: the next trouble is a new episode.
+    /// Accepting works again: the next pause is the first.
     pub(super) fn recover(&mut self) {
         self.pause = Duration::ZERO;
     }
@@ -170,13 +170,13 @@ mod tests {
     use socket2::SockRef;
 
     use super::*;
-    use crate::socket::UNSENT_AT_MOST;
+    use crate::socket::MAX_UNSENT;
 
     #[test]
     fn accepted_sockets_inherit_the_options_and_block() {
         let mut listener = Listener::bind(&["127.0.0.1:0".parse().unwrap()], &Limits::default()).unwrap();
         let _client = TcpStream::connect(listener.local_addrs()[0]).unwrap();
-        listener.wait(&Bell::new().unwrap()).unwrap();
+        listener.wait(&EventFd::new().unwrap()).unwrap();
         let (stream, _) = listener.accept().unwrap();
         let socket = SockRef::from(&stream);
         assert!(socket.tcp_nodelay().unwrap());
@@ -187,7 +187,7 @@ mod tests {
         assert_eq!(socket.tcp_user_timeout().unwrap(), Some(Duration::from_secs(120)));
         assert!(!socket.nonblocking().unwrap());
         assert_eq!(socket.read_timeout().unwrap(), Limits::default().idle_timeout);
-        assert_eq!(socket.tcp_notsent_lowat().unwrap(), UNSENT_AT_MOST);
+        assert_eq!(socket.tcp_notsent_lowat().unwrap(), MAX_UNSENT);
         assert!(socket.out_of_band_inline().unwrap());
     }
 }

@@ -1,5 +1,5 @@
-//! One thread per client. A thread whose client has left is parked for a while, and serves the next one: that costs a
-//! wake-up instead of a new stack, a third less time for a client that comes, asks and goes.
+//! One thread per client. A thread whose client has left is parked for a while and serves the next one. Waking it is
+//! cheaper than a new stack: a short connection takes a third less time.
 
 use std::io;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
@@ -8,29 +8,29 @@ use std::time::Duration;
 
 use crate::panics::{CLIENT_THREAD, lock};
 
-/// What a thread does: serves one client from its first byte to its end.
+/// What a thread runs: serves one client from its first byte to its end.
 pub(super) type Job = Box<dyn FnOnce() + Send>;
 
-/// A thread that has been parked this long ends. Not earlier, however many are parked: that many threads ending at
-/// once would fight over the process's memory map, and a shutdown has no time for that.
-const PARKED_FOR: Duration = Duration::from_secs(5);
+/// A thread that has been parked for this long ends. It does not end earlier, however many are parked: thousands of threads
+/// that end at once contend for the process's memory map, and a shutdown has no time for that.
+const PARK_TIMEOUT: Duration = Duration::from_secs(5);
 
 pub(super) struct Threads {
     stack_size: usize,
     parked: Arc<Parked>,
 }
 
-/// The parked threads; the last one in is the first one out, so that those that are not needed grow cold and end.
+/// The parked threads, last in, first out: threads that are not needed stay parked until they end.
 #[derive(Default)]
 struct Parked {
-    seats: Mutex<Vec<Arc<Seat>>>,
+    threads: Mutex<Vec<Arc<ParkedThread>>>,
 }
 
-/// Where one thread waits for its next client.
+/// One parked thread, which waits here for its next job.
 #[derive(Default)]
-struct Seat {
+struct ParkedThread {
     next: Mutex<Option<Job>>,
-    call: Condvar,
+    assigned: Condvar,
 }
 
 impl Threads {
@@ -38,14 +38,14 @@ impl Threads {
         Threads { stack_size, parked: Arc::default() }
     }
 
-    /// Has a thread of its own do `job`: a parked one if there is one, else a new one.
+    /// Runs `job` on a thread of its own: a parked one if there is one, or a new one.
     ///
     /// # Errors
     ///
-    /// The system gives no more threads. The job is dropped, undone.
+    /// The system gives no more threads. The job is dropped and was not run.
     pub(super) fn run(&self, job: Job) -> io::Result<()> {
-        if let Some(seat) = lock(&self.parked.seats).pop() {
-            seat.call(job);
+        if let Some(thread) = lock(&self.parked.threads).pop() {
+            thread.assign(job);
             return Ok(());
         }
         let parked = Arc::clone(&self.parked);
@@ -55,48 +55,49 @@ impl Threads {
     }
 }
 
-/// The life of a thread: job after job, until none comes for a while.
+/// A thread: runs one job after another until none comes for a while.
 fn work(first: Job, parked: &Parked) {
     first();
-    let seat = Arc::new(Seat::default());
-    while let Some(job) = parked.wait(&seat) {
+    let thread = Arc::new(ParkedThread::default());
+    while let Some(job) = parked.wait(&thread) {
         job();
     }
 }
 
 impl Parked {
-    /// Parks the calling thread. `None`: nobody has called in a while, it is to end.
-    fn wait(&self, seat: &Arc<Seat>) -> Option<Job> {
-        lock(&self.seats).push(Arc::clone(seat));
-        seat.wait(Some(PARKED_FOR)).or_else(|| self.leave(seat))
+    /// Parks the calling thread. `None`: no job came, so the thread is to end.
+    fn wait(&self, thread: &Arc<ParkedThread>) -> Option<Job> {
+        lock(&self.threads).push(Arc::clone(thread));
+        thread.wait(Some(PARK_TIMEOUT)).or_else(|| self.remove(thread))
     }
 
-    /// Takes the seat out of the pool after a wait in vain, unless somebody has just picked it: then the call is on its
-    /// way.
-    fn leave(&self, seat: &Arc<Seat>) -> Option<Job> {
-        let mut seats = lock(&self.seats);
-        if let Some(place) = seats.iter().position(|other| Arc::ptr_eq(other, seat)) {
-            seats.remove(place);
+    /// Removes a thread that got no job in time. If it was just taken out for a job, waits for that job.
+    fn remove(&self, thread: &Arc<ParkedThread>) -> Option<Job> {
+        let mut threads = lock(&self.threads);
+        if let Some(place) = threads.iter().position(|other| Arc::ptr_eq(other, thread)) {
+            threads.remove(place);
             return None;
         }
-        drop(seats);
-        seat.wait(None)
+        drop(threads);
+        thread.wait(None)
     }
 }
 
-impl Seat {
-    fn call(&self, job: Job) {
+impl ParkedThread {
+    fn assign(&self, job: Job) {
         *lock(&self.next) = Some(job);
-        self.call.notify_one();
+        self.assigned.notify_one();
     }
 
     /// The next job; `None` if none came in time.
-    fn wait(&self, patience: Option<Duration>) -> Option<Job> {
+    fn wait(&self, timeout: Option<Duration>) -> Option<Job> {
         let next = lock(&self.next);
-        let nobody = |next: &mut Option<Job>| next.is_none();
-        let mut next = match patience {
-            Some(time) => self.call.wait_timeout_while(next, time, nobody).unwrap_or_else(PoisonError::into_inner).0,
-            None => self.call.wait_while(next, nobody).unwrap_or_else(PoisonError::into_inner),
+        let is_idle = |next: &mut Option<Job>| next.is_none();
+        let mut next = match timeout {
+            Some(time) => {
+                self.assigned.wait_timeout_while(next, time, is_idle).unwrap_or_else(PoisonError::into_inner).0
+            }
+            None => self.assigned.wait_while(next, is_idle).unwrap_or_else(PoisonError::into_inner),
         };
         next.take()
     }
@@ -120,7 +121,7 @@ mod tests {
 
     fn wait_for_parked(threads: &Threads, count: usize) {
         let start = std::time::Instant::now();
-        while lock(&threads.parked.seats).len() != count {
+        while lock(&threads.parked.threads).len() != count {
             assert!(start.elapsed() < PATIENCE, "{count} threads should be parked");
             thread::park_timeout(Duration::from_millis(1));
         }
@@ -166,11 +167,11 @@ mod tests {
     #[test]
     fn a_job_that_comes_when_the_thread_has_given_up_waiting_is_done() {
         let parked = Parked::default();
-        let seat = Arc::new(Seat::default());
-        // The seat has been picked, the call is on its way: what a thread finds that wakes at just that moment.
+        let thread = Arc::new(ParkedThread::default());
+        // The thread has been picked, the call is on its way: what a thread finds that wakes at just that moment.
         let (tell, told) = mpsc::channel();
-        seat.call(Box::new(move || tell.send(()).unwrap()));
-        parked.leave(&seat).unwrap()();
+        thread.assign(Box::new(move || tell.send(()).unwrap()));
+        parked.remove(&thread).unwrap()();
         told.recv_timeout(PATIENCE).unwrap();
     }
 
@@ -181,12 +182,12 @@ mod tests {
         wait_for_parked(&threads, 1);
         let parked = Arc::clone(&threads.parked);
         let panicked = thread::spawn(move || {
-            let seats = parked.seats.lock().unwrap();
-            let _next = seats[0].next.lock().unwrap();
+            let threads = parked.threads.lock().unwrap();
+            let _next = threads[0].next.lock().unwrap();
             panic!("while holding both locks");
         });
         assert!(panicked.join().is_err());
-        assert!(threads.parked.seats.is_poisoned());
+        assert!(threads.parked.threads.is_poisoned());
         worker(&threads);
     }
 }

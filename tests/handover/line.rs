@@ -9,7 +9,7 @@ use loom::thread::{self, ThreadId};
 
 use crate::handover::{End, Handover, Remains, Turn, Wire};
 
-/// A socket that takes few bytes, with a peer that reads them when it likes, and a bell.
+/// A socket that takes few bytes, with a peer that reads them when it likes, and a event.
 pub struct Line {
     socket: Mutex<Socket>,
     /// What `poll` waits for has happened.
@@ -31,7 +31,7 @@ struct Socket {
     not_queued: usize,
     /// The peer has sent something, or its end.
     has_input: bool,
-    /// The bell. It is level-triggered, as an eventfd is.
+    /// The event. It is level-triggered, as an eventfd is.
     is_rung: bool,
     /// So many system calls are interrupted by a signal.
     signals: usize,
@@ -148,7 +148,7 @@ impl Line {
         self.socket.lock().unwrap()
     }
 
-    /// Waits for the bell, which it hushes, and for these.
+    /// Waits for the event, which it hushes, and for these.
     fn poll(&self, wanted: Shown) -> Shown {
         let mut socket = self.lock();
         loop {

@@ -2,7 +2,7 @@
 //! happen: [loom](https://docs.rs/loom) runs a model again and again, and takes another turn at one of its locks each
 //! time.
 //!
-//! It is the very file that the server is built from. Around it are a socket that takes two bytes at a time, a bell, and
+//! It is the very file that the server is built from. Around it are a socket that takes two bytes at a time, a event, and
 //! the loop of the client's own thread. A thread that waits for what never comes is a deadlock, which loom finds by
 //! itself: so whoever ends here has been woken for all that there was to do.
 //!

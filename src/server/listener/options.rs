@@ -11,7 +11,7 @@ use socket2::Socket;
 
 use super::super::events;
 use crate::limits::Limits;
-use crate::socket::{UNSENT_AT_MOST, socket_timeout};
+use crate::socket::{MAX_UNSENT, socket_timeout};
 
 /// Keepalive probes that may stay unanswered.
 pub(super) const PROBES: u32 = 4;
@@ -64,7 +64,7 @@ pub(super) fn set(
     wanted("TCP_NODELAY", "replies may be late", socket.set_tcp_nodelay(true))?;
     // A sender is woken in time to see that its client reads, and the kernel holds little for one that does not.
     let unbounded = "the kernel may hold megabytes for a client, and one that reads slowly may be cut";
-    wanted("TCP_NOTSENT_LOWAT", unbounded, socket.set_tcp_notsent_lowat(UNSENT_AT_MOST))?;
+    wanted("TCP_NOTSENT_LOWAT", unbounded, socket.set_tcp_notsent_lowat(MAX_UNSENT))?;
     // Urgent data stay in the stream (RFC 6093): telnet sends the Data Mark of its Synch that way.
     wanted("SO_OOBINLINE", "urgent data are lost, as telnet's Synch sends them", socket.set_out_of_band_inline(true))?;
     wanted("TCP_USER_TIMEOUT", vanished, sockopt::set_tcp_user_timeout(socket, user_timeout).map_err(Into::into))?;

@@ -8,7 +8,7 @@ use std::time::Duration;
 const CAPACITY: usize = 1024;
 
 /// How long the end of the program waits for the last lines to be written.
-const PATIENCE: Duration = Duration::from_secs(1);
+const FINISH_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Which lines give way first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,7 +28,7 @@ pub(crate) struct Entry {
 
 /// The queue: a handle that its writer and those who log share.
 #[derive(Clone, Default)]
-pub(crate) struct Journal(Arc<Shared>);
+pub(crate) struct LogWriter(Arc<Shared>);
 
 #[derive(Default)]
 struct Shared {
@@ -46,7 +46,7 @@ struct Queue {
     is_writing: bool,
 }
 
-impl Journal {
+impl LogWriter {
     /// Adds a line. Never waits: when the queue is full, the oldest line gives way, warnings last.
     pub(crate) fn put(&self, line: Vec<u8>, rank: Rank) {
         let mut queue = self.lock();
@@ -74,7 +74,7 @@ impl Journal {
 
     /// Waits a moment for the last lines to be written.
     pub(crate) fn finish(&self) {
-        self.finish_within(PATIENCE);
+        self.finish_within(FINISH_TIMEOUT);
     }
 
     fn finish_within(&self, patience: Duration) {
@@ -106,22 +106,22 @@ impl Queue {
 mod tests {
     use super::*;
 
-    fn full_of(rank: Rank) -> Journal {
-        let journal = Journal::default();
-        (0..CAPACITY).for_each(|_| journal.put(b"old\n".to_vec(), rank));
-        journal
+    fn full_of(rank: Rank) -> LogWriter {
+        let log_writer = LogWriter::default();
+        (0..CAPACITY).for_each(|_| log_writer.put(b"old\n".to_vec(), rank));
+        log_writer
     }
 
-    fn all(journal: &Journal) -> Vec<Entry> {
-        journal.lock().entries.drain(..).collect()
+    fn all(log_writer: &LogWriter) -> Vec<Entry> {
+        log_writer.lock().entries.drain(..).collect()
     }
 
     #[test]
     fn the_last_line_of_a_full_queue_is_kept_and_the_lines_that_gave_way_are_counted() {
-        let journal = full_of(Rank::Ordinary);
-        (0..5000).for_each(|_| journal.put(b"flood\n".to_vec(), Rank::Ordinary));
-        journal.put(b"the summary\n".to_vec(), Rank::Ordinary);
-        let entries = all(&journal);
+        let log_writer = full_of(Rank::Ordinary);
+        (0..5000).for_each(|_| log_writer.put(b"flood\n".to_vec(), Rank::Ordinary));
+        log_writer.put(b"the summary\n".to_vec(), Rank::Ordinary);
+        let entries = all(&log_writer);
         assert_eq!(entries.len(), CAPACITY);
         assert_eq!(entries.last().unwrap().line, b"the summary\n");
         assert_eq!(entries.iter().map(|entry| entry.missing_before).sum::<u64>(), 5001);
@@ -130,20 +130,20 @@ mod tests {
 
     #[test]
     fn a_warning_outlasts_every_ordinary_line() {
-        let journal = Journal::default();
-        journal.put(b"warning\n".to_vec(), Rank::Warning);
-        (0..5000).for_each(|_| journal.put(b"flood\n".to_vec(), Rank::Ordinary));
-        let entries = all(&journal);
+        let log_writer = LogWriter::default();
+        log_writer.put(b"warning\n".to_vec(), Rank::Warning);
+        (0..5000).for_each(|_| log_writer.put(b"flood\n".to_vec(), Rank::Ordinary));
+        let entries = all(&log_writer);
         assert_eq!(entries[0].line, b"warning\n");
         assert_eq!((entries[0].missing_before, entries[1].missing_before), (0, 5001 - CAPACITY as u64));
     }
 
     #[test]
     fn no_line_is_lost_uncounted_in_a_queue_full_of_warnings() {
-        let journal = full_of(Rank::Warning);
-        journal.put(b"ordinary\n".to_vec(), Rank::Ordinary);
-        journal.put(b"warning\n".to_vec(), Rank::Warning);
-        let entries = all(&journal);
+        let log_writer = full_of(Rank::Warning);
+        log_writer.put(b"ordinary\n".to_vec(), Rank::Ordinary);
+        log_writer.put(b"warning\n".to_vec(), Rank::Warning);
+        let entries = all(&log_writer);
         assert_eq!(entries.len(), CAPACITY);
         assert_eq!(entries.last().unwrap().line, b"warning\n");
         assert_eq!(entries.iter().map(|entry| entry.missing_before).sum::<u64>(), 2);
@@ -151,15 +151,15 @@ mod tests {
 
     #[test]
     fn the_end_waits_for_a_writer_that_is_late() {
-        let journal = full_of(Rank::Ordinary);
-        let writer = journal.clone();
+        let log_writer = full_of(Rank::Ordinary);
+        let writer = log_writer.clone();
         std::thread::spawn(move || {
             loop {
                 writer.next();
             }
         });
-        journal.finish_within(Duration::from_secs(60));
-        let queue = journal.lock();
+        log_writer.finish_within(Duration::from_secs(60));
+        let queue = log_writer.lock();
         assert!(queue.entries.is_empty() && !queue.is_writing);
     }
 }

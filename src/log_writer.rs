@@ -12,7 +12,7 @@ mod output;
 mod queue;
 
 use output::Output;
-pub(crate) use queue::Journal;
+pub(crate) use queue::LogWriter;
 use queue::Rank;
 
 /// Starts the log at this level; `RUST_LOG` outranks it.
@@ -20,9 +20,9 @@ use queue::Rank;
 /// # Errors
 ///
 /// The system gives no thread.
-pub(crate) fn start(level: LevelFilter) -> io::Result<Journal> {
-    let journal = Journal::default();
-    let for_thread = journal.clone();
+pub(crate) fn start(level: LevelFilter) -> io::Result<LogWriter> {
+    let log_writer = LogWriter::default();
+    let for_thread = log_writer.clone();
     let builder = thread::Builder::new().name("log".into()).stack_size(64 * 1024);
     builder.spawn(move || write_lines(&for_thread, &mut Output::new(io::stderr())))?;
 
@@ -31,8 +31,8 @@ pub(crate) fn start(level: LevelFilter) -> io::Result<Journal> {
     let checked = env_filter::Builder::new().try_parse(&wanted).map(|_| ());
     let filters = if checked.is_ok() { wanted.as_str() } else { "" };
     let by_rank = ByRank {
-        warnings: logger(level, filters, &journal, Rank::Warning),
-        others: logger(level, filters, &journal, Rank::Ordinary),
+        warnings: logger(level, filters, &log_writer, Rank::Warning),
+        others: logger(level, filters, &log_writer, Rank::Ordinary),
     };
     log::set_max_level(by_rank.others.filter());
     // Can't fail: nothing else of this program sets a logger.
@@ -40,20 +40,20 @@ pub(crate) fn start(level: LevelFilter) -> io::Result<Journal> {
     if let Err(error) = checked {
         log::warn!("RUST_LOG={wanted:?} is ignored: {error}");
     }
-    Ok(journal)
+    Ok(log_writer)
 }
 
 /// The log's thread.
-fn write_lines(journal: &Journal, output: &mut Output<io::Stderr>) {
+fn write_lines(log_writer: &LogWriter, output: &mut Output<io::Stderr>) {
     loop {
-        let entry = journal.next();
+        let entry = log_writer.next();
         output.write(&entry.line, entry.missing_before);
     }
 }
 
-fn logger(level: LevelFilter, filters: &str, journal: &Journal, rank: Rank) -> Logger {
+fn logger(level: LevelFilter, filters: &str, log_writer: &LogWriter, rank: Rank) -> Logger {
     let mut builder = Builder::new();
-    builder.filter_level(level).target(Target::Pipe(Box::new(Line { journal: journal.clone(), rank })));
+    builder.filter_level(level).target(Target::Pipe(Box::new(Line { log_writer: log_writer.clone(), rank })));
     if !filters.is_empty() {
         builder.parse_filters(filters);
     }
@@ -87,13 +87,13 @@ impl Log for ByRank {
 
 /// What a logger writes to: each write is one line.
 struct Line {
-    journal: Journal,
+    log_writer: LogWriter,
     rank: Rank,
 }
 
 impl Write for Line {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        self.journal.put(line.to_vec(), self.rank);
+        self.log_writer.put(line.to_vec(), self.rank);
         Ok(line.len())
     }
 
