@@ -35,8 +35,7 @@ pub trait Handler: Send + Sync + 'static {
     /// - any other error, of whatever kind: the client is told that the server failed, and the error is logged as a
     ///   warning. Replies to earlier requests are sent. A reply that was begun is dropped, or the connection reset if a part
     ///   of the reply was sent already.
-    /// - a panic: this client is told the same, output that was not sent is dropped, and the panic is logged and counted. No
-    ///   other client notices. A lock that was held is poisoned: decide what that means for what it guards. (Only
+    /// - a panic: the same, and the panic is logged and counted. No other client notices. A lock that was held is poisoned: decide what that means for what it guards. (Only
     ///   an unwinding panic can be caught: not with `panic = "abort"`, and not a stack that overflows.)
     /// - [`protocol_error`](crate::protocol_error()): the client does not keep to the protocol, and the handler has told
     ///   it so. All output is sent, and the log has the reason.

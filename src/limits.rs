@@ -34,11 +34,15 @@ pub struct Limits {
     /// How long a request may take from its first byte to its last, however steadily the bytes arrive. Then the client is told
     /// so and closed. Default: 30 seconds.
     pub request_timeout: Duration,
-    /// How long a client may take to accept the next 4 KiB of what it is sent, or the rest if that is less: 410 bytes a
-    /// second with the default. Only the time spent waiting for the client counts, not the time its handler computes. Then
-    /// the connection is reset: a client that does not read can't be told why. A client that reads faster is never cut,
-    /// however long a reply is. Applies to replies, to what others send to it, and to the end of a connection, until all
-    /// has left. Default: 10 seconds.
+    /// How long a client's system may take to accept the next 4 KiB of output, or the rest if that is less. Then the connection is
+    /// reset: a client that does not read can't be told why. Only time spent waiting for the client counts, not time that the
+    /// handler computes, and a reply may be of any length. Applies to replies, to messages in the outbox, and to the end of a
+    /// connection until all output has left. Default: 10 seconds.
+    ///
+    /// TCP reports what a client reads in steps, of up to the size of its receive buffer once that is full: a few KiB over
+    /// a network, 64 KiB and more on one machine. A step that takes longer than this timeout looks like no progress. So with the
+    /// default, a client with a small buffer may read as slowly as 410 bytes a second; one with a default buffer on the same machine
+    /// should read at least 10 KB a second.
     pub write_timeout: Duration,
     /// How long a drain waits for clients to finish. The rest are cut. Zero cuts at once. Default: 5 seconds.
     pub drain_timeout: Duration,

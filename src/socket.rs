@@ -210,28 +210,29 @@ impl Socket {
         }
         // On the heap: the compiler would make room for an array in the frame that every idle client's thread has.
         let mut scratch = vec![0; 4096];
-        let mut signs = PollFlags::IN | PollFlags::OUT;
-        // The kernel calls a socket writable when less than half of the bound is unsent, so a sinking bound shows the
-        // progress. Above the first of them the peer has that many steps of more than the least progress.
-        let steps = [MAX_UNSENT, MAX_UNSENT / 2, MIN_PROGRESS as u32 * 2, 1];
-        steps.into_iter().all(|bound| {
-            self.bound_unsent(bound);
-            self.is_writable_by(Instant::now() + timeout, &mut signs, &mut scratch)
+        let mut events = PollFlags::IN | PollFlags::OUT;
+        // The kernel reports a socket as writable when less than half of the bound is unsent. So bounds that fall in steps of
+        // the least progress show whether the peer makes it. The first one is above what the kernel accepts.
+        let step = MIN_PROGRESS as u32;
+        let mut thresholds = (0..4 * MAX_UNSENT / step).rev().map(|steps| steps * step);
+        thresholds.all(|unsent| {
+            self.bound_unsent((2 * unsent).max(1));
+            self.is_writable_by(Instant::now() + timeout, &mut events, &mut scratch)
         })
     }
 
     /// One step of [`wait_until_sent`](Socket::wait_until_sent). Also true when the peer is gone.
-    fn is_writable_by(&self, deadline: Instant, signs: &mut PollFlags, scratch: &mut [u8]) -> bool {
+    fn is_writable_by(&self, deadline: Instant, events: &mut PollFlags, scratch: &mut [u8]) -> bool {
         loop {
-            let mut fds = [PollFd::new(&self.stream, *signs)];
+            let mut fds = [PollFd::new(&self.stream, *events)];
             let waited = wait_for(&mut fds, Some(deadline));
-            let [shown] = fds.map(|fd| fd.revents());
-            if shown.intersects(PollFlags::OUT | PollFlags::ERR | PollFlags::HUP) || waited.is_err() {
+            let [ready] = fds.map(|fd| fd.revents());
+            if ready.intersects(PollFlags::OUT | PollFlags::ERR | PollFlags::HUP) || waited.is_err() {
                 return true;
             }
-            if shown.contains(PollFlags::IN) && self.drop_input(scratch) == Arrived::End {
-                // An end would be shown again and again.
-                *signs = PollFlags::OUT;
+            if ready.contains(PollFlags::IN) && self.drop_input(scratch) == Arrived::End {
+                // An end would be ready again and again.
+                *events = PollFlags::OUT;
             }
             if Instant::now() >= deadline {
                 return false;

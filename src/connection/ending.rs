@@ -47,12 +47,15 @@ impl Connection {
         outcome: thread::Result<io::Result<()>>,
         farewell: impl FnOnce(Farewell) -> Cow<'static, [u8]>,
     ) -> (ConnectionSummary, Option<Arc<Socket>>) {
-        let reason = self.settle(outcome);
+        let (reason, delivered) = self.settle(outcome);
         let is_torn = self.output.is_torn();
         let is_torn = self.transport.close_outbox() == Closed::Torn || is_torn;
         let socket = self.transport.socket();
         let is_told = match reason.farewell(&self.context.limits) {
-            _ if reason.aborts() || is_torn => false,
+            _ if is_torn => false,
+            // The thread that cut the client has sent the farewell, or reset the connection.
+            _ if delivered == Err(CloseReason::Cut) => true,
+            _ if delivered.is_err() || reason.aborts() => false,
             Some(why) => socket.send_farewell(&farewell(why)),
             None => true,
         };
@@ -73,57 +76,56 @@ impl Connection {
         (summary, lingering)
     }
 
-    /// Sends what is complete, and says why the connection ends.
-    fn settle(&mut self, outcome: thread::Result<io::Result<()>>) -> CloseReason {
-        let reason = match outcome {
-            Ok(result) => self.flush_last(result),
-            Err(panic) => {
-                self.output.discard();
-                CloseReason::HandlerPanicked(panics::describe(&*panic))
-            }
+    /// Decides why the connection ends, and delivers what is complete. A fault of the handler stays the reason, even if its
+    /// client takes nothing more.
+    fn settle(&mut self, outcome: thread::Result<io::Result<()>>) -> (CloseReason, Result<(), CloseReason>) {
+        let fault = match &outcome {
+            Err(panic) => Some(CloseReason::HandlerPanicked(panics::describe(&**panic))),
+            Ok(Err(_)) if matches!(self.state, State::Ended(_)) => None,
+            Ok(Err(error)) if !is_protocol_error(error) => Some(CloseReason::HandlerFailed(error.to_string())),
+            Ok(_) => None,
         };
-        // The client is served until its replies have left. In a drain, the drain's deadline cuts this short.
-        let socket = self.transport.socket();
-        let is_late = reason.waits_for_client()
-            && !self.output.is_torn()
-            && !socket.wait_until_sent(self.context.limits.write_timeout);
-        match reason {
-            _ if socket.was_cut() => CloseReason::Cut,
-            _ if is_late => CloseReason::WriteTimeout,
-            reason => reason,
-        }
-    }
-
-    /// Sends the rest of what the handler has written and of what others have sent, and says why the connection ends.
-    fn flush_last(&mut self, result: io::Result<()>) -> CloseReason {
-        match &result {
-            Err(error) if !is_protocol_error(error) => {}
-            _ => self.output.note_whole(),
+        if fault.is_none() {
+            self.output.note_whole();
         }
         self.output.drop_incomplete();
-        let pace = self.pace();
-        let mut flushed = Ok(());
-        if !self.output.is_torn() {
-            // Also after the end of the input, whatever ended it: these are replies to what came before.
-            flushed = self.output.flush(&mut self.transport, pace);
-        }
-        if let Err(error) = flushed {
-            return self.output_reason(error);
-        }
-        // And what others have sent to it comes before the farewell.
-        let emptied = match &self.state {
-            State::Ended(reason) if reason.aborts() => Ok(()),
-            _ => self.transport.wait_for_others(),
+        let delivered = self.deliver();
+        let reason = match (fault, &delivered, &self.state, outcome) {
+            (Some(fault), ..) => fault,
+            (None, Err(reason), ..) => reason.clone(),
+            (None, Ok(()), State::Ended(reason), _) => reason.clone(),
+            (None, Ok(()), _, Ok(Err(error))) => CloseReason::ProtocolError(error.to_string()),
+            (None, Ok(()), State::ClientEnded, _) => CloseReason::ClientClosed,
+            (None, Ok(()), State::DrainEnded, _) => CloseReason::Drained,
+            (None, Ok(()), State::Open, _) => CloseReason::HandlerClosed,
         };
-        match (&self.state, emptied, result) {
-            (State::Ended(reason), ..) => reason.clone(),
-            (_, Err(error), _) => self.outbox_reason().unwrap_or(CloseReason::Lost(error.kind())),
-            (.., Err(error)) if is_protocol_error(&error) => CloseReason::ProtocolError(error.to_string()),
-            (.., Err(error)) => CloseReason::HandlerFailed(error.to_string()),
-            (State::ClientEnded, _, Ok(())) => CloseReason::ClientClosed,
-            (State::DrainEnded, _, Ok(())) => CloseReason::Drained,
-            (State::Open, _, Ok(())) => CloseReason::HandlerClosed,
+        (reason, delivered)
+    }
+
+    /// Sends the rest of the output and of others' messages, and waits until they have left. The client is served until then;
+    /// in a drain, the drain's deadline cuts this short.
+    ///
+    /// # Errors
+    ///
+    /// Why the client does not get the rest.
+    fn deliver(&mut self) -> Result<(), CloseReason> {
+        let gets_time = match &self.state {
+            State::Ended(reason) => reason.waits_for_client(),
+            State::Open | State::ClientEnded | State::DrainEnded => true,
+        };
+        let outcome = if gets_time && !self.output.is_torn() { self.deliver_all() } else { Ok(()) };
+        if self.transport.socket().was_cut() { Err(CloseReason::Cut) } else { outcome }
+    }
+
+    fn deliver_all(&mut self) -> Result<(), CloseReason> {
+        let pace = self.pace();
+        self.output.flush(&mut self.transport, pace).map_err(|error| self.output_reason(error))?;
+        // Others' messages come before the farewell.
+        if let Err(error) = self.transport.wait_for_others() {
+            return Err(self.outbox_reason().unwrap_or(CloseReason::Lost(error.kind())));
         }
+        let has_left = self.transport.socket().wait_until_sent(pace.write_timeout);
+        if has_left { Ok(()) } else { Err(CloseReason::WriteTimeout) }
     }
 
     /// Whether the client may still be sending. Not when it has sent its end, and not when nothing comes from it during a

@@ -126,20 +126,10 @@ impl Output {
 
     /// Drops the message that was begun and never completed. If a part of it was sent, nothing may follow.
     pub(super) fn drop_incomplete(&mut self) {
-        self.truncate(self.whole);
-    }
-
-    /// Drops all that was not sent.
-    pub(super) fn discard(&mut self) {
-        self.truncate(0);
-    }
-
-    fn truncate(&mut self, length: usize) {
-        let was_sending = self.phase == Phase::Sending;
-        if self.is_begun || (was_sending && length < self.whole) {
+        if self.is_begun {
             self.phase = Phase::Torn;
         }
-        self.buffer.truncate(length);
+        self.buffer.truncate(self.whole);
         self.is_held_open = false;
     }
 

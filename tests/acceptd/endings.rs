@@ -258,15 +258,15 @@ fn a_client_that_is_cut_for_what_others_sent_hears_nothing_in_the_middle_of_its_
 
 #[test]
 fn a_message_of_others_that_a_panic_has_cut_short_does_not_look_complete() {
-    let (tell, told) = mpsc::channel();
-    let server = TestServer::start(move |client: &mut Connection| -> io::Result<()> {
+    let limits = Limits { write_timeout: Duration::from_millis(300), ..Limits::default() };
+    let server = TestServer::with(limits, move |client: &mut Connection| -> io::Result<()> {
         let outbox = client.outbox()?;
         outbox.send(vec![b'm'; STUCK]);
-        tell.send(()).unwrap();
         panic!("with a message under way");
     });
     let mut client = deaf(&server);
-    told.recv_timeout(PATIENCE).unwrap();
+    let peer = format!("peer={} ", client.stream.local_addr().unwrap());
+    eventually("it is cut", || !logged(&["closed", &peer, "handler panicked"]).is_empty());
     assert!(got_before_a_reset(&mut client).iter().all(|&byte| byte == b'm'));
 }
 
@@ -300,4 +300,45 @@ fn a_client_that_takes_nothing_keeps_its_slot_only_for_the_write_timeout() {
     assert!(start.elapsed() >= Duration::from_millis(300));
     got_before_a_reset(&mut client);
     eventually("its slot is free", || server.connect().stream.read(&mut [0]).is_ok_and(|count| count == 1));
+}
+
+#[test]
+fn a_fault_of_the_handler_is_logged_and_counted_although_its_client_takes_nothing() {
+    let limits = Limits { write_timeout: Duration::from_millis(300), ..Limits::default() };
+    let server = TestServer::with(limits, |client: &mut Connection| -> io::Result<()> {
+        while let Some(line) = client.read_line()? {
+            match line.as_slice() {
+                b"panic" => panic!("with a late client"),
+                b"fail" => return Err(io::Error::other("with a late client")),
+                // The kernel accepts these replies, and can't send them all.
+                _ => client.write_all(&[b'r'; 1000])?,
+            }
+        }
+        Ok(())
+    });
+    for (word, reason) in
+        [("panic", "handler panicked: with a late client"), ("fail", "handler failed: with a late client")]
+    {
+        let mut client = deaf(&server);
+        client.send(format!("{}{word}\n", "ask\n".repeat(30)));
+        let peer = format!("peer={} ", client.stream.local_addr().unwrap());
+        eventually("the fault is in the log", || !logged(&["closed", &peer, reason]).is_empty());
+        got_before_a_reset(&mut client);
+    }
+    assert_eq!(server.stop().stats.panicked, 1);
+}
+
+#[test]
+fn messages_of_others_arrive_before_the_farewell_after_a_panic() {
+    let server = TestServer::start(|client: &mut Connection| -> io::Result<()> {
+        let outbox = client.outbox()?;
+        client.read_line()?;
+        (0..25).for_each(|_| assert!(outbox.send([[b'm'; 7999].as_slice(), b"\n"].concat())));
+        panic!("afterwards");
+    });
+    let mut client = deaf(&server);
+    client.send("go on\n");
+    let rest = client.rest();
+    assert_eq!(rest.matches('\n').count(), 26);
+    assert!(rest.ends_with("m\nERROR the server failed to answer, closing\n"));
 }

@@ -144,3 +144,16 @@ fn a_program_that_is_stopped_now_and_then_still_closes_those_who_are_silent() {
     }
     assert!(farewell.starts_with(b"ERROR nothing was sent for 1s"));
 }
+
+#[test]
+fn a_client_that_reads_steadily_gets_the_rest_when_its_connection_ends() {
+    let timeout = Duration::from_secs(1);
+    let limits = Limits { write_timeout: timeout, ..Limits::default() };
+    // The kernel accepts all of it, so only the end of the connection waits for the client.
+    let server = TestServer::with(limits, |client: &mut Connection| client.write_all(&[b'r'; 40_000]));
+    let mut client = with_small_buffer(&server, 2304);
+    let start = Instant::now();
+    // 8 KB within each timeout, twice the least progress.
+    assert_eq!(read_slowly(&mut client, 800, timeout / 10).unwrap(), 40_000);
+    assert!(start.elapsed() > 4 * timeout, "{:?} is too quick to show anything", start.elapsed());
+}
