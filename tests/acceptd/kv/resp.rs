@@ -304,7 +304,7 @@ fn commands_describe_themselves(engine: Engine) {
     let Reply::Array(docs) = client.ask("COMMAND DOCS get nonsense") else { panic!("no array") };
     assert_eq!(docs[0], "get".into());
     assert_eq!(docs.len(), 2, "what is unknown is left out");
-    assert_eq!(docs[1].elements()[..2], ["summary".into(), "the value".into()]);
+    assert_eq!(docs[1].elements()[..2], ["summary".into(), "get a value".into()]);
 }
 
 fn config_get_shows_settings(engine: Engine) {
