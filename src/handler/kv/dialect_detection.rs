@@ -42,6 +42,7 @@ fn recognize(scanner: &mut Scanner, unread: &[u8], protocol: Protocol) -> Option
     if tls::is_handshake(unread)? {
         return Some((Start::Tls, unread.len()));
     }
+    // Only telnet commands and a byte order mark are skipped. Everything else belongs to the first request.
     let item = match unread {
         [0xff, ..] | [0xef] | [0xef, 0xbb] | [0xef, 0xbb, 0xbf, ..] => scanner.scan(unread),
         _ => return Some((Start::Dialect(dialect_of(unread, protocol)), 0)),

@@ -185,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn arrays_and_lines_are_words() {
+    fn arrays_and_lines_are_split_into_words() {
         assert_eq!(words(b"*2\r\n$3\r\nGET\r\n$2\r\n\r\n\r\n"), [&b"GET"[..], b"\r\n"]);
         assert_eq!(words(b"*1\r\n$0\r\n\r\n"), [b""]);
         assert!(words(b"*0\r\n").is_empty() && words(b"*-1\r\n").is_empty());
@@ -194,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn hostile_lengths_are_refused_before_anything_is_reserved() {
+    fn hostile_lengths_are_refused_before_memory_is_allocated() {
         // Redis's own cases (tests/unit/protocol.tcl).
         assert_eq!(refused(b"*3000000000\r\n"), "ERR Protocol error: invalid multibulk length");
         assert_eq!(refused(b"*20000000\r\n"), "ERR Protocol error: invalid multibulk length");
@@ -234,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_are_what_redis_takes_for_numbers() {
+    fn integers_are_parsed_as_in_redis() {
         for (text, number) in
             [("0", 0), ("-1", -1), ("9223372036854775807", i64::MAX), ("-9223372036854775808", i64::MIN)]
         {

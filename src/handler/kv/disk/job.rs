@@ -118,8 +118,8 @@ impl JobQueue {
         self.changed.notify_one();
     }
 
-    /// Waits for jobs. Returns none when the time from `time_left` is over (`None`: wait for ever) or [`wake`] was
-    /// called. Returns `None` when the queue is closed and empty.
+    /// Waits for jobs, for as long as `time_left` says (`None`: without a limit). Returns an empty list when that time
+    /// is over or [`wake`] was called, and `None` when the queue is closed and empty.
     ///
     /// [`wake`]: JobQueue::wake
     pub(super) fn next_jobs(&self, time_left: impl Fn() -> Option<Duration>) -> Option<Vec<Arc<Job>>> {

@@ -21,7 +21,8 @@ pub(super) struct Store {
     /// `None` only if the file could not be opened again after a failure, not even to read it.
     database: RwLock<Option<Database>>,
     /// The database can't be trusted after an error, or is a read-only view. The writer opens the file again before the
-    /// next transaction.
+    /// next transaction. `Relaxed` is enough: the lock of `database` orders the flag with the database, and the lock of
+    /// the queue orders it with the writer that a failed read wakes.
     needs_reopen: AtomicBool,
     context: Context,
     /// How many keys have expired and been removed.
@@ -29,7 +30,7 @@ pub(super) struct Store {
 }
 
 /// What a committed transaction has done.
-pub(super) struct Executed {
+pub(super) struct Committed {
     /// One for each job.
     pub(super) outcomes: Vec<JobOutcome>,
     pub(super) modified_keys: ModifiedKeys,
@@ -61,16 +62,15 @@ impl Store {
         &self.context.watched_keys
     }
 
-    /// Reads the committed state. After a failed read it wakes the writer, which opens the file again.
+    /// Reads the committed state. After a failed read it wakes the writer to open the file again.
     pub(super) fn read<T>(
         &self,
         queue: &JobQueue,
         read: impl FnOnce(&mut ReadKeyspace<'_>) -> Result<T, CommandError>,
     ) -> Result<T, CommandError> {
         let result = self.try_read(read);
-        // AcqRel: pairs with the writer's load and store, so that only the first of several failed reads wakes it.
-        if result.as_ref().is_err_and(CommandError::is_disk_error) && !self.needs_reopen.swap(true, Ordering::AcqRel) {
-            // One failed read makes the database refuse all others.
+        if result.as_ref().is_err_and(CommandError::is_disk_error) && !self.needs_reopen.swap(true, Ordering::Relaxed) {
+            // One failed read makes the database refuse all others. The first one wakes the writer.
             queue.wake();
         }
         result
@@ -88,7 +88,7 @@ impl Store {
     }
 
     /// Removes expired keys and executes jobs in one transaction, and commits it.
-    pub(super) fn transact(&self, jobs: &[Arc<Job>], durability: Durability) -> Result<Executed, redb::Error> {
+    pub(super) fn transact(&self, jobs: &[Arc<Job>], durability: Durability) -> Result<Committed, redb::Error> {
         self.reopen_if_needed()?;
         let database = self.database.read().unwrap_or_else(PoisonError::into_inner);
         let Some(database) = &*database else { return Err(redb::Error::DatabaseClosed) };
@@ -113,11 +113,12 @@ impl Store {
             transaction.abort()?;
         }
         self.expired_keys.fetch_add(removed, Ordering::Relaxed);
-        Ok(Executed { outcomes, modified_keys, next_expiry, removed })
+        Ok(Committed { outcomes, modified_keys, next_expiry, removed })
     }
 
     fn execute(&self, job: &Job, keyspace: &mut WriteKeyspace<'_>) -> JobOutcome {
-        // Earlier jobs of this transaction may have modified a watched key. The watches learn of that after the commit.
+        // Earlier jobs of this transaction may have modified a watched key, which `watched_keys` learns only after the
+        // commit.
         let modified_keys = &keyspace.modified_keys;
         let is_modified_here = job.watched.iter().any(|watched| modified_keys.contains(&watched.key));
         if is_modified_here || !self.watched_keys().are_unchanged(&job.watched, keyspace.now) {
@@ -127,11 +128,10 @@ impl Store {
     }
 
     fn reopen_if_needed(&self) -> Result<(), redb::Error> {
-        // Acquire: pairs with `read`, which sets the flag in a client's thread.
-        if self.needs_reopen.load(Ordering::Acquire) {
+        if self.needs_reopen.load(Ordering::Relaxed) {
             self.reopen();
         }
-        if self.needs_reopen.load(Ordering::Acquire) {
+        if self.needs_reopen.load(Ordering::Relaxed) {
             return Err(redb::Error::Io(io::Error::other("the disk still fails")));
         }
         Ok(())
@@ -145,8 +145,7 @@ impl Store {
         // The old database locks the file.
         drop(database.take());
         let reopened = self.open_again();
-        // Release: a reader that sees the flag cleared finds the new database.
-        self.needs_reopen.store(reopened.is_err(), Ordering::Release);
+        self.needs_reopen.store(reopened.is_err(), Ordering::Relaxed);
         *database = match reopened {
             Ok(database) => Some(database),
             Err(error) => {

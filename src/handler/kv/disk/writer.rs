@@ -1,4 +1,4 @@
-//! The writer thread: takes jobs from the queue, commits each batch, and copes with a disk that fails.
+//! The writer thread: commits jobs in batches, removes expired keys, and retries after the disk has failed.
 
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -9,7 +9,7 @@ use redb::Durability;
 
 use super::Fsync;
 use super::job::{Job, JobQueue};
-use super::store::{Executed, Store};
+use super::store::{Committed, Store};
 use super::write_keyspace::MAX_REMOVED_AT_ONCE;
 use crate::handler::kv::keyspace::{CommandError, unix_millis};
 use crate::panics;
@@ -60,7 +60,7 @@ struct Writer<'s> {
 }
 
 impl Writer<'_> {
-    /// How long the writer can wait for jobs before it has something else to do. `None`: for ever.
+    /// How long the writer can wait for jobs before it has something else to do, or `None` if it has nothing else.
     fn time_left(&self) -> Option<Duration> {
         let until_sync = self.unsynced_since.map(|since| SYNC_INTERVAL.saturating_sub(since.elapsed()));
         let until_removal = self.next_expiry.map(|expires_at| {
@@ -74,7 +74,7 @@ impl Writer<'_> {
     /// Executes and commits the jobs. Without jobs it still removes expired keys, syncs if that is due, and reopens the
     /// file if a read has failed.
     fn process(&mut self, jobs: &[Arc<Job>]) {
-        // Trying again means opening the file, which takes the longer the larger it is. So not every write tries.
+        // To retry means to open the file again, which takes longer for a larger file. So not every write retries.
         if self.retry_at.is_some_and(|retry_at| Instant::now() < retry_at) {
             fail_all(jobs, &other_error("the disk has failed a moment ago"));
             return;
@@ -84,7 +84,7 @@ impl Writer<'_> {
         let transact = AssertUnwindSafe(|| self.store.transact(jobs, durability));
         let result = catch_unwind(transact).unwrap_or_else(|panic| Err(other_error(&panics::describe(&*panic))));
         match result {
-            Ok(executed) => self.finish(jobs, executed, durability),
+            Ok(committed) => self.finish(jobs, committed, durability),
             Err(error) => {
                 self.note_failure(&error);
                 fail_all(jobs, &error);
@@ -97,20 +97,20 @@ impl Writer<'_> {
         if self.fsync == Fsync::Always || is_due { Durability::Immediate } else { Durability::None }
     }
 
-    fn finish(&mut self, jobs: &[Arc<Job>], executed: Executed, durability: Durability) {
+    fn finish(&mut self, jobs: &[Arc<Job>], committed: Committed, durability: Durability) {
         if self.failures > 0 {
             log::warn!("{} can be written to again", self.store.path().display());
         }
-        // Before the clients continue: a client that has read an old value and watched the key must see that it
-        // changed.
-        executed.modified_keys.mark_in(self.store.watched_keys());
-        for (job, outcome) in jobs.iter().zip(executed.outcomes) {
+        // Clients continue only after this: one that has read an old value and watched the key must not miss the
+        // change.
+        committed.modified_keys.mark_in(self.store.watched_keys());
+        for (job, outcome) in jobs.iter().zip(committed.outcomes) {
             job.finish(outcome);
         }
         self.failures = 0;
         self.retry_at = None;
-        self.next_expiry = executed.next_expiry;
-        if executed.removed < MAX_REMOVED_AT_ONCE {
+        self.next_expiry = committed.next_expiry;
+        if committed.removed < MAX_REMOVED_AT_ONCE {
             self.last_removal = Instant::now();
         }
         self.unsynced_since = match durability {
@@ -131,7 +131,7 @@ impl Writer<'_> {
         self.failures = self.failures.saturating_add(1).min(16);
         self.retry_at = Some(Instant::now() + delay.min(MAX_RETRY_DELAY));
         self.next_expiry = None;
-        // Reopened before any other read or write, so that all of them see what is really on disk.
+        // At once, so that later reads see what is really on disk.
         self.store.reopen();
     }
 
