@@ -98,7 +98,7 @@ impl Replies {
         self.bytes.extend_from_slice(line_end);
     }
 
-    fn length(&mut self, prefix: u8, length: usize) {
+    fn length_line(&mut self, prefix: u8, length: usize) {
         // Writing to a vector can't fail.
         let _ = write!(self.bytes, "{}{length}\r\n", prefix as char);
     }
@@ -148,7 +148,7 @@ impl Replies {
         } else if self.is_text() {
             self.text_value(value);
         } else {
-            self.length(b'$', value.len());
+            self.length_line(b'$', value.len());
             self.line(b"", value);
         }
     }
@@ -164,7 +164,7 @@ impl Replies {
             }
             Dialect::Resp2 => self.bulk(text.as_bytes()),
             Dialect::Resp3 => {
-                self.length(b'=', text.len() + 4);
+                self.length_line(b'=', text.len() + 4);
                 self.line(b"txt:", text.as_bytes());
             }
         }
@@ -191,7 +191,7 @@ impl Replies {
     /// Begins an array. The next `count` replies are its elements.
     pub(super) fn array(&mut self, count: usize) {
         if !self.is_text() {
-            self.length(b'*', count);
+            self.length_line(b'*', count);
         } else if count == 0 {
             self.line(b"EMPTY", b"");
         }
@@ -201,8 +201,8 @@ impl Replies {
     pub(super) fn set(&mut self, count: usize) {
         match self.dialect {
             Dialect::Text => self.array(count),
-            Dialect::Resp2 => self.length(b'*', count),
-            Dialect::Resp3 => self.length(b'~', count),
+            Dialect::Resp2 => self.length_line(b'*', count),
+            Dialect::Resp3 => self.length_line(b'~', count),
         }
     }
 
@@ -210,8 +210,8 @@ impl Replies {
     pub(super) fn map(&mut self, count: usize) {
         match self.dialect {
             Dialect::Text => self.array(count),
-            Dialect::Resp2 => self.length(b'*', count * 2),
-            Dialect::Resp3 => self.length(b'%', count),
+            Dialect::Resp2 => self.length_line(b'*', count * 2),
+            Dialect::Resp3 => self.length_line(b'%', count),
         }
     }
 

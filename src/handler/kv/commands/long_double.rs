@@ -20,7 +20,7 @@ pub(super) enum Parsed {
     Infinite,
 }
 
-/// A longer word is no number to Redis (`MAX_LONG_DOUBLE_CHARS`), in bytes.
+/// Words of this length or more are refused, as in Redis (`MAX_LONG_DOUBLE_CHARS`). In bytes.
 const MAX_LENGTH: usize = 5 * 1024;
 
 /// The range of exponents of the highest bit. Smaller numbers are refused rather than rounded to 0. (In C the smallest
