@@ -1,7 +1,7 @@
-//! Kv: a key-value store, for people at `nc` and for Redis's own clients, on one port.
+//! Kv: a key-value store for Redis's clients and for people at `nc`, on one port.
 //!
-//! The first byte of a connection tells the dialect: `*` begins an array of RESP, all else is a line that a person
-//! types. (What telnet sends of itself, and a byte order mark, come before that byte.) A batch of requests is what has arrived: it is executed without a copy, and answered in one go.
+//! The first byte of a connection selects the dialect: `*` begins a RESP array, and anything else a line that a person
+//! types. The requests that have arrived are executed together, without a copy, and their replies are sent together.
 
 use std::borrow::Cow;
 use std::io;
@@ -14,64 +14,66 @@ use crate::protocol_error::protocol_error;
 
 mod clients;
 mod commands;
-mod conversation;
+mod dialect_detection;
 mod disk;
 mod engine;
+mod keyspace;
 mod memory;
-mod opening;
 mod reply;
 mod request;
-mod wrong_passwords;
+mod session;
+mod watched_keys;
+mod wrong_password_log;
 
 use clients::Clients;
-use conversation::{Conversation, Next};
-use disk::Disk;
+use disk::DiskEngine;
 pub use disk::Fsync;
 use engine::Engine;
-use memory::Memory;
+use memory::MemoryEngine;
 use reply::Dialect;
-use wrong_passwords::WrongPasswords;
+use session::{NextAction, Session};
+use wrong_password_log::WrongPasswordLog;
 
-/// Replies to a batch are sent when they are this many bytes, whatever is still to be executed. So a client that sends
-/// requests and reads no replies costs no more than this, and one reply.
-const BATCH: usize = 8 * 1024;
+/// Replies are sent once there are this many bytes, before any further request is executed. So a client that sends
+/// requests but reads no replies takes no more memory than this and one reply.
+const MAX_PENDING_REPLIES: usize = 8 * 1024;
 
-/// An idle client keeps no more than this for its replies.
-const IDLE: usize = 1024;
+/// The reply buffer of an idle client keeps at most this capacity, in bytes.
+const IDLE_REPLY_CAPACITY: usize = 1024;
 
 /// A key-value store that speaks [RESP](https://redis.io/docs/latest/develop/reference/protocol-spec/) and text.
 pub struct Kv {
     engine: Box<dyn Engine>,
     clients: Clients,
-    wrong_passwords: WrongPasswords,
+    wrong_password_log: WrongPasswordLog,
     options: Options,
-    started: Instant,
+    started_at: Instant,
 }
 
-/// What can be set.
+/// The options of a store.
 #[derive(Clone, Debug)]
 pub struct Options {
     /// Which dialects are spoken. Default: both.
     pub protocol: Protocol,
-    /// What clients have to give before anything else. Default: none. A wrong one is logged, ten a second at the most,
-    /// and answered 50 ms later than usual; each further one of the connection twice as much later, up to 5 s.
+    /// The password that clients must give first. Default: none. Wrong passwords are logged, at most ten a second. The
+    /// reply to one is delayed by 50 ms. The delay doubles with each further one of the same connection, up to 5 s.
     pub password: Option<Vec<u8>>,
-    /// The longest word of a request, and so the longest value that is set in one go, in bytes. Default: 8 MiB.
+    /// The longest word of a request, and so the longest value that one command can set, in bytes. Default: 8 MiB.
     pub max_value: usize,
-    /// Keys and values may take this much memory, in bytes; then commands that would add to it are refused, and others
-    /// are not. 0: no limit, the default.
+    /// The memory that keys and values may take, in bytes. Above it, commands that add data are refused and others
+    /// still work. Default: 0, which means no limit.
     pub max_memory: usize,
 }
 
-/// Which dialects a store speaks.
+/// The dialects that a store speaks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Protocol {
     /// The first byte of a connection decides.
     #[default]
     Auto,
-    /// Text alone.
+    /// Only text.
     Text,
-    /// RESP alone: a line gets its reply in RESP too, as from Redis.
+    /// Only RESP. The reply to a line is RESP too, as in Redis.
     Resp,
 }
 
@@ -82,82 +84,83 @@ impl Default for Options {
 }
 
 impl Kv {
-    /// A store in memory, which ends with the process.
+    /// Creates a store in memory. Its data ends with the process.
     ///
     /// # Errors
     ///
-    /// The thread that drops expired keys can't be started.
+    /// The thread that removes expired keys can't be started.
     pub fn in_memory(options: Options) -> io::Result<Kv> {
-        Ok(Kv::with(Box::new(Memory::new(options.max_value)?), options))
+        Ok(Kv::with(Box::new(MemoryEngine::new(options.max_value)?), options))
     }
 
-    /// A store in a file, which is made if it is not there, with mode 0600. What was acknowledged survives the process,
-    /// and a crash.
+    /// Opens a store in a file. A missing file is created with mode 0600. Acknowledged writes survive the end of the
+    /// process and a crash: see [`Fsync`].
     ///
     /// # Errors
     ///
-    /// The file can't be opened or made, another process has it (`ResourceBusy`), or it is no store (`InvalidData`, and
-    /// it is not touched): the message says which, and what to do.
+    /// The file can't be opened or created, another process has it open (`ResourceBusy`), or it is not a store
+    /// (`InvalidData`, and the file is left untouched). The message says which, and what to do.
     pub fn in_file(path: &Path, fsync: Fsync, options: Options) -> io::Result<Kv> {
-        Ok(Kv::with(Box::new(Disk::open(path, fsync, options.max_value)?), options))
+        Ok(Kv::with(Box::new(DiskEngine::open(path, fsync, options.max_value)?), options))
     }
 
     fn with(engine: Box<dyn Engine>, options: Options) -> Kv {
         Kv {
             engine,
             clients: Clients::default(),
-            wrong_passwords: WrongPasswords::default(),
+            wrong_password_log: WrongPasswordLog::default(),
             options,
-            started: Instant::now(),
+            started_at: Instant::now(),
         }
     }
 }
 
 impl Handler for Kv {
     fn handle(&self, client: &mut Connection) -> io::Result<()> {
-        let mut conversation = Conversation::new(self, client);
-        let Some(dialect) = opening::dialect(client, self.options.protocol)? else { return Ok(()) };
-        conversation.replies.set_dialect(dialect);
+        let mut session = Session::new(self, client);
+        let Some(dialect) = dialect_detection::detect(client, self.options.protocol)? else { return Ok(()) };
+        session.replies.set_dialect(dialect);
         loop {
-            client.set_farewell(farewell_in(conversation.replies.dialect()));
-            let limit = conversation.bounds().request();
-            conversation.stats = client.stats();
-            let Some(next) = client.read_request(limit, |input| conversation.converse(input, limit))? else {
+            client.set_farewell(farewell_in(session.replies.dialect()));
+            let limit = session.request_limits().max_request();
+            session.stats = client.stats();
+            let Some(action) = client.read_request(limit, |input| session.process(input, limit))? else {
                 return Ok(());
             };
-            if let Next::ContinueAfter(delay) = next {
+            if let NextAction::DelayReplies(delay) = action {
                 client.pause(Instant::now() + delay)?;
             }
-            client.send(conversation.replies.bytes())?;
-            conversation.replies.clear();
-            conversation.replies.shrink_to(IDLE);
-            match next {
-                Next::Continue | Next::ContinueAfter(_) => {}
-                Next::Close => return Ok(()),
-                Next::Misspoke(why) => return Err(protocol_error(why)),
+            client.send(session.replies.bytes())?;
+            session.replies.clear();
+            session.replies.shrink_to(IDLE_REPLY_CAPACITY);
+            match action {
+                NextAction::Continue | NextAction::DelayReplies(_) => {}
+                NextAction::Close => return Ok(()),
+                NextAction::ProtocolError(why) => return Err(protocol_error(why)),
             }
         }
     }
 
-    /// In Redis's words where it has some: nobody knows yet which dialect a client speaks that is turned away.
+    /// The farewell to a client whose dialect is not known yet, such as one that is refused. It is in RESP, and has
+    /// Redis's text where Redis has one.
     fn farewell(&self, reason: Farewell) -> Cow<'static, [u8]> {
-        in_redis_words(reason)
+        resp_farewell(reason)
     }
 }
 
 fn farewell_in(dialect: Dialect) -> fn(Farewell) -> Cow<'static, [u8]> {
     match dialect {
         Dialect::Text => |reason| format!("ERROR {reason}\n").into_bytes().into(),
-        Dialect::Resp2 | Dialect::Resp3 => in_redis_words,
+        Dialect::Resp2 | Dialect::Resp3 => resp_farewell,
     }
 }
 
-fn in_redis_words(reason: Farewell) -> Cow<'static, [u8]> {
-    let words = match reason {
+fn resp_farewell(reason: Farewell) -> Cow<'static, [u8]> {
+    let message = match reason {
         Farewell::Full { .. } => "ERR max number of clients reached".to_owned(),
         other => format!("ERR {other}"),
     };
-    format!("-{words}\r\n").into_bytes().into()
+    format!("-{message}\r\n").into_bytes().into()
 }
 
 impl std::fmt::Debug for Kv {

@@ -1,4 +1,4 @@
-//! The key-value store costs what is configured, never what a client does.
+//! The memory of the key-value store depends on its configuration, not on the behaviour of its clients.
 
 use std::io::{Read, Write};
 use std::process::Command;
@@ -11,18 +11,18 @@ use crate::support::kv::{Engine, bulk, request, words};
 use crate::support::{Client, PATIENCE, eventually};
 
 crate::for_each_engine! {
-    requests_without_end_whose_replies_are_never_read_cost_no_memory
-    large_values_asked_for_a_thousand_times_and_never_read_cost_one_reply
-    clients_that_never_read_cost_a_batch_of_replies_each_and_are_gone_within_the_write_timeout
-    lengths_that_are_claimed_and_never_sent_cost_no_memory
-    a_client_that_was_busy_costs_no_more_than_any_other_once_it_is_idle
-    who_reads_steadily_gets_all_replies_however_long_that_takes
+    endless_requests_with_unread_replies_take_no_memory
+    a_thousand_unread_large_values_take_the_memory_of_one_reply
+    clients_that_never_read_take_a_batch_of_replies_each_and_end_at_the_write_timeout
+    announced_lengths_that_are_never_sent_take_no_memory
+    a_client_that_was_busy_frees_its_memory_once_it_is_idle
+    a_steady_reader_gets_all_replies_however_long_they_take
 }
 
-/// How far the program's memory may go up and down by itself, in KiB.
+/// How much the memory of the program may vary without a cause, in KiB.
 const NOISE: usize = 2048;
 
-/// The program, serving a store of this kind.
+/// The command line of the program with a store of this engine.
 fn command(engine: Engine, more: &[&str]) -> Command {
     let mut command = acceptd(&["--handler", "kv"]);
     command.args((engine.arguments)()).args(more);
@@ -33,7 +33,7 @@ fn start(engine: Engine, more: &[&str]) -> Daemon {
     Daemon::spawn(command(engine, more).arg("127.0.0.1:0"))
 }
 
-/// Sets a value, and reads it once, so that what that takes has been taken.
+/// Sets a value and reads it once, so that later measurements do not include the memory for that.
 fn set(daemon: &Daemon, key: &str, length: usize) {
     let value = vec![b'v'; length];
     let mut client = daemon.connect();
@@ -43,7 +43,7 @@ fn set(daemon: &Daemon, key: &str, length: usize) {
     client.expect(bulk(&value));
 }
 
-/// Sends for as long as it is let, up to `limit` bytes; how many went.
+/// Sends until the server stops reading or `limit` bytes are sent. Returns the number of bytes.
 fn send_until_stopped(client: &Client, chunk: &[u8], limit: usize) -> usize {
     let mut sent = 0;
     while sent < limit && (&client.stream).write_all(chunk).is_ok() {
@@ -52,7 +52,7 @@ fn send_until_stopped(client: &Client, chunk: &[u8], limit: usize) -> usize {
     sent
 }
 
-fn requests_without_end_whose_replies_are_never_read_cost_no_memory(engine: Engine) {
+fn endless_requests_with_unread_replies_take_no_memory(engine: Engine) {
     let _alone = alone();
     for (what, requests) in [
         ("in RESP", words("GET k").repeat(4096)),
@@ -66,7 +66,10 @@ fn requests_without_end_whose_replies_are_never_read_cost_no_memory(engine: Engi
         let before = daemon.status("VmHWM");
         let client = daemon.connect();
         let sent = send_until_stopped(&client, &requests, 100 << 20);
-        assert!(sent < 100 << 20, "{what}: the server has taken 100 MiB of requests although nobody reads the replies");
+        assert!(
+            sent < 100 << 20,
+            "{what}: the server has read 100 MiB of requests although the client reads no replies"
+        );
         let grown = daemon.status("VmHWM") - before;
         println!("{what}: {sent} bytes sent, {grown} KiB grown");
         assert!(grown < NOISE, "{what}: {grown} KiB");
@@ -74,7 +77,7 @@ fn requests_without_end_whose_replies_are_never_read_cost_no_memory(engine: Engi
     }
 }
 
-fn large_values_asked_for_a_thousand_times_and_never_read_cost_one_reply(engine: Engine) {
+fn a_thousand_unread_large_values_take_the_memory_of_one_reply(engine: Engine) {
     const LENGTH: usize = 8 << 20;
     let _alone = alone();
     let daemon = start(engine, &["--write-timeout", "500ms"]);
@@ -82,21 +85,21 @@ fn large_values_asked_for_a_thousand_times_and_never_read_cost_one_reply(engine:
     let before = daemon.status("VmHWM");
     let mut client = daemon.connect();
     client.send(words("GET k").repeat(1000));
-    // The reply's beginning shows that they are being answered.
+    // The start of the reply shows that the server has begun to reply.
     client.expect(format!("${LENGTH}\r\n"));
-    eventually("it is cut off", || client_is_cut(&daemon));
+    eventually("it is cut", || is_only_client(&daemon));
     let grown = daemon.status("VmHWM") - before;
     println!("{grown} KiB grown");
     assert!(grown < LENGTH / 1024 + NOISE, "{grown} KiB for one reply of {} KiB", LENGTH / 1024);
     assert_eq!(daemon.connect().talk("GET nope\n"), "NOT_FOUND\n");
 }
 
-/// Whether the one who asks is the only client.
-fn client_is_cut(daemon: &Daemon) -> bool {
+/// Whether there is no client besides the one that asks.
+fn is_only_client(daemon: &Daemon) -> bool {
     daemon.connect().ask("CLIENT LIST").text().lines().count() == 1
 }
 
-fn clients_that_never_read_cost_a_batch_of_replies_each_and_are_gone_within_the_write_timeout(engine: Engine) {
+fn clients_that_never_read_take_a_batch_of_replies_each_and_end_at_the_write_timeout(engine: Engine) {
     const CLIENTS: usize = 50;
     let _alone = alone();
     let daemon = start(engine, &["--write-timeout", "1s"]);
@@ -117,18 +120,18 @@ fn clients_that_never_read_cost_a_batch_of_replies_each_and_are_gone_within_the_
     }
     let each = (daemon.status("VmHWM") - before) / CLIENTS;
     println!("{each} KiB for each");
-    // Frames are larger in a build that is not optimized; the promise is about one that is.
+    // The limit is for an optimized build. Without optimization, stack frames are larger.
     let bound = if cfg!(debug_assertions) { 96 } else { 64 };
     assert!(each < bound, "{each} KiB for each");
-    eventually("they are gone", || client_is_cut(&daemon));
+    eventually("they are cut", || is_only_client(&daemon));
 }
 
-fn lengths_that_are_claimed_and_never_sent_cost_no_memory(engine: Engine) {
+fn announced_lengths_that_are_never_sent_take_no_memory(engine: Engine) {
     const CLIENTS: usize = 50;
     let _alone = alone();
     let daemon = start(engine, &["--max-value", "1GiB"]);
     set(&daemon, "k", 1024);
-    // Address space, whether it is touched or not.
+    // VmSize counts address space, even if it is never touched.
     let mut clients: Vec<Client> = (0..CLIENTS).map(|_| daemon.connect()).collect();
     clients.iter_mut().for_each(|client| assert_eq!(client.ask("PING").text(), "PONG"));
     let before = daemon.status("VmSize");
@@ -141,12 +144,12 @@ fn lengths_that_are_claimed_and_never_sent_cost_no_memory(engine: Engine) {
     assert!(grown < 4 * 1024, "{grown} KiB");
 }
 
-fn a_client_that_was_busy_costs_no_more_than_any_other_once_it_is_idle(engine: Engine) {
+fn a_client_that_was_busy_frees_its_memory_once_it_is_idle(engine: Engine) {
     const CLIENTS: usize = 16;
     const LENGTH: usize = 4 << 20;
     let _alone = alone();
-    // The allocator keeps for itself, in each of its arenas, twice the largest piece that it has ever got back, up to
-    // 16 MiB here. That would hide what this is about, so it is told not to.
+    // By default, each of glibc's arenas keeps up to twice the largest block that was ever freed, here 16 MiB. That
+    // would hide what this test measures.
     let tunables = "glibc.malloc.trim_threshold=131072:glibc.malloc.mmap_threshold=131072";
     let daemon = Daemon::spawn(command(engine, &[]).arg("127.0.0.1:0").env("GLIBC_TUNABLES", tunables));
     set(&daemon, "k", LENGTH);
@@ -160,7 +163,7 @@ fn a_client_that_was_busy_costs_no_more_than_any_other_once_it_is_idle(engine: E
         client.expect(bulk(&value));
     }
     let mut resident = 0;
-    eventually("the buffers are given back", || {
+    eventually("the buffers are freed", || {
         resident = daemon.status("VmRSS");
         resident < idle + CLIENTS * 256
     });
@@ -170,7 +173,7 @@ fn a_client_that_was_busy_costs_no_more_than_any_other_once_it_is_idle(engine: E
     }
 }
 
-fn who_reads_steadily_gets_all_replies_however_long_that_takes(engine: Engine) {
+fn a_steady_reader_gets_all_replies_however_long_they_take(engine: Engine) {
     const LENGTH: usize = 1 << 20;
     const COUNT: usize = 60;
     let _alone = alone();
@@ -179,7 +182,7 @@ fn who_reads_steadily_gets_all_replies_however_long_that_takes(engine: Engine) {
     set(&daemon, "k", LENGTH);
     let mut client = daemon.connect();
     client.send(words("GET k").repeat(COUNT));
-    // All of it takes several times the time that one reply may take.
+    // Reading all replies takes several times as long as the write timeout.
     let (start, pause) = (Instant::now(), timeout / 20);
     let mut reply = vec![0; bulk(vec![b'v'; LENGTH]).len()];
     for n in 0..COUNT {

@@ -1,4 +1,4 @@
-//! Replies, and what makes two of them the same: all bytes, but for the order of keys and the passing of time.
+//! Compares replies: byte by byte, except for the order of keys and the passing of time.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -6,15 +6,15 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::generate::Command;
 
-/// A reply. Two of them are equal if and only if all their bytes are.
+/// A reply. Two replies are equal if and only if all their bytes are.
 #[derive(Clone, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Frame {
     pub kind: u8,
-    /// What stands after the kind on the first line.
+    /// The rest of the first line, after the kind.
     pub line: Vec<u8>,
-    /// Of a string.
+    /// The content of a string.
     pub body: Vec<u8>,
-    /// Of an array, a set or a map.
+    /// The elements of an array, a set or a map.
     pub items: Vec<Frame>,
 }
 
@@ -31,86 +31,87 @@ impl fmt::Debug for Frame {
     }
 }
 
-/// Bytes in quotes.
+/// Quotes and escapes bytes.
 pub fn show(bytes: &[u8]) -> String {
     format!("\"{}\"", bytes.escape_ascii())
 }
 
 /// How much two replies may differ.
 #[derive(Clone, Copy, Debug)]
-pub struct Slack {
-    /// The sequence took this long, and so much may lie between the times at which both execute a command.
+pub struct Tolerance {
+    /// The duration of the sequence. The two servers may execute a command this far apart.
     pub elapsed: Duration,
-    /// Keys that have expired at most. Redis counts them until it finds them, in DBSIZE and nowhere else.
+    /// The most keys that may have expired. Redis's DBSIZE counts such a key until Redis finds it expired.
     pub expired: usize,
 }
 
-impl Slack {
-    /// Between two times left until a deadline that depends on when it was set: each of the two commands may be late.
+impl Tolerance {
+    /// How much two remaining times may differ. They depend on when the expiry time was set and when it was read, and
+    /// each of these may happen late.
     fn millis(self) -> i64 {
         2 * self.elapsed.as_millis() as i64 + 20
     }
 }
 
-/// What is the same in two replies to a command.
+/// What must be equal in two replies to a command.
 #[derive(Clone, Copy, Debug)]
-enum Same {
+enum Equality {
     Bytes,
     /// An array, in any order.
     Members,
-    /// A cursor, and an array in any order. A cursor may mean anything but 0.
+    /// A cursor and an array in any order. Only the cursor 0 has a meaning.
     Scan,
-    /// Nothing, or something of this kind; an error is the same one.
+    /// The kind of reply, and whether it is nil. Errors must be equal.
     Kind,
     Count,
-    /// Time left: in units of so many milliseconds.
-    Left(i64),
-    /// A time: in units of so many milliseconds.
-    Deadline(i64),
+    /// A remaining time, in units of this many milliseconds.
+    TimeLeft(i64),
+    /// An expiry time, in units of this many milliseconds.
+    ExpiryTime(i64),
 }
 
-impl Same {
-    fn of(command: &Command) -> Same {
+impl Equality {
+    fn of(command: &Command) -> Equality {
         match command.name().as_str() {
-            "keys" => Same::Members,
-            // What comes after another cursor is up to the server.
-            "scan" if command.0.get(1).is_some_and(|cursor| cursor == b"0") => Same::Scan,
-            "scan" => Same::Kind,
-            "randomkey" => Same::Kind,
-            "dbsize" => Same::Count,
-            "ttl" => Same::Left(1000),
-            "pttl" => Same::Left(1),
-            "expiretime" => Same::Deadline(1000),
-            "pexpiretime" => Same::Deadline(1),
-            _ => Same::Bytes,
+            "keys" => Equality::Members,
+            // Each server has its own order, so it may return any keys for another cursor.
+            "scan" if command.0.get(1).is_some_and(|cursor| cursor == b"0") => Equality::Scan,
+            "scan" => Equality::Kind,
+            "randomkey" => Equality::Kind,
+            "dbsize" => Equality::Count,
+            "ttl" => Equality::TimeLeft(1000),
+            "pttl" => Equality::TimeLeft(1),
+            "expiretime" => Equality::ExpiryTime(1000),
+            "pexpiretime" => Equality::ExpiryTime(1),
+            _ => Equality::Bytes,
         }
     }
 
-    fn holds(self, redis: &Frame, acceptd: &Frame, slack: Slack) -> bool {
+    fn holds(self, redis: &Frame, acceptd: &Frame, tolerance: Tolerance) -> bool {
         if redis == acceptd {
             return true;
         }
         match self {
-            Same::Bytes => false,
-            Same::Members => sorted(redis) == sorted(acceptd),
-            Same::Kind => {
+            Equality::Bytes => false,
+            Equality::Members => sorted(redis) == sorted(acceptd),
+            Equality::Kind => {
                 redis.kind == acceptd.kind && redis.kind != b'-' && (redis.line == b"-1") == (acceptd.line == b"-1")
             }
-            Same::Scan => match (&redis.items[..], &acceptd.items[..]) {
+            Equality::Scan => match (&redis.items[..], &acceptd.items[..]) {
                 ([cursor, keys], [other_cursor, other_keys]) => {
                     let is_whole = cursor.body == b"0" && other_cursor.body == b"0";
                     !is_whole || sorted(keys) == sorted(other_keys)
                 }
                 _ => false,
             },
-            Same::Count => within(redis, acceptd, slack.expired as i64),
-            Same::Left(unit) => within(redis, acceptd, slack.millis() / unit + i64::from(unit > 1)),
-            Same::Deadline(unit) => {
-                // Redis adds 500 to round to seconds, past the largest number, and answers with a negative one.
+            Equality::Count => within(redis, acceptd, tolerance.expired as i64),
+            Equality::TimeLeft(unit) => within(redis, acceptd, tolerance.millis() / unit + i64::from(unit > 1)),
+            Equality::ExpiryTime(unit) => {
+                // Redis adds 500 to round to seconds. That overflows for the latest times and makes the reply negative.
                 let overflows = number(redis).is_some_and(|number| number < -2);
-                // Times that far away were given, and not reckoned from now.
-                let is_given = number(redis).is_some_and(|number| number.saturating_mul(unit) > in_a_year());
-                overflows || !is_given && within(redis, acceptd, slack.millis() / unit + i64::from(unit > 1))
+                // Times that far away were given as absolute times, so they do not depend on the clock.
+                let is_absolute = number(redis).is_some_and(|number| number.saturating_mul(unit) > in_a_year());
+                overflows || !is_absolute && within(redis, acceptd, tolerance.millis() / unit + i64::from(unit > 1))
             }
         }
     }
@@ -127,57 +128,59 @@ fn number(frame: &Frame) -> Option<i64> {
     digits.parse().ok()
 }
 
-/// Whether both are numbers, not negative, and so close. Negative ones mean something else.
-fn within(one: &Frame, other: &Frame, distance: i64) -> bool {
-    match (number(one), number(other)) {
-        (Some(one @ 0..), Some(other @ 0..)) => (one - other).abs() <= distance,
+/// Whether both are numbers of at least 0 and at most `distance` apart. Negative numbers have special meanings.
+fn within(left: &Frame, right: &Frame, distance: i64) -> bool {
+    match (number(left), number(right)) {
+        (Some(left @ 0..), Some(right @ 0..)) => (left - right).abs() <= distance,
         _ => false,
     }
 }
 
-/// In milliseconds since 1970.
+/// The time in a year, in milliseconds since 1970.
 fn in_a_year() -> i64 {
     let later = SystemTime::now() + Duration::from_secs(365 * 24 * 3600);
     later.duration_since(UNIX_EPOCH).unwrap().as_millis() as i64
 }
 
-/// What was said and answered in a sequence, to be compared when it is over.
+/// The commands of a sequence and both replies to each. They are compared at the end of the sequence.
 #[derive(Debug, Default)]
 pub struct Comparison {
-    said: Vec<(usize, Command, Frame, Frame)>,
+    exchanges: Vec<(usize, Command, Frame, Frame)>,
 }
 
 impl Comparison {
-    pub fn note(&mut self, talker: usize, commands: &[&Command], replies: Vec<(Frame, Frame)>) {
+    pub fn add(&mut self, client: usize, commands: &[&Command], replies: Vec<(Frame, Frame)>) {
         for (command, (redis, acceptd)) in commands.iter().zip(replies) {
-            self.said.push((talker, (*command).clone(), redis, acceptd));
+            self.exchanges.push((client, (*command).clone(), redis, acceptd));
         }
     }
 
-    /// The first difference, if there is one.
-    pub fn check(&self, slack: Slack) -> Result<(), String> {
-        // Commands of each client that wait for EXEC, by the order of their replies in its own.
-        let mut queued: BTreeMap<usize, Vec<Same>> = BTreeMap::new();
-        for (place, (talker, command, redis, acceptd)) in self.said.iter().enumerate() {
-            let waiting = queued.entry(*talker).or_default();
+    /// The error describes the first difference.
+    pub fn check(&self, tolerance: Tolerance) -> Result<(), String> {
+        // For each client, the commands that wait for EXEC, in the order of their replies.
+        let mut queued: BTreeMap<usize, Vec<Equality>> = BTreeMap::new();
+        for (index, (client, command, redis, acceptd)) in self.exchanges.iter().enumerate() {
+            let waiting = queued.entry(*client).or_default();
             let holds = match command.name().as_str() {
                 "exec" => {
                     let waiting = std::mem::take(waiting);
-                    let (some, others) = (&redis.items, &acceptd.items);
-                    let as_long = some.len() == others.len() && some.len() == waiting.len();
-                    let mut each = waiting.iter().zip(some.iter().zip(others));
-                    redis == acceptd || as_long && each.all(|(same, (one, other))| same.holds(one, other, slack))
+                    let (expected, actual) = (&redis.items, &acceptd.items);
+                    let is_same_length = expected.len() == actual.len() && expected.len() == waiting.len();
+                    let mut replies = waiting.iter().zip(expected.iter().zip(actual));
+                    redis == acceptd
+                        || is_same_length
+                            && replies.all(|(equality, (left, right))| equality.holds(left, right, tolerance))
                 }
-                _ => Same::of(command).holds(redis, acceptd, slack),
+                _ => Equality::of(command).holds(redis, acceptd, tolerance),
             };
             match (command.name().as_str(), &redis.line[..]) {
                 ("multi" | "discard", b"OK") | ("reset", _) => waiting.clear(),
-                (_, b"QUEUED") if redis.kind == b'+' => waiting.push(Same::of(command)),
+                (_, b"QUEUED") if redis.kind == b'+' => waiting.push(Equality::of(command)),
                 _ => {}
             }
             if !holds {
                 return Err(format!(
-                    "command {place}, of client {talker}: {command:?}\n  Redis says   {redis:?}\n  acceptd says {acceptd:?}\n"
+                    "command {index}, of client {client}: {command:?}\n  Redis replies   {redis:?}\n  acceptd replies {acceptd:?}\n"
                 ));
             }
         }

@@ -1,8 +1,8 @@
-//! The store beside Redis itself: the same bytes are sent to a real redis-server and to acceptd, and the same bytes
-//! must come back.
+//! Compares the store with Redis: a real redis-server and acceptd get the same bytes and must reply with the same
+//! bytes.
 //!
-//! Sequences of commands are made at random and shrunk when they fail, to the few commands that show the difference.
-//! `PROPTEST_CASES` sets how many there are.
+//! Sequences of commands are generated at random. A sequence that fails is reduced to the few commands that show the
+//! difference. `PROPTEST_CASES` sets the number of sequences.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
@@ -12,45 +12,44 @@ mod malformed;
 mod servers;
 #[path = "../support/mod.rs"]
 mod support;
+mod words;
 
 use std::cell::RefCell;
 use std::time::Instant;
 
 use proptest::test_runner::{Config, FileFailurePersistence, RngAlgorithm, TestCaseError, TestRunner};
 
-use compare::{Comparison, Slack};
+use compare::{Comparison, Tolerance};
 use generate::{Case, Step, cases};
-use servers::{Pair, Redis, start_acceptd};
+use servers::{Redis, ServerPair, start_acceptd};
 
-/// Sequences for each engine.
+/// How many sequences the engine in memory is tested with.
 const SEQUENCES: u32 = 10_000;
-
-// A test for each engine.
 
 #[test]
 fn the_store_in_memory_replies_as_redis_does() {
     compare_with_redis(&[], SEQUENCES);
 }
 
-/// The commands are the same ones, so a tenth of the sequences is enough to see that the file gives back what was put
-/// into it; each write waits for the disk.
+/// The commands are the same code, so a tenth of the sequences is enough to test the file. Each write waits for the
+/// disk.
 #[test]
 fn the_store_in_a_file_replies_as_redis_does() {
-    let folder = std::env::temp_dir().join(format!("acceptd-differential-{}", std::process::id()));
-    std::fs::create_dir_all(&folder).expect("a temporary folder");
-    let file = folder.join("store").display().to_string();
+    let directory = std::env::temp_dir().join(format!("acceptd-differential-{}", std::process::id()));
+    std::fs::create_dir_all(&directory).expect("a temporary directory");
+    let file = directory.join("store").display().to_string();
     compare_with_redis(&["--store", &file, "--fsync", "everysec"], SEQUENCES / 10);
-    std::fs::remove_dir_all(&folder).expect("it was made above");
+    std::fs::remove_dir_all(&directory).expect("it was created above");
 }
 
 /// Compares acceptd, started with these arguments, with redis-server.
 fn compare_with_redis(arguments: &[&str], sequences: u32) {
     let Some(redis) = Redis::start() else { return };
     let acceptd = start_acceptd(arguments);
-    let pair = RefCell::new(Pair::connect(redis.addr, acceptd.addr));
-    let wanted = std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok());
+    let pair = RefCell::new(ServerPair::connect(redis.addr, acceptd.addr));
+    let cases_wanted = std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok());
     let config = Config {
-        cases: wanted.unwrap_or(sequences),
+        cases: cases_wanted.unwrap_or(sequences),
         // In a build that is not optimized, the default generator takes most of the test's time.
         rng_algorithm: RngAlgorithm::XorShift,
         failure_persistence: Some(Box::new(FileFailurePersistence::Off)),
@@ -58,45 +57,45 @@ fn compare_with_redis(arguments: &[&str], sequences: u32) {
     };
     let outcome = TestRunner::new(config).run(&cases(), |case| {
         let mut pair = pair.borrow_mut();
-        let mut try_it = || {
+        let mut run_once = || {
             run(&mut pair, &case).inspect_err(|_| {
-                // Whatever the connections are in the middle of, the next sequence is to begin anew.
-                *pair = Pair::connect(redis.addr, acceptd.addr);
+                // The connections may be in the middle of anything, so the next sequence gets new ones.
+                *pair = ServerPair::connect(redis.addr, acceptd.addr);
             })
         };
-        // The clock may have gone on between two commands for one of the servers only, so that with EXPIRE's GT the same time
-        // from now is later for that one alone. A real difference shows again.
-        try_it().or_else(|_| try_it()).map_err(TestCaseError::fail)
+        // Between two commands the clock may advance for only one of the servers. For example, EXPIRE with GT then
+        // finds a later time only there. A real difference shows in a second run too.
+        run_once().or_else(|_| run_once()).map_err(TestCaseError::fail)
     });
     if let Err(failure) = outcome {
         panic!("{failure}");
     }
 }
 
-/// Runs a sequence on both servers. What they differ in, if they do.
-fn run(pair: &mut Pair, case: &Case) -> Result<(), String> {
-    let began = Instant::now();
+/// Runs a sequence on both servers. The error describes the first difference.
+fn run(pair: &mut ServerPair, case: &Case) -> Result<(), String> {
+    let start = Instant::now();
     let mut comparison = Comparison::default();
-    pair.begin(case.resp3)?;
+    pair.reset(case.resp3)?;
     let mut steps = case.steps.iter().peekable();
     while let Some(step) = steps.next() {
         match step {
-            Step::Say(talker, command) => {
-                // All that one client says until another one speaks goes out in one go.
+            Step::Execute(client, command) => {
+                // Consecutive commands of one client are sent together.
                 let mut batch = vec![command];
-                while let Some(Step::Say(next, command)) = steps.peek()
-                    && next == talker
+                while let Some(Step::Execute(next, command)) = steps.peek()
+                    && next == client
                 {
                     batch.push(command);
                     steps.next();
                 }
-                let replies = pair.exchange(*talker, &batch)?;
-                comparison.note(*talker, &batch, replies);
+                let replies = pair.exchange(*client, &batch)?;
+                comparison.add(*client, &batch, replies);
             }
-            Step::Lapse(key, value) => pair.let_expire(key, value)?,
+            Step::Expire(key, value) => pair.let_expire(key, value)?,
         }
     }
-    comparison.check(Slack { elapsed: began.elapsed(), expired: case.expired() })?;
+    comparison.check(Tolerance { elapsed: start.elapsed(), expired: case.expired() })?;
     match &case.scan {
         Some(options) => pair.compare_scans(options),
         None => Ok(()),

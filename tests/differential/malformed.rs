@@ -1,11 +1,13 @@
-//! What is no request, and what Redis says before it closes the connection.
+//! Malformed requests: both servers must reply with the same error and close the connection.
 
-use crate::servers::{Redis, Talker, start_acceptd};
+use crate::servers::{Connection, Redis, start_acceptd};
 use crate::support::text;
 
-/// Complete requests before and after what is wrong show that the replies before it are sent, and that it is the last.
+/// Some cases have valid requests around the malformed one, to show that earlier requests get their replies and later
+/// ones do not.
 ///
-/// Left out: arrays of a million to 2^31 words, and words of 8 MiB to 512 MiB. Redis takes them, acceptd is bounded.
+/// Left out are arrays of a million to 2^31 words, and words of 8 MiB to 512 MiB: Redis accepts them, acceptd has
+/// limits.
 const CASES: &[&[u8]] = &[
     b"*3000000000\r\n",
     b"*99999999999999999999\r\n",
@@ -26,23 +28,23 @@ const CASES: &[&[u8]] = &[
     b"*1\r\n$2000000000\r\n",
     b"*3\r\n$3\r\nSET\r\n$1\r\nx\r\nfooz\r\n",
     b"*1\r\n$4\r\nPING\r\n*1\r\n$4\r\nPING\r\n*1\r\nx\r\n*1\r\n$4\r\nPING\r\n",
-    // Right, but seldom.
+    // Unusual, but valid.
     b"*0\r\n*-1\r\n*-5\r\n*1\r\n$4\r\nPING\r\n",
     b"*1\r\n$4\r\nPINGxx*1\r\n$4\r\nPING\r\n",
     b"*1\r\n$0\r\n\r\n*2\r\n$4\r\nECHO\r\n$4\r\n\r\n\r\n\r\n",
 ];
 
 #[test]
-fn malformed_requests_are_refused_in_redis_own_words() {
+fn malformed_requests_get_the_same_errors_as_from_redis() {
     let Some(redis) = Redis::start() else { return };
     let acceptd = start_acceptd(&[]);
     for case in CASES {
         let [expected, got] = [redis.addr, acceptd.addr].map(|addr| {
-            let mut talker = Talker::connect(addr);
-            // Where there is no error, the end of the input ends the conversation.
-            talker.send(case).unwrap();
-            talker.end_output();
-            talker.rest().map_err(|error| error.to_string())
+            let mut connection = Connection::connect(addr);
+            connection.send(case).unwrap();
+            // Without an error, the server closes the connection because the input ends.
+            connection.end_output();
+            connection.rest().map_err(|error| error.to_string())
         });
         assert_eq!(got.map(|bytes| text(&bytes)), expected.map(|bytes| text(&bytes)), "{}", case.escape_ascii());
     }

@@ -1,4 +1,4 @@
-//! Both servers, and the connections to them.
+//! Starts both servers and exchanges commands with them.
 
 use std::collections::BTreeSet;
 use std::io::{ErrorKind, Read, Write};
@@ -9,39 +9,40 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::compare::{Frame, show};
-use crate::generate::{Command, Word};
+use crate::generate::Command;
 use crate::support::PATIENCE;
 use crate::support::daemon::{Daemon, acceptd};
 use crate::support::machine::skip;
+use crate::words::Word;
 
-/// acceptd with its store, and with these arguments besides.
+/// Starts acceptd with a store and these further arguments.
 pub fn start_acceptd(arguments: &[&str]) -> Daemon {
     Daemon::spawn(acceptd(&["--handler", "kv"]).args(arguments).arg("127.0.0.1:0"))
 }
 
-/// A running redis-server without a file, killed when it goes out of scope.
+/// A running redis-server that stores nothing on disk. It is killed when the value is dropped.
 pub struct Redis {
     pub addr: SocketAddr,
     child: Child,
-    folder: PathBuf,
+    directory: PathBuf,
 }
 
 impl Redis {
-    /// `None`: it is not installed, which has been told.
+    /// Returns `None`, and says so, if redis-server is not installed.
     pub fn start() -> Option<Redis> {
-        // Another process may take the port before Redis does.
+        // Several attempts, because another process may take the port before Redis does.
         for _ in 0..10 {
             let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port();
-            let folder = std::env::temp_dir().join(format!("acceptd-differential-{}-{port}", std::process::id()));
-            std::fs::create_dir_all(&folder).unwrap();
+            let directory = std::env::temp_dir().join(format!("acceptd-differential-{}-{port}", std::process::id()));
+            std::fs::create_dir_all(&directory).unwrap();
             let mut process = Process::new("redis-server");
             process.args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]);
             // acceptd has one database.
-            process.args(["--databases", "1"]).current_dir(&folder).stdin(Stdio::null()).stdout(Stdio::null());
+            process.args(["--databases", "1"]).current_dir(&directory).stdin(Stdio::null()).stdout(Stdio::null());
             let child = match process.spawn() {
                 Ok(child) => child,
                 Err(error) if error.kind() == ErrorKind::NotFound => {
-                    let _ = std::fs::remove_dir_all(&folder);
+                    let _ = std::fs::remove_dir_all(&directory);
                     skip(
                         "the comparison of the store with Redis, since redis-server is not installed",
                         "apt-get install redis-server, or what your system calls it",
@@ -50,15 +51,15 @@ impl Redis {
                 }
                 Err(error) => panic!("redis-server can't be started: {error}"),
             };
-            let mut redis = Redis { addr: (Ipv4Addr::LOCALHOST, port).into(), child, folder };
-            if redis.comes_up() {
+            let mut redis = Redis { addr: (Ipv4Addr::LOCALHOST, port).into(), child, directory };
+            if redis.becomes_ready() {
                 return Some(redis);
             }
         }
-        panic!("redis-server does not come up");
+        panic!("redis-server does not accept connections");
     }
 
-    fn comes_up(&mut self) -> bool {
+    fn becomes_ready(&mut self) -> bool {
         let deadline = Instant::now() + PATIENCE;
         while self.child.try_wait().unwrap().is_none() && Instant::now() < deadline {
             if TcpStream::connect(self.addr).is_ok() {
@@ -74,70 +75,70 @@ impl Drop for Redis {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
-        let _ = std::fs::remove_dir_all(&self.folder);
+        let _ = std::fs::remove_dir_all(&self.directory);
     }
 }
 
-/// Two clients speak in a sequence; the third is there for what must not become a part of a transaction.
-const TALKERS: usize = 3;
-const ASIDE: usize = 2;
+/// Two connections execute the sequences. The third is for commands that must not become part of a transaction.
+const CONNECTIONS: usize = 3;
+const CONTROL: usize = 2;
 
 /// The same connections to both servers.
-pub struct Pair {
-    redis: Vec<Talker>,
-    acceptd: Vec<Talker>,
+pub struct ServerPair {
+    redis: Vec<Connection>,
+    acceptd: Vec<Connection>,
 }
 
-impl Pair {
-    pub fn connect(redis: SocketAddr, acceptd: SocketAddr) -> Pair {
-        let connect = |addr| (0..TALKERS).map(|_| Talker::connect(addr)).collect();
-        Pair { redis: connect(redis), acceptd: connect(acceptd) }
+impl ServerPair {
+    pub fn connect(redis: SocketAddr, acceptd: SocketAddr) -> ServerPair {
+        let connect = |addr| (0..CONNECTIONS).map(|_| Connection::connect(addr)).collect();
+        ServerPair { redis: connect(redis), acceptd: connect(acceptd) }
     }
 
-    /// Forgets all that was, keys, transactions and versions of the protocol.
-    pub fn begin(&mut self, resp3: bool) -> Result<(), String> {
+    /// Removes all keys, and resets transactions and protocol versions.
+    pub fn reset(&mut self, resp3: bool) -> Result<(), String> {
         let mut commands = vec![Command::of(&["RESET"]), Command::of(&["FLUSHALL"])];
         if resp3 {
             commands.push(Command::of(&["HELLO", "3"]));
         }
-        for talker in 0..TALKERS {
-            let replies = self.exchange(talker, &commands.iter().collect::<Vec<_>>())?;
+        for connection in 0..CONNECTIONS {
+            let replies = self.exchange(connection, &commands.iter().collect::<Vec<_>>())?;
             for (redis, acceptd) in &replies[..2] {
                 if redis != acceptd {
                     return Err(format!("before the sequence: Redis {redis:?}, acceptd {acceptd:?}"));
                 }
             }
-            // What HELLO says differs: who the server is, and the number of the connection.
+            // The replies to HELLO differ in the server's version and the connection's id.
         }
         Ok(())
     }
 
-    /// Sends commands to both in one go each: their replies, Redis's first.
-    pub fn exchange(&mut self, talker: usize, commands: &[&Command]) -> Result<Vec<(Frame, Frame)>, String> {
+    /// Sends the commands to both servers at once. Returns the replies to each, Redis's first.
+    pub fn exchange(&mut self, connection: usize, commands: &[&Command]) -> Result<Vec<(Frame, Frame)>, String> {
         let bytes: Vec<u8> = commands.iter().flat_map(|command| command.request()).collect();
-        self.redis[talker].send(&bytes).map_err(|error| format!("to Redis: {error}"))?;
-        self.acceptd[talker].send(&bytes).map_err(|error| format!("to acceptd: {error}"))?;
-        let reply = |talker: &mut Talker, whose: &str, command: &Command| {
-            talker.reply().map_err(|error| format!("instead of {whose} reply to {command:?}: {error}"))
+        self.redis[connection].send(&bytes).map_err(|error| format!("to Redis: {error}"))?;
+        self.acceptd[connection].send(&bytes).map_err(|error| format!("to acceptd: {error}"))?;
+        let reply = |connection: &mut Connection, whose: &str, command: &Command| {
+            connection.reply().map_err(|error| format!("instead of {whose} reply to {command:?}: {error}"))
         };
         let mut replies = Vec::new();
         for command in commands {
-            let redis = reply(&mut self.redis[talker], "Redis's", command)?;
-            replies.push((redis, reply(&mut self.acceptd[talker], "acceptd's", command)?));
+            let redis = reply(&mut self.redis[connection], "Redis's", command)?;
+            replies.push((redis, reply(&mut self.acceptd[connection], "acceptd's", command)?));
         }
         Ok(replies)
     }
 
-    /// Sets a key, and lets it expire.
+    /// Sets a key and waits until it has expired.
     ///
-    /// Asking for the key would delete it, and what comes next shall find one that has expired and is still kept. So
-    /// both are asked for their time, until it is later than the time at which the key expires.
+    /// Reading the key would delete it, but the next command is meant to find an expired key that is still stored. So
+    /// this asks both servers for their time until it is past the key's expiry time.
     pub fn let_expire(&mut self, key: &Word, value: &Word) -> Result<(), String> {
         let set = Command(vec![b"PSETEX".to_vec(), key.clone(), b"1".to_vec(), value.clone()]);
-        self.exchange(ASIDE, &[&set])?;
+        self.exchange(CONTROL, &[&set])?;
         let (redis, acceptd) = self.times()?;
-        let began = Instant::now();
-        while began.elapsed() < PATIENCE {
+        let start = Instant::now();
+        while start.elapsed() < PATIENCE {
             let (redis_now, acceptd_now) = self.times()?;
             if redis_now > redis + 1 && acceptd_now > acceptd + 1 {
                 return Ok(());
@@ -146,22 +147,22 @@ impl Pair {
         Err(format!("a millisecond has not passed within {PATIENCE:?}"))
     }
 
-    /// What time it is for Redis and for acceptd, in milliseconds since 1970.
+    /// The clocks of Redis and of acceptd, in milliseconds since 1970.
     fn times(&mut self) -> Result<(u64, u64), String> {
-        let replies = self.exchange(ASIDE, &[&Command(vec![b"TIME".to_vec()])])?;
+        let replies = self.exchange(CONTROL, &[&Command(vec![b"TIME".to_vec()])])?;
         let millis = |reply: &Frame| {
             let number = |item: &Frame| std::str::from_utf8(&item.body).ok()?.parse::<u64>().ok();
             let [seconds, micros] = &reply.items[..] else { return None };
             Some(number(seconds)? * 1000 + number(micros)? / 1000)
         };
-        let [(redis, acceptd)] = &replies[..] else { return Err("TIME is not answered".to_owned()) };
-        millis(redis).zip(millis(acceptd)).ok_or_else(|| format!("TIME is answered {redis:?} and {acceptd:?}"))
+        let [(redis, acceptd)] = &replies[..] else { return Err("there is no reply to TIME".to_owned()) };
+        millis(redis).zip(millis(acceptd)).ok_or_else(|| format!("the replies to TIME are {redis:?} and {acceptd:?}"))
     }
 
-    /// Iterates over all keys of both, to the end.
+    /// Iterates over all keys of both servers and compares them.
     pub fn compare_scans(&mut self, options: &[Word]) -> Result<(), String> {
-        let redis = scan(&mut self.redis[ASIDE], options)?;
-        let acceptd = scan(&mut self.acceptd[ASIDE], options)?;
+        let redis = scan(&mut self.redis[CONTROL], options)?;
+        let acceptd = scan(&mut self.acceptd[CONTROL], options)?;
         if redis == acceptd {
             return Ok(());
         }
@@ -175,39 +176,39 @@ impl Pair {
     }
 }
 
-/// A whole iteration: all keys, of which some may come twice.
-fn scan(talker: &mut Talker, options: &[Word]) -> Result<BTreeSet<Word>, String> {
+/// Iterates over all keys. Some may be returned twice.
+fn scan(connection: &mut Connection, options: &[Word]) -> Result<BTreeSet<Word>, String> {
     let (mut keys, mut cursor) = (BTreeSet::new(), b"0".to_vec());
     for _ in 0..10_000 {
         let mut words = vec![b"SCAN".to_vec(), cursor];
         words.extend_from_slice(options);
-        talker.send(&Command(words).request()).map_err(|error| error.to_string())?;
-        let reply = talker.reply().map_err(|error| error.to_string())?;
-        let [next, found] = &reply.items[..] else { return Err(format!("SCAN is answered {reply:?}")) };
+        connection.send(&Command(words).request()).map_err(|error| error.to_string())?;
+        let reply = connection.reply().map_err(|error| error.to_string())?;
+        let [next, found] = &reply.items[..] else { return Err(format!("the reply to SCAN is {reply:?}")) };
         keys.extend(found.items.iter().map(|key| key.body.clone()));
         if next.body == b"0" {
             return Ok(keys);
         }
         cursor = next.body.clone();
     }
-    Err("SCAN comes to no end".into())
+    Err("SCAN does not end".into())
 }
 
-/// A connection, and what has come over it.
-pub struct Talker {
+/// A connection and the input that was received on it.
+pub struct Connection {
     stream: TcpStream,
     received: Vec<u8>,
-    /// Up to here it has been read.
+    /// Replies have been parsed up to here.
     position: usize,
 }
 
-impl Talker {
-    pub fn connect(addr: SocketAddr) -> Talker {
+impl Connection {
+    pub fn connect(addr: SocketAddr) -> Connection {
         let stream = TcpStream::connect(addr).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         stream.set_write_timeout(Some(PATIENCE)).unwrap();
         stream.set_nodelay(true).unwrap();
-        Talker { stream, received: Vec::new(), position: 0 }
+        Connection { stream, received: Vec::new(), position: 0 }
     }
 
     pub fn send(&mut self, bytes: &[u8]) -> std::io::Result<()> {
@@ -218,7 +219,7 @@ impl Talker {
         let _ = self.stream.shutdown(Shutdown::Write);
     }
 
-    /// All that comes until the server closes.
+    /// Reads until the server closes the connection.
     pub fn rest(&mut self) -> std::io::Result<Vec<u8>> {
         let mut rest = Vec::new();
         self.stream.read_to_end(&mut rest)?;

@@ -1,4 +1,4 @@
-//! Key-value stores to be tested, and both of their dialects as a client speaks them.
+//! Starts key-value stores for tests, and gives test clients both of their dialects.
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -7,33 +7,33 @@ use acceptd::handler::kv::{Fsync, Kv, Options};
 
 use super::{Client, TestServer};
 
-/// A way to keep the keys. What holds for one holds for all.
+/// An engine of the store. All engines must pass the same tests.
 #[derive(Clone, Copy)]
 pub struct Engine {
-    /// A store of the library, with nothing in it.
+    /// Opens an empty store of the library.
     pub open: fn(Options) -> Kv,
-    /// What the program is told, besides `--handler kv`, to have such a store.
+    /// The arguments with which the program opens such a store, besides `--handler kv`.
     pub arguments: fn() -> Vec<String>,
 }
 
 pub const MEMORY: Engine =
     Engine { open: |options| Kv::in_memory(options).expect("a store in memory"), arguments: Vec::new };
 
-/// In a file of its own, which is left to the system's temporary folder.
+/// A store in a new file. The file stays in the system's temporary directory.
 pub const STORE: Engine = Engine {
     open: |options| Kv::in_file(&new_file(), Fsync::Always, options).expect("a store in a file"),
     arguments: || vec!["--store".into(), new_file().display().to_string()],
 };
 
-/// A file that is not there yet.
+/// The path of a file that does not exist yet.
 fn new_file() -> PathBuf {
     static COUNT: AtomicU32 = AtomicU32::new(0);
-    let folder = std::env::temp_dir().join(format!("acceptd-tests-{}", std::process::id()));
-    std::fs::create_dir_all(&folder).expect("a temporary folder");
-    folder.join(format!("store-{}", COUNT.fetch_add(1, Ordering::Relaxed)))
+    let directory = std::env::temp_dir().join(format!("acceptd-tests-{}", std::process::id()));
+    std::fs::create_dir_all(&directory).expect("a temporary directory");
+    directory.join(format!("store-{}", COUNT.fetch_add(1, Ordering::Relaxed)))
 }
 
-/// Runs tests for each engine; a test is a function that takes an [`Engine`]. A new engine is a line here.
+/// Runs tests for each engine. A test is a function that takes an [`Engine`]. A new engine is one more line here.
 #[macro_export]
 macro_rules! for_each_engine {
     ($($test:ident)*) => {
@@ -42,7 +42,7 @@ macro_rules! for_each_engine {
     };
 }
 
-/// The same for tests that are about memory.
+/// Runs tests for the engine in memory only.
 #[macro_export]
 macro_rules! for_memory {
     ($($test:ident)*) => {
@@ -50,7 +50,7 @@ macro_rules! for_memory {
     };
 }
 
-/// A module of tests, each with this engine.
+/// Defines a module with a test for each function, run with one engine.
 #[macro_export]
 macro_rules! for_one_engine {
     ($module:ident $engine:ident $($test:ident)*) => {
@@ -73,7 +73,7 @@ impl Engine {
     }
 }
 
-/// A request as Redis's clients send it.
+/// Encodes a request in RESP.
 pub fn request<W: AsRef<[u8]>>(words: &[W]) -> Vec<u8> {
     let mut bytes = format!("*{}\r\n", words.len()).into_bytes();
     for word in words {
@@ -82,12 +82,12 @@ pub fn request<W: AsRef<[u8]>>(words: &[W]) -> Vec<u8> {
     bytes
 }
 
-/// A request whose words have no spaces.
+/// Encodes a request in RESP from words that are separated by spaces.
 pub fn words(line: &str) -> Vec<u8> {
     request(&line.split(' ').collect::<Vec<_>>())
 }
 
-/// A value, as it stands in a request and in a reply.
+/// Encodes a bulk string, as requests and replies contain it.
 pub fn bulk(value: impl AsRef<[u8]>) -> Vec<u8> {
     let value = value.as_ref();
     [format!("${}\r\n", value.len()).as_bytes(), value, b"\r\n"].concat()
@@ -127,14 +127,14 @@ impl Reply {
         match self {
             Reply::Simple(text) | Reply::Error(text) | Reply::Verbatim(text) => text,
             Reply::Bulk(bytes) => std::str::from_utf8(bytes).unwrap(),
-            other => panic!("{other:?} is no text"),
+            other => panic!("{other:?} is not text"),
         }
     }
 
     pub fn number(&self) -> i64 {
         match self {
             Reply::Integer(number) => *number,
-            other => panic!("{other:?} is no number"),
+            other => panic!("{other:?} is not a number"),
         }
     }
 
@@ -147,13 +147,13 @@ impl Reply {
 }
 
 impl Client {
-    /// Sends words, which have no spaces, and reads the reply.
+    /// Sends a request in RESP, from words that are separated by spaces, and reads the reply.
     pub fn ask(&mut self, line: &str) -> Reply {
         self.send(words(line));
         self.reply()
     }
 
-    /// Sends a line, and reads a line.
+    /// Sends a line and reads a line.
     pub fn type_line(&mut self, line: &str) -> String {
         self.send(format!("{line}\n"));
         self.line()
@@ -161,7 +161,7 @@ impl Client {
 
     pub fn reply(&mut self) -> Reply {
         let line = self.line();
-        let Some((kind, rest)) = line.split_at_checked(1) else { panic!("an empty line is no reply") };
+        let Some((kind, rest)) = line.split_at_checked(1) else { panic!("an empty line is not a reply") };
         let length = || rest.parse::<usize>().unwrap_or_else(|_| panic!("{line:?} has no length"));
         match kind {
             "+" => Reply::Simple(rest.to_owned()),
@@ -172,16 +172,16 @@ impl Client {
             "$" => Reply::Bulk(self.bytes(length())),
             "=" => {
                 let text = String::from_utf8(self.bytes(length())).unwrap();
-                Reply::Verbatim(text.strip_prefix("txt:").expect("a verbatim string says what it is").to_owned())
+                Reply::Verbatim(text.strip_prefix("txt:").expect("a verbatim string begins with its format").to_owned())
             }
             "*" => Reply::Array((0..length()).map(|_| self.reply()).collect()),
             "~" => Reply::Set((0..length()).map(|_| self.reply()).collect()),
             "%" => Reply::Map((0..length()).map(|_| (self.reply(), self.reply())).collect()),
-            _ => panic!("{line:?} is no reply"),
+            _ => panic!("{line:?} is not a reply"),
         }
     }
 
-    /// The bytes of a string, with the line end after it.
+    /// Reads a string of this length and the line end after it.
     fn bytes(&mut self, length: usize) -> Vec<u8> {
         let mut bytes = vec![0; length + 2];
         std::io::Read::read_exact(&mut self.stream, &mut bytes).unwrap();
@@ -190,7 +190,7 @@ impl Client {
         bytes
     }
 
-    /// A field of INFO, which is a number.
+    /// A numeric field of INFO.
     pub fn info(&mut self, field: &str) -> u64 {
         let info = self.ask("INFO").text().to_owned();
         let line = info.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':'));

@@ -1,4 +1,4 @@
-//! Who is connected, for CLIENT LIST and CLIENT KILL.
+//! The connected clients of a store, for CLIENT LIST and CLIENT KILL.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -6,91 +6,109 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
+use crate::Connection;
 use crate::panics::lock;
 use crate::socket::Socket;
 
-/// The clients of a store, by the number of their connection.
+/// The longest name of a client or its library, in bytes.
+const MAX_NAME: usize = 256;
+
+pub(super) const INVALID_NAME: &str = "ERR Client names cannot contain spaces, newlines or special characters.";
+
+/// The connected clients, by the id of their connection.
 #[derive(Default)]
 pub(super) struct Clients {
-    known: Mutex<BTreeMap<u64, Arc<Client>>>,
-    entered: AtomicU64,
+    by_id: Mutex<BTreeMap<u64, Arc<Client>>>,
+    total: AtomicU64,
 }
 
-/// What others may know of a client.
+/// What other clients can see of a client.
 pub(super) struct Client {
     pub(super) id: u64,
-    pub(super) peer: SocketAddr,
-    pub(super) local: Option<SocketAddr>,
-    pub(super) since: Instant,
+    pub(super) peer_addr: SocketAddr,
+    pub(super) local_addr: Option<SocketAddr>,
+    connected_at: Instant,
     socket: Arc<Socket>,
-    said: Mutex<Said>,
+    info: Mutex<ClientInfo>,
 }
 
-/// What a client says of itself, and what it did last.
+/// The part that changes during a connection.
 #[derive(Clone, Default)]
-pub(super) struct Said {
+pub(super) struct ClientInfo {
     pub(super) name: Vec<u8>,
     pub(super) library: Vec<u8>,
     pub(super) library_version: Vec<u8>,
-    pub(super) command: &'static str,
-    pub(super) resp: u8,
+    pub(super) last_command: &'static str,
+    pub(super) resp_version: u8,
 }
 
 impl Client {
-    pub(super) fn new(id: u64, peer: SocketAddr, local: Option<SocketAddr>, socket: Arc<Socket>) -> Client {
-        let said = Said { resp: 2, ..Said::default() };
-        Client { id, peer, local, since: Instant::now(), socket, said: Mutex::new(said) }
+    pub(super) fn new(connection: &Connection) -> Client {
+        Client {
+            id: connection.id(),
+            peer_addr: connection.peer_addr(),
+            local_addr: connection.local_addr().ok(),
+            connected_at: Instant::now(),
+            socket: connection.socket(),
+            info: Mutex::new(ClientInfo { resp_version: 2, ..ClientInfo::default() }),
+        }
     }
 
-    pub(super) fn said(&self) -> Said {
-        lock(&self.said).clone()
+    pub(super) fn info(&self) -> ClientInfo {
+        lock(&self.info).clone()
     }
 
-    pub(super) fn say(&self, change: impl FnOnce(&mut Said)) {
-        change(&mut lock(&self.said));
+    pub(super) fn update_info(&self, update: impl FnOnce(&mut ClientInfo)) {
+        update(&mut lock(&self.info));
     }
 
-    /// Ends its connection, whatever it is doing.
+    /// Ends the connection at once, without a farewell.
     pub(super) fn kill(&self) {
         self.socket.cut(b"");
     }
 
-    /// A line as Redis's CLIENT LIST has it, with what there is to say here.
-    pub(super) fn describe(&self) -> String {
-        let said = self.said();
+    /// The client's line in CLIENT LIST, with those of Redis's fields that apply here.
+    pub(super) fn list_line(&self) -> String {
+        let info = self.info();
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        let local = self.local.map(|address| address.to_string()).unwrap_or_default();
+        let local_addr = self.local_addr.map(|address| address.to_string()).unwrap_or_default();
         format!(
-            "id={} addr={} laddr={local} name={} age={} db=0 cmd={} user=default lib-name={} lib-ver={} resp={}",
+            "id={} addr={} laddr={local_addr} name={} age={} db=0 cmd={} user=default lib-name={} lib-ver={} resp={}",
             self.id,
-            self.peer,
-            text(&said.name),
-            self.since.elapsed().as_secs(),
-            said.command,
-            text(&said.library),
-            text(&said.library_version),
-            said.resp,
+            self.peer_addr,
+            text(&info.name),
+            self.connected_at.elapsed().as_secs(),
+            info.last_command,
+            text(&info.library),
+            text(&info.library_version),
+            info.resp_version,
         )
     }
 }
 
 impl Clients {
-    pub(super) fn enter(&self, client: &Arc<Client>) {
-        self.entered.fetch_add(1, Ordering::Relaxed);
-        lock(&self.known).insert(client.id, Arc::clone(client));
+    pub(super) fn add(&self, client: &Arc<Client>) {
+        self.total.fetch_add(1, Ordering::Relaxed);
+        lock(&self.by_id).insert(client.id, Arc::clone(client));
     }
 
-    pub(super) fn leave(&self, id: u64) {
-        let left = lock(&self.known).remove(&id);
-        drop(left);
+    pub(super) fn remove(&self, id: u64) {
+        let removed = lock(&self.by_id).remove(&id);
+        // After the lock is released, because this may close the socket.
+        drop(removed);
     }
 
-    /// How many have come since the start.
-    pub(super) fn entered(&self) -> u64 {
-        self.entered.load(Ordering::Relaxed)
+    /// How many clients have connected since the start.
+    pub(super) fn total(&self) -> u64 {
+        self.total.load(Ordering::Relaxed)
     }
 
     pub(super) fn all(&self) -> Vec<Arc<Client>> {
-        lock(&self.known).values().cloned().collect()
+        lock(&self.by_id).values().cloned().collect()
     }
+}
+
+/// Whether a client may give this name to itself or its library. CLIENT LIST shows it as a field of a line.
+pub(super) fn is_valid_name(name: &[u8]) -> bool {
+    name.len() <= MAX_NAME && name.iter().all(|byte| (b'!'..=b'~').contains(byte))
 }

@@ -1,9 +1,9 @@
-//! Replies, in whichever dialect the client speaks: [RESP2 and
+//! Writes replies in the client's dialect: [RESP2 or
 //! RESP3](https://redis.io/docs/latest/develop/reference/protocol-spec/) for programs, text for people.
 
 use std::io::Write;
 
-/// How a client is answered.
+/// The protocol of the replies to a client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Dialect {
     Text,
@@ -11,21 +11,21 @@ pub(super) enum Dialect {
     Resp3,
 }
 
-/// A reply that is longer than this gets no further value, in bytes. So whatever a client asks for, the server holds no
-/// more for it than this and one value.
-const LONG: usize = 64 * 1024 * 1024;
+/// Replies that are longer than this, in bytes, take no further value. So whatever a client requests, its replies take
+/// no more memory than this and one value.
+const MAX_LENGTH: usize = 64 * 1024 * 1024;
 
-/// Replies that are to be sent, one after the other.
+/// A buffer of replies, one after the other.
 ///
-/// An array or a map is announced with its length, and as many replies follow. What a command has written before it
-/// fails is taken back.
+/// An array or a map begins with its length, and that many replies follow. When a command fails, the caller truncates
+/// what the command has written.
 #[derive(Debug)]
 pub(super) struct Replies {
     bytes: Vec<u8>,
     dialect: Dialect,
-    /// Lines end as those of the client do; people's `nc` sends LF alone.
+    /// In text, lines end as the client's lines do. `nc` sends LF alone.
     line_end: &'static [u8],
-    /// A value was left out, since the reply would have been too long.
+    /// A value was left out, because the replies were too long.
     overflowed: bool,
 }
 
@@ -34,7 +34,7 @@ impl Replies {
         Replies { bytes: Vec::new(), dialect, line_end: b"\r\n", overflowed: false }
     }
 
-    /// The same dialect and line end, and nothing to be sent yet.
+    /// An empty buffer with the same dialect and line end.
     pub(super) fn empty_copy(&self) -> Replies {
         Replies { bytes: Vec::new(), dialect: self.dialect, line_end: self.line_end, overflowed: false }
     }
@@ -63,22 +63,22 @@ impl Replies {
         self.bytes.clear();
     }
 
-    /// Takes back what was written after the first `length` bytes.
+    /// Removes everything after the first `length` bytes.
     pub(super) fn truncate(&mut self, length: usize) {
         self.bytes.truncate(length);
     }
 
-    /// Whether a value was left out since this was asked the last time.
+    /// Whether a value was left out since the last call.
     pub(super) fn take_overflow(&mut self) -> bool {
         std::mem::take(&mut self.overflowed)
     }
 
-    /// Gives memory back that only a large reply needs.
+    /// Frees memory that only a large reply has needed.
     pub(super) fn shrink_to(&mut self, capacity: usize) {
         self.bytes.shrink_to(capacity);
     }
 
-    /// Adds replies that were written elsewhere, in the same dialect.
+    /// Appends replies that are already encoded in the same dialect.
     pub(super) fn append(&mut self, bytes: &[u8]) {
         self.bytes.extend_from_slice(bytes);
     }
@@ -98,8 +98,8 @@ impl Replies {
         self.bytes.extend_from_slice(line_end);
     }
 
-    fn length(&mut self, prefix: u8, length: usize) {
-        // To a vector, which takes everything.
+    fn length_line(&mut self, prefix: u8, length: usize) {
+        // Writing to a vector can't fail.
         let _ = write!(self.bytes, "{}{length}\r\n", prefix as char);
     }
 
@@ -107,27 +107,27 @@ impl Replies {
         self.simple("OK");
     }
 
-    /// A word of the protocol, of no more than printable ASCII.
+    /// A simple string. `word` must be printable ASCII.
     pub(super) fn simple(&mut self, word: &str) {
         let prefix: &[u8] = if self.is_text() { b"" } else { b"+" };
         self.line(prefix, word.as_bytes());
     }
 
-    /// What went wrong, with Redis's word for its kind first.
+    /// An error. The first word of the message is Redis's code for its kind, such as `ERR`.
     pub(super) fn error(&mut self, message: &str) {
         self.error_in_bytes(message.as_bytes());
     }
 
-    /// As [`error`](Replies::error), with words of the client in it that may be no text. Line ends become spaces, since
-    /// they would end it; for people, all control characters do.
+    /// Like [`error`](Replies::error), for a message that quotes the client and so may not be UTF-8. Line ends become
+    /// spaces, because they would end the error. In text, all control characters do.
     pub(super) fn error_in_bytes(&mut self, message: &[u8]) {
         if self.is_text() {
             let message = String::from_utf8_lossy(message).replace(char::is_control, " ");
             let message = message.strip_prefix("ERR ").unwrap_or(&message);
             self.line(b"ERROR ", message.as_bytes());
         } else {
-            let shown = |byte: &u8| if matches!(byte, b'\r' | b'\n') { b' ' } else { *byte };
-            let message: Vec<u8> = message.iter().map(shown).collect();
+            let without_line_end = |byte: &u8| if matches!(byte, b'\r' | b'\n') { b' ' } else { *byte };
+            let message: Vec<u8> = message.iter().map(without_line_end).collect();
             self.line(b"-", &message);
         }
     }
@@ -136,18 +136,19 @@ impl Replies {
         if !self.is_text() {
             self.bytes.push(b':');
         }
+        // Writing to a vector can't fail.
         let _ = write!(self.bytes, "{number}");
         self.end_line();
     }
 
-    /// A string of bytes.
+    /// A string of any bytes.
     pub(super) fn bulk(&mut self, value: &[u8]) {
-        if self.bytes.len() > LONG {
+        if self.bytes.len() > MAX_LENGTH {
             self.overflowed = true;
         } else if self.is_text() {
-            self.shown(value);
+            self.text_value(value);
         } else {
-            self.length(b'$', value.len());
+            self.length_line(b'$', value.len());
             self.line(b"", value);
         }
     }
@@ -163,7 +164,7 @@ impl Replies {
             }
             Dialect::Resp2 => self.bulk(text.as_bytes()),
             Dialect::Resp3 => {
-                self.length(b'=', text.len() + 4);
+                self.length_line(b'=', text.len() + 4);
                 self.line(b"txt:", text.as_bytes());
             }
         }
@@ -178,7 +179,7 @@ impl Replies {
         self.line(nil, b"");
     }
 
-    /// Nothing, where there would be an array.
+    /// Nil in place of an array.
     pub(super) fn nil_array(&mut self) {
         if self.dialect == Dialect::Resp2 {
             self.line(b"*-1", b"");
@@ -187,36 +188,36 @@ impl Replies {
         }
     }
 
-    /// `count` replies follow, which are the array.
+    /// Begins an array. The next `count` replies are its elements.
     pub(super) fn array(&mut self, count: usize) {
         if !self.is_text() {
-            self.length(b'*', count);
+            self.length_line(b'*', count);
         } else if count == 0 {
             self.line(b"EMPTY", b"");
         }
     }
 
-    /// As an array, in no order; RESP3 says so.
+    /// Begins a set: an array without an order. Only RESP3 distinguishes the two.
     pub(super) fn set(&mut self, count: usize) {
         match self.dialect {
             Dialect::Text => self.array(count),
-            Dialect::Resp2 => self.length(b'*', count),
-            Dialect::Resp3 => self.length(b'~', count),
+            Dialect::Resp2 => self.length_line(b'*', count),
+            Dialect::Resp3 => self.length_line(b'~', count),
         }
     }
 
-    /// `count` pairs of replies follow.
+    /// Begins a map. The next `count` pairs of replies are its keys and values.
     pub(super) fn map(&mut self, count: usize) {
         match self.dialect {
             Dialect::Text => self.array(count),
-            Dialect::Resp2 => self.length(b'*', count * 2),
-            Dialect::Resp3 => self.length(b'%', count),
+            Dialect::Resp2 => self.length_line(b'*', count * 2),
+            Dialect::Resp3 => self.length_line(b'%', count),
         }
     }
 
-    /// A value for people: as it is if it is plain text that can't be taken for anything else, else quoted as Redis's
-    /// own client quotes it. So one reply is never taken for two, nor for `NOT_FOUND`.
-    fn shown(&mut self, value: &[u8]) {
+    /// A value in text: as it is if it is plain text that can't be mistaken for anything else, otherwise quoted as
+    /// `redis-cli` quotes it. So one reply never looks like two, nor like `NOT_FOUND`.
+    fn text_value(&mut self, value: &[u8]) {
         let text = std::str::from_utf8(value).ok().filter(|text| is_plain(text));
         match text {
             Some(text) => self.bytes.extend_from_slice(text.as_bytes()),
@@ -226,37 +227,37 @@ impl Replies {
     }
 }
 
-/// Whether text can stand for itself on a line.
+/// Whether a value can stand on a line without quotes.
 fn is_plain(text: &str) -> bool {
-    let is_taken = text.is_empty()
+    let is_ambiguous = text.is_empty()
         || text.starts_with('"')
         || text.starts_with(' ')
         || text.ends_with(' ')
         || ["NOT_FOUND", "OK", "ERROR", "EMPTY"].contains(&text)
         || text.starts_with("ERROR ");
-    !is_taken && !text.chars().any(is_hidden)
+    !is_ambiguous && !text.chars().any(is_invisible)
 }
 
-/// Control characters, and those that change the direction of text.
-fn is_hidden(character: char) -> bool {
+/// Whether it is a control character, or changes the direction of text.
+fn is_invisible(character: char) -> bool {
     character.is_control()
         || matches!(character, '\u{061C}' | '\u{200E}' | '\u{200F}' | '\u{2028}'..='\u{202E}' | '\u{2066}'..='\u{2069}')
 }
 
-/// `"a\r\n\x00"`: what [`split`](super::request::split) reads back.
-fn quote(value: &[u8], into: &mut Vec<u8>) {
-    into.push(b'"');
+/// Quotes a value with escapes. [`split`](super::request::split) reads it back.
+fn quote(value: &[u8], output: &mut Vec<u8>) {
+    output.push(b'"');
     for &byte in value {
         match byte {
-            b'"' | b'\\' => into.extend_from_slice(&[b'\\', byte]),
-            b'\n' => into.extend_from_slice(b"\\n"),
-            b'\r' => into.extend_from_slice(b"\\r"),
-            b'\t' => into.extend_from_slice(b"\\t"),
-            b' '..=b'~' => into.push(byte),
+            b'"' | b'\\' => output.extend_from_slice(&[b'\\', byte]),
+            b'\n' => output.extend_from_slice(b"\\n"),
+            b'\r' => output.extend_from_slice(b"\\r"),
+            b'\t' => output.extend_from_slice(b"\\t"),
+            b' '..=b'~' => output.push(byte),
             _ => {
-                let _ = write!(into, "\\x{byte:02x}");
+                let _ = write!(output, "\\x{byte:02x}");
             }
         }
     }
-    into.push(b'"');
+    output.push(b'"');
 }

@@ -1,4 +1,4 @@
-//! Keys that expire.
+//! Expiry times: setting, reading and clearing them, and the removal of expired keys.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -6,52 +6,53 @@ use crate::support::eventually;
 use crate::support::kv::{Engine, Reply, request, words};
 
 crate::for_each_engine! {
-    a_key_is_there_to_the_millisecond_and_not_longer
-    a_key_that_has_expired_is_not_there_for_any_command
-    every_command_that_sets_a_time_sets_it
-    a_write_clears_the_time_unless_it_says_otherwise
-    conditions_decide_whether_a_time_is_changed
-    a_time_that_has_passed_deletes_at_once
-    keys_that_expire_are_dropped_without_being_read
+    a_key_exists_to_the_millisecond_until_its_expiry_time
+    an_expired_key_is_invisible_to_every_command
+    every_command_that_takes_an_expiry_time_sets_it
+    writes_clear_or_keep_the_expiry_time_as_in_redis
+    conditions_decide_whether_the_expiry_time_changes
+    an_expiry_time_in_the_past_deletes_the_key_at_once
+    expired_keys_are_removed_without_being_read
 }
 
 crate::for_memory! {
-    keys_that_expire_give_their_memory_back_without_being_read
-    others_are_served_while_two_hundred_thousand_keys_expire
+    expired_keys_free_their_memory_without_being_read
+    other_clients_are_served_while_200_000_keys_expire
 }
 
 fn now() -> i64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis() as i64
 }
 
-fn a_key_is_there_to_the_millisecond_and_not_longer(engine: Engine) {
+fn a_key_exists_to_the_millisecond_until_its_expiry_time(engine: Engine) {
     let server = engine.serve();
     let mut client = server.connect();
     for round in 0..5 {
         let before = now();
         client.ask("SET a 1 PX 250");
         let after = now();
-        let deadline = client.ask("PEXPIRETIME a").number();
-        assert!((before + 250..=after + 250).contains(&deadline), "round {round}: {deadline}");
+        let expires_at = client.ask("PEXPIRETIME a").number();
+        assert!((before + 250..=after + 250).contains(&expires_at), "round {round}: {expires_at}");
         loop {
-            // The server's clock is this one, and it was read in between.
+            // The server uses the same clock, and has read it between these two.
             let before = now();
             let value = client.ask("GET a");
             let after = now();
             if value == Reply::Nil2 {
-                assert!(after >= deadline, "round {round}: gone at {after}, before {deadline}");
+                assert!(after >= expires_at, "round {round}: gone at {after}, before {expires_at}");
                 break;
             }
-            assert!(before < deadline, "round {round}: there at {before}, after {deadline}");
+            assert!(before < expires_at, "round {round}: still there at {before}, after {expires_at}");
         }
     }
 }
 
-fn a_key_that_has_expired_is_not_there_for_any_command(engine: Engine) {
+fn an_expired_key_is_invisible_to_every_command(engine: Engine) {
     let server = engine.serve();
     let mut client = server.connect();
     client.ask("SET b 1");
-    // All at the same instant, and each is asked for by one command only, so that none finds it dropped by another.
+    // All keys expire at the same time. Each is used by one command only, so no command finds a key that another has
+    // removed.
     let commands = [
         ("GET k0", Reply::Nil2),
         ("EXISTS k1", 0.into()),
@@ -75,11 +76,11 @@ fn a_key_that_has_expired_is_not_there_for_any_command(engine: Engine) {
         ("TOUCH k19", 0.into()),
         ("KEYS k2?", Reply::Array(vec![])),
     ];
-    let deadline = now() + 200;
+    let expires_at = now() + 200;
     for key in 0..30 {
-        assert_eq!(client.ask(&format!("SET k{key} 5 PXAT {deadline}")).text(), "OK");
+        assert_eq!(client.ask(&format!("SET k{key} 5 PXAT {expires_at}")).text(), "OK");
     }
-    while now() <= deadline {
+    while now() <= expires_at {
         std::thread::yield_now();
     }
     client.send(commands.iter().flat_map(|(line, _)| words(line)).collect::<Vec<u8>>());
@@ -88,7 +89,7 @@ fn a_key_that_has_expired_is_not_there_for_any_command(engine: Engine) {
     }
 }
 
-fn every_command_that_sets_a_time_sets_it(engine: Engine) {
+fn every_command_that_takes_an_expiry_time_sets_it(engine: Engine) {
     let server = engine.serve();
     let mut client = server.connect();
     let (seconds, at) = (1000, now() / 1000 + 1000);
@@ -123,7 +124,7 @@ fn every_command_that_sets_a_time_sets_it(engine: Engine) {
     }
 }
 
-fn a_write_clears_the_time_unless_it_says_otherwise(engine: Engine) {
+fn writes_clear_or_keep_the_expiry_time_as_in_redis(engine: Engine) {
     let server = engine.serve();
     let mut client = server.connect();
     for (line, keeps) in [
@@ -146,12 +147,12 @@ fn a_write_clears_the_time_unless_it_says_otherwise(engine: Engine) {
     client.ask("SET a 1 EX 1000");
     client.ask("SET b 1");
     client.ask("RENAME a b");
-    assert!(client.ask("TTL b").number() > 0, "the time goes with the value");
+    assert!(client.ask("TTL b").number() > 0, "RENAME keeps the expiry time");
     client.ask("COPY b c");
     assert!(client.ask("TTL c").number() > 0);
 }
 
-fn conditions_decide_whether_a_time_is_changed(engine: Engine) {
+fn conditions_decide_whether_the_expiry_time_changes(engine: Engine) {
     let server = engine.serve();
     let mut client = server.connect();
     for (first, line, changed) in [
@@ -173,7 +174,7 @@ fn conditions_decide_whether_a_time_is_changed(engine: Engine) {
     }
 }
 
-fn a_time_that_has_passed_deletes_at_once(engine: Engine) {
+fn an_expiry_time_in_the_past_deletes_the_key_at_once(engine: Engine) {
     let server = engine.serve();
     let mut client = server.connect();
     for line in ["EXPIRE a 0", "EXPIRE a -5", "PEXPIREAT a 1", "EXPIREAT a 1", "GETEX a PXAT 1", "SET a 2 PXAT 1"] {
@@ -184,7 +185,7 @@ fn a_time_that_has_passed_deletes_at_once(engine: Engine) {
     }
 }
 
-fn keys_that_expire_are_dropped_without_being_read(engine: Engine) {
+fn expired_keys_are_removed_without_being_read(engine: Engine) {
     let server = engine.serve();
     let mut client = server.connect();
     client.ask("SET stays 1");
@@ -193,54 +194,54 @@ fn keys_that_expire_are_dropped_without_being_read(engine: Engine) {
         client.send(words(&format!("SET k{key} v PX 3000")));
     }
     (0..300).for_each(|_| client.expect("+OK\r\n"));
-    eventually("they are dropped", || client.info("expired_keys") == 300);
+    eventually("they are removed", || client.info("expired_keys") == 300);
     assert_eq!(client.ask("DBSIZE").number(), 2);
     assert_eq!(client.ask("MGET stays later"), Reply::Array(vec!["1".into(), "1".into()]));
 }
 
-fn keys_that_expire_give_their_memory_back_without_being_read(engine: Engine) {
+fn expired_keys_free_their_memory_without_being_read(engine: Engine) {
     let server = engine.serve();
     let mut client = server.connect();
     client.ask("SET stays 1");
     client.ask("SET later 1 EX 1000");
     let (used, expired) = (client.info("used_memory"), client.info("expired_keys"));
-    let deadline = now() + 300;
+    let expires_at = now() + 300;
     let value = "v".repeat(1000);
     for key in 0..500 {
-        client.send(request(&["SET", &format!("k{key}"), &value, "PXAT", &deadline.to_string()]));
+        client.send(request(&["SET", &format!("k{key}"), &value, "PXAT", &expires_at.to_string()]));
     }
     (0..500).for_each(|_| client.expect("+OK\r\n"));
-    if now() < deadline {
+    if now() < expires_at {
         assert!(client.info("used_memory") > used + 500 * 1000);
     }
-    eventually("they are dropped", || client.ask("DBSIZE").number() == 2);
-    // A second, and what a busy machine may add.
-    assert!(now() < deadline + 5000, "dropped {} ms after they had expired", now() - deadline);
-    // Tables keep some of their room.
+    eventually("they are removed", || client.ask("DBSIZE").number() == 2);
+    // Usually within a second; a busy machine may take longer.
+    assert!(now() < expires_at + 5000, "removed {} ms after they had expired", now() - expires_at);
+    // Hash tables keep some of their capacity.
     assert!(client.info("used_memory") < used + 50_000, "{} bytes, then {}", used, client.info("used_memory"));
     assert_eq!(client.info("expired_keys") - expired, 500);
     assert_eq!(client.ask("MGET stays later"), Reply::Array(vec!["1".into(), "1".into()]));
 }
 
-fn others_are_served_while_two_hundred_thousand_keys_expire(engine: Engine) {
+fn other_clients_are_served_while_200_000_keys_expire(engine: Engine) {
     const KEYS: usize = 200_000;
     let server = engine.serve();
     let mut client = server.connect();
     let mut other = server.connect();
     client.ask("SET plain 1");
-    let deadline = now() + 60_000;
+    let expires_at = now() + 60_000;
     let mut sending = client.stream.try_clone().unwrap();
     let sender = std::thread::spawn(move || {
         for part in 0..KEYS / 1000 {
             let keys = part * 1000..(part + 1) * 1000;
-            let requests: Vec<u8> = keys.flat_map(|n| words(&format!("SET key:{n} x PXAT {deadline}"))).collect();
+            let requests: Vec<u8> = keys.flat_map(|n| words(&format!("SET key:{n} x PXAT {expires_at}"))).collect();
             std::io::Write::write_all(&mut sending, &requests).unwrap();
         }
     });
     (0..KEYS / 1000).for_each(|_| client.expect("+OK\r\n".repeat(1000)));
     sender.join().unwrap();
     assert_eq!(client.ask("DBSIZE").number(), KEYS as i64 + 1);
-    // All at once, in the same instant.
+    // All keys expire at the same time.
     let at = now() + 400;
     for part in 0..KEYS / 1000 {
         let keys = part * 1000..(part + 1) * 1000;
@@ -256,7 +257,7 @@ fn others_are_served_while_two_hundred_thousand_keys_expire(engine: Engine) {
         if client.ask("DBSIZE").number() == 1 {
             break;
         }
-        assert!(now() < at + 20_000, "they are dropped");
+        assert!(now() < at + 20_000, "they are removed");
     }
     println!("the slowest PING and GET took {slowest:?}");
     assert!(slowest < std::time::Duration::from_secs(2), "{slowest:?}");

@@ -1,4 +1,4 @@
-//! The file of a store: who may read it, and what is said about one that is no store.
+//! The file of a store: its mode, and the errors about files that are not a store.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
@@ -8,18 +8,18 @@ use rustix::process::Signal;
 
 use crate::support::daemon::{Daemon, acceptd};
 
-/// A new folder, for one test.
-fn folder(name: &str) -> PathBuf {
-    let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("{name}-{}", std::process::id()));
-    fs::create_dir_all(&folder).unwrap();
-    folder
+/// Creates a directory for one test.
+fn directory(name: &str) -> PathBuf {
+    let directory = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("{name}-{}", std::process::id()));
+    fs::create_dir_all(&directory).unwrap();
+    directory
 }
 
 fn start(file: &Path) -> Daemon {
     Daemon::start(&["--handler", "kv", "--store", file.to_str().unwrap()])
 }
 
-/// What it says about a file in which it can keep nothing.
+/// The error message of the program for a file that it can't use as a store.
 fn refusal(file: &Path) -> String {
     let output = acceptd(&["--handler", "kv", "--store", file.to_str().unwrap(), "127.0.0.1:0"]).output().unwrap();
     let stderr = String::from_utf8(output.stderr).unwrap();
@@ -30,24 +30,24 @@ fn refusal(file: &Path) -> String {
 }
 
 #[test]
-fn a_new_store_can_be_read_by_its_user_alone() {
-    let folder = folder("mode");
-    let file = folder.join("store");
+fn only_its_owner_can_read_a_new_store() {
+    let directory = directory("mode");
+    let file = directory.join("store");
     let daemon = start(&file);
     assert_eq!(daemon.connect().talk("SET a 1\n"), "OK\n");
     assert_eq!(fs::metadata(&file).unwrap().mode() & 0o777, 0o600);
     daemon.end(Signal::TERM);
-    // One that is there keeps the mode that somebody has given it.
+    // An existing file keeps its mode.
     fs::set_permissions(&file, Permissions::from_mode(0o640)).unwrap();
     assert_eq!(start(&file).connect().talk("GET a\n"), "1\n");
     assert_eq!(fs::metadata(&file).unwrap().mode() & 0o777, 0o640);
-    fs::remove_dir_all(folder).unwrap();
+    fs::remove_dir_all(directory).unwrap();
 }
 
 #[test]
-fn a_file_of_something_else_is_refused_in_plain_words_and_not_touched() {
-    let folder = folder("foreign");
-    for (name, content, told) in [
+fn a_foreign_file_is_refused_and_left_untouched() {
+    let directory = directory("foreign");
+    for (name, content, expected) in [
         ("notes.txt", &b"buy milk\n"[..], "it is a text file, not a store of acceptd"),
         ("sqlite", b"SQLite format 3\0 and more", "it is a database of SQLite"),
         ("elf", b"\x7FELF\x02\x01\x01\0", "it is a program"),
@@ -55,45 +55,45 @@ fn a_file_of_something_else_is_refused_in_plain_words_and_not_touched() {
         ("zeros", &[0; 4096], "one that was not finished"),
         ("damaged", b"redb\x1A\x0A\xA9\x0D\x0A", "it is damaged; restore it from a copy"),
     ] {
-        let file = folder.join(name);
+        let file = directory.join(name);
         fs::write(&file, content).unwrap();
         let refusal = refusal(&file);
-        assert!(refusal.contains(told), "{refusal}");
+        assert!(refusal.contains(expected), "{refusal}");
         assert!(!refusal.contains("magic"), "{refusal}");
         assert_eq!(fs::read(&file).unwrap(), content, "{name}");
     }
-    fs::remove_dir_all(folder).unwrap();
+    fs::remove_dir_all(directory).unwrap();
 }
 
 #[test]
 fn a_database_of_another_program_is_refused() {
-    let folder = folder("redb");
-    let file = folder.join("other.redb");
+    let directory = directory("redb");
+    let file = directory.join("other.redb");
     let database = redb::Database::create(&file).unwrap();
     let transaction = database.begin_write().unwrap();
     transaction.open_table(redb::TableDefinition::<u64, u64>::new("theirs")).unwrap();
     transaction.commit().unwrap();
     drop(database);
     assert!(refusal(&file).contains("it is a database of another program"));
-    fs::remove_dir_all(folder).unwrap();
+    fs::remove_dir_all(directory).unwrap();
 }
 
 #[test]
-fn what_is_no_ordinary_file_is_called_what_it_is() {
-    let folder = folder("kinds");
-    let fifo = folder.join("pipe");
+fn the_error_says_what_a_path_is_that_is_not_a_regular_file() {
+    let directory = directory("kinds");
+    let fifo = directory.join("pipe");
     rustix::fs::mknodat(rustix::fs::CWD, &fifo, rustix::fs::FileType::Fifo, 0o600.into(), 0).unwrap();
-    let _socket = std::os::unix::net::UnixListener::bind(folder.join("socket")).unwrap();
-    for (path, told) in [
-        (folder.clone(), "it is a directory; name a file in it, as in "),
+    let _socket = std::os::unix::net::UnixListener::bind(directory.join("socket")).unwrap();
+    for (path, expected) in [
+        (directory.clone(), "it is a directory; name a file in it, as in "),
         (fifo, "it is a named pipe, and a store needs an ordinary file"),
-        (folder.join("socket"), "it is a socket"),
+        (directory.join("socket"), "it is a socket"),
         (PathBuf::from("/dev/null"), "it is a device"),
-        (folder.join("missing/store"), "Make it first"),
+        (directory.join("missing/store"), "Make it first"),
         (PathBuf::from("/proc/version/store"), "/proc/version is not a directory"),
     ] {
         let refusal = refusal(&path);
-        assert!(refusal.contains(told), "{refusal}");
+        assert!(refusal.contains(expected), "{refusal}");
     }
-    fs::remove_dir_all(folder).unwrap();
+    fs::remove_dir_all(directory).unwrap();
 }

@@ -1,34 +1,33 @@
-//! Requests that come in pieces, in heaps, with any bytes in them, and from clients that mean no good or are at the
-//! wrong port.
+//! Parsing of requests: split and pipelined input, arbitrary bytes, malformed requests and other protocols.
 
 use acceptd::handler::kv::{Options, Protocol};
 use proptest::prelude::*;
 
-use super::{decoded, shown};
+use super::{quoted, unquoted};
 use crate::echo::{pieces, splits};
 use crate::support::kv::{Engine, Reply, bulk, request, words};
 use crate::support::{TestServer, http_response, logged, text};
 
 crate::for_each_engine! {
-    the_replies_are_the_same_for_every_place_where_a_stream_is_split
+    the_replies_are_the_same_wherever_a_stream_is_split_in_two
     the_replies_are_the_same_however_the_stream_is_split
-    the_replies_are_the_same_however_the_stream_of_a_stranger_is_split
+    replies_before_authentication_are_the_same_however_the_stream_is_split
     a_line_may_be_64_kib_long_and_no_longer_however_it_is_split
-    hostile_lengths_end_with_an_error_and_harm_nobody_else
-    an_empty_request_is_no_error
+    hostile_lengths_get_an_error_and_do_not_affect_other_clients
+    an_empty_request_is_not_an_error
     a_flood_without_a_line_end_is_cut_off
-    keys_and_values_of_any_bytes_are_kept_in_resp
-    keys_and_values_of_any_bytes_are_kept_in_text
-    none_of_the_256_bytes_brings_the_server_down
-    a_client_that_closes_its_side_still_gets_all_replies
-    a_request_that_is_not_complete_is_not_carried_out
-    http_is_closed_before_a_second_line_runs
+    keys_and_values_of_any_bytes_survive_a_round_trip_in_resp
+    keys_and_values_of_any_bytes_survive_a_round_trip_in_text
+    no_byte_value_crashes_the_server
+    a_client_that_ends_its_output_still_gets_all_replies
+    an_incomplete_request_is_not_executed
+    an_http_request_closes_the_connection_before_the_next_line_is_executed
 }
 
-/// Replies, without the number of the connection, which no two connections share.
+/// Removes the connection's id from replies, because each connection has another one.
 fn without_id(replies: &str) -> String {
     let mut out = replies.to_owned();
-    // Bytes that are no text are shown escaped, and all others with them.
+    // The replies are escaped as a whole if they are not UTF-8.
     for before in ["$2\r\nid\r\n:", "$2\\r\\nid\\r\\n:", "\r\nid\r\n", "\nid\n"] {
         let parts: Vec<&str> = out.split(before).collect();
         let without = |part: &&str| part.trim_start_matches(|character: char| character.is_ascii_digit()).to_owned();
@@ -38,8 +37,8 @@ fn without_id(replies: &str) -> String {
     out
 }
 
-/// What a store that is empty replies to a stream that comes in these pieces.
-fn replies_of_empty(server: &TestServer, password: &str, pieces: &[&[u8]]) -> String {
+/// The replies of an empty store to a stream in these pieces.
+fn replies_of_empty_store(server: &TestServer, password: &str, pieces: &[&[u8]]) -> String {
     let mut admin = server.connect();
     admin.send(format!("AUTH {password}\nFLUSHALL\n"));
     admin.line();
@@ -47,7 +46,7 @@ fn replies_of_empty(server: &TestServer, password: &str, pieces: &[&[u8]]) -> St
     without_id(&server.connect().talk_freely(pieces))
 }
 
-fn the_replies_are_the_same_for_every_place_where_a_stream_is_split(engine: Engine) {
+fn the_replies_are_the_same_wherever_a_stream_is_split_in_two(engine: Engine) {
     let server = engine.serve();
     let lines =
         "SET a \"b c\"\r\n\r\nGET a\nMULTI\nINCR n\nGET nope\nEXEC\nset \"x\nNONSENSE\r\nMGET a n\nQUIT\nSET a 1\n";
@@ -56,18 +55,18 @@ fn the_replies_are_the_same_for_every_place_where_a_stream_is_split(engine: Engi
         b"*0\r\nPING\r\n*2\r\n$3\r\nGET\r\n$2\r\n\r\n\r\nMGET a n\n*1\r\n$4\r\nQUIT\r\n*1\r\n$4\r\nPING\r\n",
     );
     for stream in [lines.as_bytes(), &resp] {
-        let whole = replies_of_empty(&server, "", &[stream]);
+        let whole = replies_of_empty_store(&server, "", &[stream]);
         assert!(whole.ends_with("OK\n") || whole.ends_with("+OK\r\n"), "{whole}");
         for place in 0..=stream.len() {
             let (one, other) = stream.split_at(place);
-            assert_eq!(replies_of_empty(&server, "", &[one, other]), whole, "split at {place}");
+            assert_eq!(replies_of_empty_store(&server, "", &[one, other]), whole, "split at {place}");
         }
         let bytewise: Vec<&[u8]> = stream.chunks(1).collect();
-        assert_eq!(replies_of_empty(&server, "", &bytewise), whole, "byte by byte");
+        assert_eq!(replies_of_empty_store(&server, "", &bytewise), whole, "byte by byte");
     }
 }
 
-/// Commands whose replies depend on nothing but the keys, of which there are few; some of them are wrong.
+/// Commands whose replies depend only on the keys, which are few. Some commands are invalid.
 fn commands() -> impl Strategy<Value = Vec<Vec<u8>>> {
     let key = prop::sample::select(vec!["a", "b", "n", "k\r\n"]).prop_map(|key| key.as_bytes().to_vec());
     let value = prop_oneof![
@@ -87,13 +86,13 @@ fn commands() -> impl Strategy<Value = Vec<Vec<u8>>> {
     ]
 }
 
-/// A command as a line: every word quoted.
+/// Encodes a command as a line, with every word quoted.
 fn line(words: &[Vec<u8>]) -> Vec<u8> {
-    let words: Vec<String> = words.iter().map(|word| shown(word)).collect();
+    let words: Vec<String> = words.iter().map(|word| quoted(word)).collect();
     (words.join(" ") + "\n").into_bytes()
 }
 
-/// A stream in one of the dialects: mostly commands, now and then what is none.
+/// A stream in one of the dialects: mostly commands, with some invalid input in between.
 fn streams() -> impl Strategy<Value = Vec<u8>> {
     let typed = b"\r\n\0\x08\x7f\xff\xff\xf1\xf6\xf7\xf8\xfd\x06\xef\xbb\xbf*PING".to_vec();
     let broken = prop_oneof![
@@ -120,26 +119,26 @@ fn streams() -> impl Strategy<Value = Vec<u8>> {
 fn the_replies_are_the_same_however_the_stream_is_split(engine: Engine) {
     for protocol in [Protocol::Auto, Protocol::Resp] {
         let server = engine.serve_with(Options { protocol, max_value: 4000, ..Options::default() });
-        // In RESP alone, the lines of `replies_of_empty` would be answered otherwise.
-        let flushed = |pieces: &[&[u8]]| {
+        // `replies_of_empty_store` sends lines in text, which get other replies with only RESP.
+        let replies = |pieces: &[&[u8]]| {
             server.connect().ask("FLUSHALL");
             without_id(&server.connect().talk_freely(pieces))
         };
         proptest!(ProptestConfig::with_cases(128), |((bytes, places) in splits(streams()))| {
-            let whole = flushed(&[&bytes]);
-            prop_assert_eq!(flushed(&pieces(&bytes, &places)), whole);
+            let whole = replies(&[&bytes]);
+            prop_assert_eq!(replies(&pieces(&bytes, &places)), whole);
         });
     }
 }
 
-fn the_replies_are_the_same_however_the_stream_of_a_stranger_is_split(engine: Engine) {
+fn replies_before_authentication_are_the_same_however_the_stream_is_split(engine: Engine) {
     let server = engine.serve_with(Options { password: Some(b"secret".to_vec()), ..Options::default() });
     let auth = prop_oneof![
         1 => Just(vec![b"AUTH".to_vec(), b"wrong".to_vec()]),
         2 => Just(vec![b"AUTH".to_vec(), b"secret".to_vec()]),
         1 => Just(b"HELLO 3 AUTH default secret".split(|&byte| byte == b' ').map(<[u8]>::to_vec).collect()),
         1 => Just(vec![b"x".to_vec(); 11]),
-        // More than a stranger may send, and less than a friend may.
+        // Too long before authentication, but not after it.
         2 => Just(vec![b"SET".to_vec(), b"a".to_vec(), vec![b'v'; 20_000]]),
     ];
     let command = prop_oneof![2 => commands(), 1 => auth];
@@ -147,8 +146,8 @@ fn the_replies_are_the_same_however_the_stream_of_a_stranger_is_split(engine: En
         commands.iter().flat_map(|words| if is_text { line(words) } else { request(words) }).collect::<Vec<u8>>()
     });
     proptest!(ProptestConfig::with_cases(96), |((bytes, places) in splits(streams))| {
-        let whole = replies_of_empty(&server, "secret", &[&bytes]);
-        prop_assert_eq!(replies_of_empty(&server, "secret", &pieces(&bytes, &places)), whole);
+        let whole = replies_of_empty_store(&server, "secret", &[&bytes]);
+        prop_assert_eq!(replies_of_empty_store(&server, "secret", &pieces(&bytes, &places)), whole);
     });
 }
 
@@ -169,10 +168,10 @@ fn a_line_may_be_64_kib_long_and_no_longer_however_it_is_split(engine: Engine) {
     }
 }
 
-fn hostile_lengths_end_with_an_error_and_harm_nobody_else(engine: Engine) {
+fn hostile_lengths_get_an_error_and_do_not_affect_other_clients(engine: Engine) {
     let server = engine.serve();
-    let mut bystander = server.connect();
-    // The cases of Redis's own tests (tests/unit/protocol.tcl), and their like.
+    let mut other = server.connect();
+    // The cases of Redis's own tests (tests/unit/protocol.tcl), and similar ones.
     for (bytes, error) in [
         (&b"*3000000000\r\n"[..], "invalid multibulk length"),
         (b"*20000000\r\n", "invalid multibulk length"),
@@ -194,14 +193,14 @@ fn hostile_lengths_end_with_an_error_and_harm_nobody_else(engine: Engine) {
         (b"*3\r\n$3\r\nSET\r\n$1\r\nx\r\n$blabla\r\n", "invalid bulk length"),
     ] {
         let mut client = server.connect();
-        // More follows, and is neither executed nor in the way of the error.
+        // The request that follows is not executed, and does not prevent the error from arriving.
         client.send([&words("SET before 1"), bytes, &words("SET after 1")].concat());
         assert_eq!(client.rest(), format!("+OK\r\n-ERR Protocol error: {error}\r\n"), "{}", text(bytes));
-        assert_eq!(bystander.ask("MGET before after"), Reply::Array(vec!["1".into(), Reply::Nil2]));
+        assert_eq!(other.ask("MGET before after"), Reply::Array(vec!["1".into(), Reply::Nil2]));
     }
 }
 
-fn an_empty_request_is_no_error(engine: Engine) {
+fn an_empty_request_is_not_an_error(engine: Engine) {
     let server = engine.serve();
     let mut client = server.connect();
     client.send("*0\r\n*-1\r\n*-10\r\n\r\n\n*1\r\n$4\r\nPING\r\n");
@@ -225,7 +224,7 @@ fn a_flood_without_a_line_end_is_cut_off(engine: Engine) {
     }
 }
 
-fn keys_and_values_of_any_bytes_are_kept_in_resp(engine: Engine) {
+fn keys_and_values_of_any_bytes_survive_a_round_trip_in_resp(engine: Engine) {
     let server = engine.serve();
     let mut client = server.connect();
     let all: Vec<u8> = (0..=255).collect();
@@ -244,35 +243,35 @@ fn keys_and_values_of_any_bytes_are_kept_in_resp(engine: Engine) {
     let mut expected: Vec<Reply> = (0..=255).map(|byte| Reply::Bulk(vec![byte])).collect();
     expected.extend([all.clone(), all.repeat(40), vec![], b"\r\n".to_vec(), b"$1\r\nx\r\n".to_vec()].map(Reply::Bulk));
     expected.sort();
-    assert!(keys == expected, "KEYS shows each as it is");
+    assert!(keys == expected, "KEYS shows each key unchanged");
     client.send(request(&[b"RENAME", &all[..], b"plain"]));
     client.expect("+OK\r\n");
     client.send(words("GET plain"));
     client.expect(bulk(&all));
 }
 
-fn keys_and_values_of_any_bytes_are_kept_in_text(engine: Engine) {
+fn keys_and_values_of_any_bytes_survive_a_round_trip_in_text(engine: Engine) {
     let server = engine.serve();
     let mut client = server.connect();
     let all: Vec<u8> = (0..=255).collect();
     for bytes in (0..=255).map(|byte| vec![byte]).chain([all.clone(), Vec::new()]) {
-        let quoted = shown(&bytes);
-        assert_eq!(client.type_line(&format!("SET {quoted} {quoted}")), "OK");
-        assert_eq!(decoded(&client.type_line(&format!("GET {quoted}"))), bytes);
-        // Bytes that mean nothing to the dialect need no quotes. Backspace and DEL erase.
+        let word = quoted(&bytes);
+        assert_eq!(client.type_line(&format!("SET {word} {word}")), "OK");
+        assert_eq!(unquoted(&client.type_line(&format!("GET {word}"))), bytes);
+        // Bytes without a meaning in the dialect need no quotes. Backspace and DEL erase.
         if !bytes.is_empty() && !bytes.iter().any(|byte| byte.is_ascii_whitespace() || b"\"'\x08\x7f".contains(byte)) {
             client.send([b"SET raw ", &bytes[..], b"\nGET raw\n"].concat());
             client.expect("OK\n");
-            assert_eq!(decoded(&client.line()), bytes);
+            assert_eq!(unquoted(&client.line()), bytes);
         }
     }
-    // Each dialect sees what the other has written.
+    // A value that was set in text can be read in RESP.
     let mut other = server.connect();
     other.send(request(&[b"GET", &all[..]]));
     other.expect(bulk(&all));
 }
 
-fn none_of_the_256_bytes_brings_the_server_down(engine: Engine) {
+fn no_byte_value_crashes_the_server(engine: Engine) {
     let server = engine.serve();
     for byte in 0..=255_u8 {
         for start in [&b""[..], b"*", b"*1\r\n$", b"*1\r\n$1\r\n", b"SET a \"\\", b"CLIENT "] {
@@ -286,14 +285,14 @@ fn none_of_the_256_bytes_brings_the_server_down(engine: Engine) {
     assert_eq!(server.stop().stats.panicked, 0);
 }
 
-fn a_client_that_closes_its_side_still_gets_all_replies(engine: Engine) {
+fn a_client_that_ends_its_output_still_gets_all_replies(engine: Engine) {
     let server = engine.serve();
     assert_eq!(server.connect().talk("SET a 1\nGET a\n"), "OK\n1\n");
     assert_eq!(server.connect().talk(""), "");
     let value = "v".repeat(1000);
     let requests = ["SET k", "GET k"].map(words).concat();
     assert!(server.connect().talk(requests).contains("wrong number of arguments"));
-    // More than the server answers in one go, and than the sockets hold.
+    // More replies than one batch, and than the sockets can buffer.
     let count = 20_000;
     let mut client = server.connect();
     let mut sending = client.stream.try_clone().unwrap();
@@ -307,17 +306,17 @@ fn a_client_that_closes_its_side_still_gets_all_replies(engine: Engine) {
     sender.join().unwrap();
 }
 
-fn a_request_that_is_not_complete_is_not_carried_out(engine: Engine) {
+fn an_incomplete_request_is_not_executed(engine: Engine) {
     let server = engine.serve();
     for place in 1..words("SET a 2").len() {
         let replies = server.connect().talk([&words("SET a 1")[..], &words("SET a 2")[..place]].concat());
-        let told = replies.strip_prefix("+OK\r\n").expect("the first is carried out");
-        assert_eq!(told, "-ERR the last request was not complete and was not carried out\r\n");
+        let farewell = replies.strip_prefix("+OK\r\n").expect("the first is executed");
+        assert_eq!(farewell, "-ERR the last request was not complete and was not carried out\r\n");
     }
     assert_eq!(server.connect().ask("GET a"), "1".into());
 }
 
-fn http_is_closed_before_a_second_line_runs(engine: Engine) {
+fn an_http_request_closes_the_connection_before_the_next_line_is_executed(engine: Engine) {
     for protocol in [Protocol::Auto, Protocol::Text, Protocol::Resp] {
         let server = engine.serve_with(Options { protocol, ..Options::default() });
         let methods = ["GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH", "PRI"];
@@ -327,7 +326,7 @@ fn http_is_closed_before_a_second_line_runs(engine: Engine) {
             client.send(format!("{first}\r\nHost: localhost\r\n\r\nSET pwned 1\r\nFLUSHALL\r\n"));
             assert!(http_response(&client.rest()).contains("It is a key-value store"), "{first}");
         }
-        // A request line that a browser was made to send, after headers that are no commands.
+        // A request line that comes after another line.
         let mut client = server.connect();
         client.send("SET before 1\r\nPOST / HTTP/1.1\r\nHost: localhost\r\n\r\nSET pwned 1\r\n");
         assert!(http_response(&client.rest()).contains("It is a key-value store"));

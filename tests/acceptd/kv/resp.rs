@@ -1,4 +1,4 @@
-//! RESP2 and RESP3, for Redis's own clients.
+//! RESP2 and RESP3, as Redis's client libraries use them.
 
 use acceptd::handler::kv::{Options, Protocol};
 
@@ -6,29 +6,29 @@ use crate::support::eventually;
 use crate::support::kv::{Engine, Reply, bulk, request, words};
 
 crate::for_each_engine! {
-    a_conversation_in_resp2
-    lines_are_answered_in_resp_where_only_resp_is_spoken
-    arrays_are_lines_where_only_text_is_spoken
-    hello_chooses_the_version_and_introduces_the_server
-    nothing_is_nil_of_the_version
-    maps_sets_and_long_texts_have_a_type_of_their_own_in_resp3
-    every_key_that_is_set_can_be_scanned
-    a_client_is_known_by_its_number_and_name
+    replies_in_resp2
+    with_only_resp_lines_are_answered_in_resp
+    with_only_text_arrays_are_read_as_lines
+    hello_selects_the_version_and_describes_the_server
+    nil_is_encoded_in_the_selected_version
+    maps_sets_and_verbatim_strings_have_their_own_types_in_resp3
+    scan_returns_every_key_exactly_once
+    client_list_shows_ids_and_names
     a_client_can_be_killed
-    replies_can_be_switched_off_and_skipped
-    reset_makes_it_as_if_just_connected
-    quit_is_answered_and_closes
-    commands_describe_themselves
+    client_reply_switches_replies_off_and_skips_them
+    reset_restores_the_initial_state
+    quit_replies_and_closes
+    command_describes_every_command
     config_get_shows_settings
-    info_has_the_fields_that_clients_look_for
-    errors_are_in_redis_words
+    info_has_the_fields_that_clients_need
+    errors_are_the_same_as_in_redis
 }
 
 crate::for_memory! {
     used_memory_follows_what_is_stored
 }
 
-fn a_conversation_in_resp2(engine: Engine) {
+fn replies_in_resp2(engine: Engine) {
     let server = engine.serve();
     let mut client = server.connect();
     for (line, reply) in [
@@ -65,7 +65,7 @@ fn a_conversation_in_resp2(engine: Engine) {
     client.expect("+PONG\r\n");
 }
 
-fn lines_are_answered_in_resp_where_only_resp_is_spoken(engine: Engine) {
+fn with_only_resp_lines_are_answered_in_resp(engine: Engine) {
     let server = engine.serve_with(Options { protocol: Protocol::Resp, ..Options::default() });
     let mut client = server.connect();
     client.send("SET a \"b c\"\r\nGET a\nGET b\r\nINCR n\r\nMGET a b\r\n\r\n");
@@ -78,19 +78,19 @@ fn lines_are_answered_in_resp_where_only_resp_is_spoken(engine: Engine) {
     assert_eq!(client.rest(), "-ERR Protocol error: unbalanced quotes in request\r\n");
 }
 
-fn arrays_are_lines_where_only_text_is_spoken(engine: Engine) {
+fn with_only_text_arrays_are_read_as_lines(engine: Engine) {
     let server = engine.serve_with(Options { protocol: Protocol::Text, ..Options::default() });
     let reply = server.connect().talk("*1\r\n$4\r\nPING\r\n");
     let errors = "ERROR unknown command '*1', try HELP\r\nERROR unknown command '$4', try HELP\r\n";
     assert_eq!(reply, format!("{errors}+PONG\r\n"));
 }
 
-fn hello_chooses_the_version_and_introduces_the_server(engine: Engine) {
+fn hello_selects_the_version_and_describes_the_server(engine: Engine) {
     let server = engine.serve();
     let mut client = server.connect();
     let id = client.ask("CLIENT ID").number();
-    let facts = |version: i64| {
-        let facts: [(&str, Reply); 7] = [
+    let description = |version: i64| {
+        let fields: [(&str, Reply); 7] = [
             ("server", "redis".into()),
             ("version", "7.0.15".into()),
             ("proto", version.into()),
@@ -99,27 +99,27 @@ fn hello_chooses_the_version_and_introduces_the_server(engine: Engine) {
             ("role", "master".into()),
             ("modules", Reply::Array(vec![])),
         ];
-        facts.map(|(name, value)| (Reply::from(name), value)).to_vec()
+        fields.map(|(name, value)| (Reply::from(name), value)).to_vec()
     };
-    let in_resp2 = Reply::Array(facts(2).into_iter().flat_map(|(name, value)| [name, value]).collect());
+    let in_resp2 = Reply::Array(description(2).into_iter().flat_map(|(name, value)| [name, value]).collect());
     assert_eq!(client.ask("HELLO"), in_resp2);
-    assert_eq!(client.ask("HELLO 3"), Reply::Map(facts(3)));
-    assert_eq!(client.ask("HELLO"), Reply::Map(facts(3)), "the version stays");
+    assert_eq!(client.ask("HELLO 3"), Reply::Map(description(3)));
+    assert_eq!(client.ask("HELLO"), Reply::Map(description(3)), "the version stays");
     assert_eq!(client.ask("HELLO 2"), in_resp2);
     for version in ["1", "4"] {
         assert_eq!(client.ask(&format!("HELLO {version}")).text(), "NOPROTO unsupported protocol version");
     }
     assert_eq!(client.ask("HELLO x").text(), "ERR Protocol version is not an integer or out of range");
     assert_eq!(client.ask("HELLO 3 NONSENSE").text(), "ERR Syntax error in HELLO option 'NONSENSE'");
-    assert_eq!(client.ask("GET a"), Reply::Nil2, "nothing has changed");
-    assert_eq!(client.ask("HELLO 3 SETNAME me"), Reply::Map(facts(3)));
+    assert_eq!(client.ask("GET a"), Reply::Nil2, "failed HELLOs change nothing");
+    assert_eq!(client.ask("HELLO 3 SETNAME me"), Reply::Map(description(3)));
     assert_eq!(client.ask("CLIENT GETNAME"), "me".into());
 }
 
-fn nothing_is_nil_of_the_version(engine: Engine) {
+fn nil_is_encoded_in_the_selected_version(engine: Engine) {
     let server = engine.serve();
     let mut client = server.connect();
-    for (version, nil, no_array) in [("2", "$-1\r\n", "*-1\r\n"), ("3", "_\r\n", "_\r\n")] {
+    for (version, nil, nil_array) in [("2", "$-1\r\n", "*-1\r\n"), ("3", "_\r\n", "_\r\n")] {
         client.ask(&format!("HELLO {version}"));
         client.send(words("GET nope"));
         client.expect(nil);
@@ -127,16 +127,16 @@ fn nothing_is_nil_of_the_version(engine: Engine) {
         client.expect(format!("*2\r\n{nil}{nil}"));
         client.send(words("CLIENT GETNAME"));
         client.expect(nil);
-        // A transaction that was not executed is nothing in place of an array.
+        // The reply to a transaction that was not executed is nil in place of an array.
         assert_eq!(client.ask("WATCH w").text(), "OK");
         assert_eq!(server.connect().ask("INCR w"), Reply::Integer(version.parse::<i64>().unwrap() - 1));
         assert_eq!(client.ask("MULTI").text(), "OK");
         client.send(words("EXEC"));
-        client.expect(no_array);
+        client.expect(nil_array);
     }
 }
 
-fn maps_sets_and_long_texts_have_a_type_of_their_own_in_resp3(engine: Engine) {
+fn maps_sets_and_verbatim_strings_have_their_own_types_in_resp3(engine: Engine) {
     let server = engine.serve();
     let mut client = server.connect();
     assert!(matches!(client.ask("INFO"), Reply::Bulk(_)));
@@ -152,7 +152,7 @@ fn maps_sets_and_long_texts_have_a_type_of_their_own_in_resp3(engine: Engine) {
     assert!(matches!(client.ask("COMMAND DOCS get"), Reply::Map(_)));
 }
 
-fn every_key_that_is_set_can_be_scanned(engine: Engine) {
+fn scan_returns_every_key_exactly_once(engine: Engine) {
     let server = engine.serve();
     let mut client = server.connect();
     let mut keys: Vec<Reply> = (0..500).map(|n| format!("key:{n}").as_str().into()).collect();
@@ -168,7 +168,7 @@ fn every_key_that_is_set_can_be_scanned(engine: Engine) {
             cursor = reply.elements()[0].text().to_owned();
             found.extend_from_slice(reply.elements()[1].elements());
             rounds += 1;
-            assert!(rounds <= 600, "the scan has an end");
+            assert!(rounds <= 600, "the scan does not end");
             if cursor == "0" {
                 break;
             }
@@ -181,7 +181,7 @@ fn every_key_that_is_set_can_be_scanned(engine: Engine) {
     assert_eq!(client.ask("SCAN x").text(), "ERR invalid cursor");
 }
 
-fn a_client_is_known_by_its_number_and_name(engine: Engine) {
+fn client_list_shows_ids_and_names(engine: Engine) {
     let server = engine.serve();
     let (mut one, mut other) = (server.connect(), server.connect());
     let (id, other_id) = (one.ask("CLIENT ID").number(), other.ask("CLIENT ID").number());
@@ -209,7 +209,7 @@ fn a_client_is_known_by_its_number_and_name(engine: Engine) {
     assert!(list.lines().count() == 1 && list.starts_with(&format!("id={other_id} ")), "{list}");
     assert_eq!(other.ask("CLIENT LIST TYPE pubsub").text(), "");
     drop(one);
-    eventually("it is gone from the list", || other.ask("CLIENT LIST").text().lines().count() == 1);
+    eventually("the client is removed from the list", || other.ask("CLIENT LIST").text().lines().count() == 1);
 }
 
 fn a_client_can_be_killed(engine: Engine) {
@@ -224,25 +224,29 @@ fn a_client_can_be_killed(engine: Engine) {
     let address = victim.stream.local_addr().unwrap();
     assert_eq!(killer.ask(&format!("CLIENT KILL {address}")).text(), "OK");
     assert_eq!(victim.remains(), b"");
-    eventually("they are gone", || killer.ask("CLIENT LIST").text().lines().count() == 1);
+    eventually("both clients are removed", || killer.ask("CLIENT LIST").text().lines().count() == 1);
     assert_eq!(killer.ask(&format!("CLIENT KILL {address}")).text(), "ERR No such client");
     assert_eq!(killer.ask(&format!("CLIENT KILL ADDR {address}")).number(), 0);
 
-    // Oneself is spared, unless one says otherwise, and hears of it then.
+    // A client does not kill itself unless SKIPME is no. Then it still gets the reply.
     let id = killer.ask("CLIENT ID").number();
     assert_eq!(killer.ask(&format!("CLIENT KILL ID {id}")).number(), 0);
     killer.send(words(&format!("CLIENT KILL ID {id} SKIPME no")));
     assert_eq!(killer.rest(), ":1\r\n");
 }
 
-fn replies_can_be_switched_off_and_skipped(engine: Engine) {
+fn client_reply_switches_replies_off_and_skips_them(engine: Engine) {
     let server = engine.serve();
     let mut client = server.connect();
-    let silent = ["CLIENT REPLY SKIP", "SET a 1", "SET b 2", "CLIENT REPLY OFF", "SET c 3", "GET a", "NONSENSE"];
-    silent.iter().for_each(|line| client.send(words(line)));
+    let lines = ["CLIENT REPLY SKIP", "SET a 1", "SET b 2", "CLIENT REPLY OFF", "SET c 3", "GET a", "NONSENSE"];
+    lines.iter().for_each(|line| client.send(words(line)));
     client.expect("+OK\r\n");
-    assert_eq!(client.ask("CLIENT REPLY ON").text(), "OK", "the first that is heard again");
-    assert_eq!(client.ask("MGET a b c"), Reply::Array(vec!["1".into(), "2".into(), "3".into()]), "all was executed");
+    assert_eq!(client.ask("CLIENT REPLY ON").text(), "OK", "ON itself is answered");
+    assert_eq!(
+        client.ask("MGET a b c"),
+        Reply::Array(vec!["1".into(), "2".into(), "3".into()]),
+        "all commands were executed"
+    );
     client.send(words("CLIENT REPLY SKIP"));
     client.send(words("NONSENSE"));
     assert_eq!(client.ask("PING").text(), "PONG", "an error is skipped too");
@@ -253,7 +257,7 @@ fn replies_can_be_switched_off_and_skipped(engine: Engine) {
     assert_eq!(client.ask("CLIENT REPLY MAYBE").text(), "ERR syntax error");
 }
 
-fn reset_makes_it_as_if_just_connected(engine: Engine) {
+fn reset_restores_the_initial_state(engine: Engine) {
     let server = engine.serve_with(Options { password: Some(b"secret".to_vec()), ..Options::default() });
     let mut client = server.connect();
     client.ask("HELLO 3 AUTH default secret SETNAME me");
@@ -263,14 +267,14 @@ fn reset_makes_it_as_if_just_connected(engine: Engine) {
     assert_eq!(client.ask("RESET"), Reply::Simple("RESET".into()));
     assert_eq!(client.ask("GET a").text(), "NOAUTH Authentication required.");
     assert_eq!(client.ask("AUTH secret").text(), "OK");
-    assert_eq!(client.ask("GET a"), Reply::Nil2, "in RESP2, and nothing was executed");
+    assert_eq!(client.ask("GET a"), Reply::Nil2, "the reply is RESP2, and the transaction was not executed");
     assert_eq!(client.ask("CLIENT GETNAME"), Reply::Nil2);
     assert_eq!(client.ask("EXEC").text(), "ERR EXEC without MULTI");
     client.send(words("CLIENT REPLY OFF"));
     assert_eq!(client.ask("RESET").text(), "RESET");
 }
 
-fn quit_is_answered_and_closes(engine: Engine) {
+fn quit_replies_and_closes(engine: Engine) {
     let server = engine.serve();
     let mut client = server.connect();
     client.send([words("QUIT"), words("SET a 1")].concat());
@@ -278,7 +282,7 @@ fn quit_is_answered_and_closes(engine: Engine) {
     assert_eq!(server.connect().ask("GET a"), Reply::Nil2, "nothing is executed after it");
 }
 
-fn commands_describe_themselves(engine: Engine) {
+fn command_describes_every_command(engine: Engine) {
     let server = engine.serve();
     let mut client = server.connect();
     let count = client.ask("COMMAND COUNT").number();
@@ -290,10 +294,10 @@ fn commands_describe_themselves(engine: Engine) {
         assert_eq!(&command.elements()[0], name);
         assert_eq!(command.elements().len(), 10);
     }
-    let Reply::Array(infos) = client.ask("COMMAND INFO get nonsense mset rename ping") else { panic!("no array") };
-    let [get, nonsense, mset, rename, ping] = infos.as_slice() else { panic!("five answers: {infos:?}") };
+    let Reply::Array(infos) = client.ask("COMMAND INFO get nonsense mset rename ping") else { panic!("not an array") };
+    let [get, nonsense, mset, rename, ping] = infos.as_slice() else { panic!("not five replies: {infos:?}") };
     assert_eq!(*nonsense, Reply::Nil2);
-    // Arity, and the places of the first and the last key, and the step between them: what a cluster's client needs.
+    // The arity, the positions of the first and last key, and the step between keys: clients of a cluster need these.
     for (command, arity, keys) in
         [(get, 2, [1, 1, 1]), (mset, -3, [1, -1, 2]), (rename, 3, [1, 2, 1]), (ping, -1, [0; 3])]
     {
@@ -301,10 +305,10 @@ fn commands_describe_themselves(engine: Engine) {
         assert_eq!(command.elements()[3..6], keys.map(Reply::Integer), "{command:?}");
     }
     assert!(mset.elements()[2].elements().contains(&Reply::Simple("write".into())));
-    let Reply::Array(docs) = client.ask("COMMAND DOCS get nonsense") else { panic!("no array") };
+    let Reply::Array(docs) = client.ask("COMMAND DOCS get nonsense") else { panic!("not an array") };
     assert_eq!(docs[0], "get".into());
-    assert_eq!(docs.len(), 2, "what is unknown is left out");
-    assert_eq!(docs[1].elements()[..2], ["summary".into(), "the value".into()]);
+    assert_eq!(docs.len(), 2, "unknown commands are left out");
+    assert_eq!(docs[1].elements()[..2], ["summary".into(), "get a value".into()]);
 }
 
 fn config_get_shows_settings(engine: Engine) {
@@ -319,7 +323,7 @@ fn config_get_shows_settings(engine: Engine) {
     assert_eq!(client.ask("CONFIG GET maxmemory"), pairs(&["maxmemory", "99999999"]));
 }
 
-fn info_has_the_fields_that_clients_look_for(engine: Engine) {
+fn info_has_the_fields_that_clients_need(engine: Engine) {
     let server = engine.serve();
     let mut client = server.connect();
     let info = client.ask("INFO").text().to_owned();
@@ -329,7 +333,7 @@ fn info_has_the_fields_that_clients_look_for(engine: Engine) {
     {
         assert!(info.lines().any(|line| line.starts_with(&format!("{field}:"))), "{field} in {info}");
     }
-    assert!(info.contains("loading:0\r\n"), "clients wait while it is 1");
+    assert!(info.contains("loading:0\r\n"), "clients would wait if it were 1");
     assert_eq!(client.info("connected_clients"), 1);
     let _another = server.connect().ask("SET a 1");
     client.ask("SET b 1 EX 1000");
@@ -342,7 +346,7 @@ fn info_has_the_fields_that_clients_look_for(engine: Engine) {
 fn used_memory_follows_what_is_stored(engine: Engine) {
     let server = engine.serve();
     let mut client = server.connect();
-    // The room for its entry stays.
+    // Sets and deletes the key once, because the table keeps its capacity.
     client.send([words("SET c 1"), words("DEL c")].concat());
     client.expect("+OK\r\n:1\r\n");
     let before = client.info("used_memory");
@@ -354,7 +358,7 @@ fn used_memory_follows_what_is_stored(engine: Engine) {
     assert_eq!(client.info("used_memory"), before);
 }
 
-fn errors_are_in_redis_words(engine: Engine) {
+fn errors_are_the_same_as_in_redis(engine: Engine) {
     let server = engine.serve();
     let mut client = server.connect();
     client.send([words("SET text abc"), words("SET long x"), words("SET number 9223372036854775807")].concat());
@@ -390,7 +394,7 @@ fn errors_are_in_redis_words(engine: Engine) {
         assert_eq!(client.ask(line), Reply::Error(error.into()), "{line}");
     }
     client.send(request(&["FOO\r\n+OK\r\n"]));
-    assert!(matches!(client.reply(), Reply::Error(_)), "no error is taken for two replies");
+    assert!(matches!(client.reply(), Reply::Error(_)), "the error is one reply, not two");
     client.send(request(&["GET", "text"]));
     client.expect(bulk("abc"));
 }

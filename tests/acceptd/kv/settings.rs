@@ -1,4 +1,4 @@
-//! Passwords, and bounds on values and memory.
+//! Passwords, and limits on values and memory.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -12,21 +12,21 @@ use crate::support::kv::{Engine, Reply, bulk, request, words};
 use crate::support::{TestServer, logged};
 
 crate::for_each_engine! {
-    what_one_client_makes_the_server_keep_or_do_has_bounds
-    nothing_is_done_for_a_client_that_has_not_given_the_password
-    hello_takes_the_password_too
-    wrong_passwords_are_answered_later_and_later_and_hold_nobody_else_up
-    a_drain_does_not_wait_for_the_answers_to_wrong_passwords
-    a_wrong_password_is_a_line_of_the_log_with_the_peer
-    a_stranger_may_send_little
+    one_client_can_use_only_limited_memory_and_time
+    no_command_is_executed_before_authentication
+    hello_authenticates_too
+    replies_to_wrong_passwords_are_delayed_more_and_more_without_affecting_other_clients
+    a_drain_does_not_wait_for_delayed_replies_to_wrong_passwords
+    a_wrong_password_is_logged_with_the_peer_address
+    an_unauthenticated_client_may_send_only_small_requests
     the_password_is_the_first_line_of_a_file
-    a_password_file_that_is_of_no_use_is_one_line_on_standard_error
+    an_unusable_password_file_is_reported_in_one_line
     a_value_may_be_as_long_as_the_limit_and_no_longer
     the_limits_can_be_given_on_the_command_line
 }
 
 crate::for_memory! {
-    when_memory_is_short_writes_are_refused_and_all_else_goes_on
+    above_max_memory_writes_are_refused_and_other_commands_work
     memory_can_be_limited_on_the_command_line
 }
 
@@ -37,35 +37,35 @@ fn with_password(password: &[u8]) -> Options {
 const NOAUTH: &str = "NOAUTH Authentication required.";
 const WRONGPASS: &str = "WRONGPASS invalid username-password pair or user is disabled.";
 
-fn nothing_is_done_for_a_client_that_has_not_given_the_password(engine: Engine) {
+fn no_command_is_executed_before_authentication(engine: Engine) {
     let server = engine.serve_with(with_password(b"secret"));
     let mut client = server.connect();
     for line in ["GET a", "SET a 1", "PING", "MULTI", "INFO", "CLIENT LIST", "COMMAND", "NONSENSE", "GET", "FLUSHALL"] {
         assert_eq!(client.ask(line), Reply::Error(NOAUTH.into()), "{line}");
     }
     for line in ["AUTH wrong", "AUTH secre", "AUTH secrets", "AUTH SECRET", "AUTH default wrong", "AUTH other secret"] {
-        // Each on a connection of its own, since they are answered later and later.
+        // Each on a new connection, because the replies are delayed more and more.
         let mut client = server.connect();
         assert_eq!(client.ask(line), Reply::Error(WRONGPASS.into()), "{line}");
         assert_eq!(client.ask("GET a").text(), NOAUTH);
     }
     assert_eq!(client.ask("AUTH secret").text(), "OK");
-    assert_eq!(client.ask("GET a"), Reply::Nil2, "nothing was set before");
+    assert_eq!(client.ask("GET a"), Reply::Nil2, "SET was not executed before authentication");
     assert_eq!(client.ask("AUTH wrong").text(), WRONGPASS);
-    assert_eq!(client.ask("GET a"), Reply::Nil2, "who was trusted is trusted still, as in Redis");
+    assert_eq!(client.ask("GET a"), Reply::Nil2, "a wrong password does not end authentication, as in Redis");
     assert_eq!(server.connect().ask("AUTH default secret").text(), "OK");
-    assert_eq!(server.connect().ask("GET a").text(), NOAUTH, "one client's password is not another's");
+    assert_eq!(server.connect().ask("GET a").text(), NOAUTH, "authentication is per connection");
 
     let mut person = server.connect();
-    let told = "ERROR NOAUTH this store has a password: write AUTH and the password";
-    assert_eq!(person.type_line("HELP"), told);
+    let noauth = "ERROR NOAUTH this store has a password: write AUTH and the password";
+    assert_eq!(person.type_line("HELP"), noauth);
     assert_eq!(person.type_line("AUTH wrong"), format!("ERROR {WRONGPASS}"));
     assert_eq!(person.type_line("AUTH secret"), "OK");
     assert_eq!(person.type_line("GET a"), "NOT_FOUND");
-    assert_eq!(server.connect().ask("QUIT").text(), "OK", "anybody may leave");
+    assert_eq!(server.connect().ask("QUIT").text(), "OK", "QUIT needs no password");
 }
 
-fn wrong_passwords_are_answered_later_and_later_and_hold_nobody_else_up(engine: Engine) {
+fn replies_to_wrong_passwords_are_delayed_more_and_more_without_affecting_other_clients(engine: Engine) {
     let server = engine.serve_with(with_password(b"secret"));
     let mut other = server.connect();
     assert_eq!(other.ask("AUTH secret").text(), "OK");
@@ -78,13 +78,13 @@ fn wrong_passwords_are_answered_later_and_later_and_hold_nobody_else_up(engine: 
     assert!(start.elapsed() >= Duration::from_millis(150), "{:?}", start.elapsed());
     client.expect("+OK\r\n");
 
-    // It would take a quarter of an hour to answer these.
+    // These replies would take a quarter of an hour.
     client.send(words("AUTH wrong").repeat(200));
     client.expect(format!("-{WRONGPASS}\r\n"));
     assert_eq!(other.ask("PING").text(), "PONG");
 }
 
-fn a_drain_does_not_wait_for_the_answers_to_wrong_passwords(engine: Engine) {
+fn a_drain_does_not_wait_for_delayed_replies_to_wrong_passwords(engine: Engine) {
     let limits = Limits { drain_timeout: Duration::from_secs(600), ..Limits::default() };
     let server = TestServer::with(limits, (engine.open)(with_password(b"secret")));
     let mut client = server.connect();
@@ -93,7 +93,7 @@ fn a_drain_does_not_wait_for_the_answers_to_wrong_passwords(engine: Engine) {
     assert_eq!(server.stop().cut, 0);
 }
 
-fn a_wrong_password_is_a_line_of_the_log_with_the_peer(engine: Engine) {
+fn a_wrong_password_is_logged_with_the_peer_address(engine: Engine) {
     let server = engine.serve_with(with_password(b"secret"));
     let mut client = server.connect();
     let peer = client.stream.local_addr().unwrap();
@@ -102,10 +102,10 @@ fn a_wrong_password_is_a_line_of_the_log_with_the_peer(engine: Engine) {
     client.ask("AUTH wrong");
     let lines = logged(&["wrong password", &format!("peer={peer}")]);
     assert!(matches!(lines[..], [(log::Level::Warn, _)]), "{lines:?}");
-    assert!(!lines[0].1.contains("AUTH"), "what was given is not shown: {lines:?}");
+    assert!(!lines[0].1.contains("AUTH"), "the password is not logged: {lines:?}");
 }
 
-fn hello_takes_the_password_too(engine: Engine) {
+fn hello_authenticates_too(engine: Engine) {
     let server = engine.serve_with(with_password(b"secret"));
     let mut client = server.connect();
     for line in ["HELLO", "HELLO 3", "HELLO 3 SETNAME me"] {
@@ -119,14 +119,14 @@ fn hello_takes_the_password_too(engine: Engine) {
     assert_eq!(client.ask("CLIENT GETNAME"), "me".into());
 }
 
-fn a_stranger_may_send_little(engine: Engine) {
+fn an_unauthenticated_client_may_send_only_small_requests(engine: Engine) {
     let server = engine.serve_with(with_password(b"secret"));
     let refused = |bytes: Vec<u8>| {
         let mut client = server.connect();
         client.try_send(bytes);
         client.rest()
     };
-    // 10 words of 16 KiB in all are a request, though one without the password.
+    // Ten words of at most 16 KiB in all are accepted as a request.
     assert_eq!(server.connect().talk(request(&["x"; 10])), format!("-{NOAUTH}\r\n"));
     let unauthenticated = |what: &str| format!("-ERR Protocol error: unauthenticated {what} length\r\n");
     assert_eq!(refused(request(&["x"; 11])), unauthenticated("multibulk"));
@@ -136,9 +136,9 @@ fn a_stranger_may_send_little(engine: Engine) {
     let too_long = "-ERR the request is longer than 16384 bytes, closing\r\n";
     assert_eq!(refused(request(&["AUTH", &"x".repeat(16_380)])), too_long);
     assert_eq!(refused(request(&[&"x".repeat(9000), &"x".repeat(9000)])), too_long);
-    let told = "ERROR the request is longer than 16384 bytes, closing\n";
-    assert_eq!(refused(vec![b'x'; 20_000]), told, "a line as well");
-    // Whoever has given the password may send more, in the same breath.
+    let too_long_in_text = "ERROR the request is longer than 16384 bytes, closing\n";
+    assert_eq!(refused(vec![b'x'; 20_000]), too_long_in_text);
+    // After AUTH the limits no longer apply, even to requests that are sent together with it.
     let long = "v".repeat(100_000);
     let mut client = server.connect();
     client.send([words("AUTH secret"), request(&["SET", "a", &long]), words("GET a")].concat());
@@ -146,14 +146,14 @@ fn a_stranger_may_send_little(engine: Engine) {
     client.expect(bulk(&long));
 }
 
-/// A file with this in it.
+/// Creates a file with this content.
 fn file(name: &str, content: &[u8]) -> PathBuf {
     let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("{name}-{}", std::process::id()));
     std::fs::write(&path, content).unwrap();
     path
 }
 
-/// The program, serving a store of this kind.
+/// The command line of the program with a store of this engine.
 fn command(engine: Engine, more: &[&str]) -> Command {
     let mut command = acceptd(&["--handler", "kv"]);
     command.args((engine.arguments)()).args(more).arg("127.0.0.1:0");
@@ -182,10 +182,10 @@ fn the_password_is_the_first_line_of_a_file(engine: Engine) {
     }
 }
 
-fn a_password_file_that_is_of_no_use_is_one_line_on_standard_error(engine: Engine) {
+fn an_unusable_password_file_is_reported_in_one_line(engine: Engine) {
     let empty = file("empty", b"");
     let blank = file("blank", b"\nsecret\n");
-    let missing = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("there is no such file");
+    let missing = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("missing");
     for (path, hint) in [
         (&empty, "is empty: write the password there"),
         (&blank, "is empty: write the password there"),
@@ -210,20 +210,20 @@ fn a_value_may_be_as_long_as_the_limit_and_no_longer(engine: Engine) {
     client.send([request(&["SET", "a", &longest]), words("GET a"), request(&["SET", "a", &longer])].concat());
     let kept = String::from_utf8(bulk(&longest)).unwrap();
     assert_eq!(client.rest(), format!("+OK\r\n{kept}-ERR Protocol error: invalid bulk length\r\n"));
-    // Where a line ends is known, so the conversation goes on.
+    // The end of a line is known, so the connection stays open.
     let mut person = server.connect();
     assert_eq!(person.type_line(&format!("SET a {longest}")), "OK");
     let refusal = "ERROR string exceeds maximum allowed size (proto-max-bulk-len)";
     assert_eq!(person.type_line(&format!("SET a {longer}")), refusal);
     assert_eq!(person.type_line(&format!("SET a '{longer}'")), refusal);
     assert_eq!(person.type_line("GET a"), longest);
-    // Two values of full length are a request.
+    // A request may have two values of the full length.
     client = server.connect();
     client.send(request(&["MSET", "a", &longest, "b", &longest]));
     client.expect("+OK\r\n");
 }
 
-fn when_memory_is_short_writes_are_refused_and_all_else_goes_on(engine: Engine) {
+fn above_max_memory_writes_are_refused_and_other_commands_work(engine: Engine) {
     const LIMIT: usize = 1 << 20;
     let server = engine.serve_with(Options { max_memory: LIMIT, ..Options::default() });
     let mut client = server.connect();
@@ -233,12 +233,12 @@ fn when_memory_is_short_writes_are_refused_and_all_else_goes_on(engine: Engine) 
         client.reply()
     };
     let oom = Reply::Error("OOM command not allowed when used memory > 'maxmemory'.".into());
-    let count = (0..1000).find(|&key| set(key) == oom).expect("memory has an end");
-    assert!((90..=LIMIT / 10_000 + 1).contains(&count), "{count} values of 10,000 bytes are a MiB");
-    assert_eq!(set(count), oom, "and stays so");
+    let count = (0..1000).find(|&key| set(key) == oom).expect("the limit is never reached");
+    assert!((90..=LIMIT / 10_000 + 1).contains(&count), "{count} values of 10,000 bytes fit into a MiB");
+    assert_eq!(set(count), oom, "it stays full");
 
     let mut client = server.connect();
-    assert_eq!(client.ask("GET 0"), value.as_str().into(), "reads go on");
+    assert_eq!(client.ask("GET 0"), value.as_str().into(), "reads still work");
     assert_eq!(client.ask("DBSIZE").number(), count as i64);
     assert!(client.info("used_memory") > LIMIT as u64);
     for write in ["APPEND 0 x", "INCR n", "MSET a 1 b 2", "SETRANGE 0 0 x", "GETSET 0 x", "COPY 0 x", "SETNX x 1"] {
@@ -247,12 +247,12 @@ fn when_memory_is_short_writes_are_refused_and_all_else_goes_on(engine: Engine) 
     assert_eq!(client.ask("MULTI").text(), "OK");
     assert_eq!(client.ask("SET a 1"), oom);
     assert!(client.ask("EXEC").text().starts_with("EXECABORT"));
-    let told = server.connect().talk("SET a 1\nGET nope\n");
-    assert_eq!(told, "ERROR OOM command not allowed when used memory > 'maxmemory'.\nNOT_FOUND\n");
+    let replies = server.connect().talk("SET a 1\nGET nope\n");
+    assert_eq!(replies, "ERROR OOM command not allowed when used memory > 'maxmemory'.\nNOT_FOUND\n");
 
-    assert_eq!(client.ask("EXPIRE 0 1000").number(), 1, "what frees memory goes on");
+    assert_eq!(client.ask("EXPIRE 0 1000").number(), 1, "commands that add nothing still work");
     assert_eq!(client.ask("DEL 0 1").number(), 2);
-    assert_eq!(client.ask("SET a 1").text(), "OK", "and then writes go on");
+    assert_eq!(client.ask("SET a 1").text(), "OK", "writes work again");
     assert_eq!(client.ask("FLUSHALL").text(), "OK");
     assert!(client.info("used_memory") < LIMIT as u64 / 10);
 }
@@ -278,7 +278,7 @@ fn memory_can_be_limited_on_the_command_line(engine: Engine) {
     client.expect("*2\r\n$9\r\nmaxmemory\r\n$7\r\n1048576\r\n");
 }
 
-fn what_one_client_makes_the_server_keep_or_do_has_bounds(engine: Engine) {
+fn one_client_can_use_only_limited_memory_and_time(engine: Engine) {
     let server = engine.serve();
     let mut client = server.connect();
     let long = "k".repeat(600 * 1024);
@@ -290,7 +290,7 @@ fn what_one_client_makes_the_server_keep_or_do_has_bounds(engine: Engine) {
     client.expect("-ERR Client names cannot contain spaces, newlines or special characters.\r\n");
     client.send(request(&["KEYS", &"*a".repeat(300)]));
     client.expect("-ERR the pattern is longer than 512 bytes\r\n");
-    // A reply that would be hundreds of megabytes long.
+    // This reply would be hundreds of megabytes long.
     client.send(request(&["SET", "k", &"v".repeat(8 << 20)]));
     client.expect("+OK\r\n");
     client.send(words(&format!("MGET{}", " k".repeat(100))));

@@ -1,4 +1,4 @@
-//! Many clients with the same keys.
+//! Several clients that use the same keys at the same time.
 
 use std::collections::BTreeSet;
 use std::thread;
@@ -9,8 +9,8 @@ use crate::support::kv::{Engine, Reply, words};
 crate::for_each_engine! {
     no_increment_is_lost_and_none_is_counted_twice
     keys_that_are_set_together_are_seen_together
-    of_all_who_set_a_key_if_it_is_free_one_has_it
-    nobody_can_know_where_a_key_is_kept
+    of_several_clients_only_one_succeeds_with_setnx
+    the_order_of_keys_depends_on_a_random_seed
 }
 
 fn no_increment_is_lost_and_none_is_counted_twice(engine: Engine) {
@@ -22,11 +22,11 @@ fn no_increment_is_lost_and_none_is_counted_twice(engine: Engine) {
         thread::spawn(move || {
             let mut client = Client::connect(addr);
             let mut seen = Vec::new();
-            // One by one, and in heaps.
-            let heap = [1, 20][n % 2];
-            for _ in 0..EACH / heap {
-                client.send(words("INCR n").repeat(heap));
-                seen.extend((0..heap).map(|_| client.reply().number()));
+            // Half of the clients send one request at a time, the others pipelines of 20.
+            let pipeline = [1, 20][n % 2];
+            for _ in 0..EACH / pipeline {
+                client.send(words("INCR n").repeat(pipeline));
+                seen.extend((0..pipeline).map(|_| client.reply().number()));
             }
             assert!(seen.is_sorted(), "each client sees the number grow");
             seen
@@ -43,7 +43,7 @@ fn keys_that_are_set_together_are_seen_together(engine: Engine) {
     const ROUNDS: usize = 2000;
     let server = engine.serve();
     let addr = server.addr;
-    // So many that they are not all in one place, whatever the places are.
+    // So many keys that they are not all in the same shard.
     let keys: Vec<String> = (0..8).map(|n| format!("key:{n}")).collect();
     let set = |value: String| {
         words(&format!("MSET {}", keys.iter().map(|key| format!("{key} {value}")).collect::<Vec<_>>().join(" ")))
@@ -75,10 +75,10 @@ fn keys_that_are_set_together_are_seen_together(engine: Engine) {
     }
     writer.send(set("end".to_owned()));
     let changes: usize = readers.into_iter().map(|reader| reader.join().unwrap()).sum();
-    assert!(changes > 10, "they read while it wrote: {changes}");
+    assert!(changes > 10, "the readers saw only {changes} changes, so they did not read during the writes");
 }
 
-fn of_all_who_set_a_key_if_it_is_free_one_has_it(engine: Engine) {
+fn of_several_clients_only_one_succeeds_with_setnx(engine: Engine) {
     let server = engine.serve();
     let addr = server.addr;
     let clients: Vec<_> = (0..4)
@@ -99,7 +99,7 @@ fn scanned(client: &mut Client) -> Vec<Reply> {
     reply.elements()[1].elements().to_vec()
 }
 
-fn nobody_can_know_where_a_key_is_kept(engine: Engine) {
+fn the_order_of_keys_depends_on_a_random_seed(engine: Engine) {
     let fill = |client: &mut Client| {
         for key in 0..100 {
             client.ask(&format!("SET key:{key} x"));
@@ -109,8 +109,8 @@ fn nobody_can_know_where_a_key_is_kept(engine: Engine) {
     let (one, other) = (engine.serve(), engine.serve());
     let (mut one, mut other) = (one.connect(), other.connect());
     let (first, second) = (fill(&mut one), fill(&mut other));
-    assert_eq!(first, scanned(&mut one), "one server keeps to its order");
-    assert_ne!(first, second, "another has another: the order comes from a random seed, and not from the keys");
+    assert_eq!(first, scanned(&mut one), "the order of a server stays the same");
+    assert_ne!(first, second, "another server has another order, from another seed");
     let sorted = |keys: Vec<Reply>| keys.into_iter().collect::<BTreeSet<_>>();
     assert_eq!(sorted(first), sorted(second));
 }

@@ -1,4 +1,4 @@
-//! Telnet, line ends and typing errors at the store: how people's text is read, and that nothing of it is done in RESP.
+//! Telnet commands, line ends and erased characters in the text dialect. In RESP these bytes have no special meaning.
 
 use std::time::Duration;
 
@@ -9,26 +9,26 @@ use crate::support::kv::{Engine, bulk, request};
 use crate::support::{TestServer, http_response};
 
 crate::for_memory! {
-    telnet_does_not_spoil_the_first_command_nor_decide_the_dialect
-    telnet_gets_its_answers_at_once_even_amid_a_line
+    telnet_negotiation_affects_neither_the_first_command_nor_the_dialect
+    telnet_commands_are_answered_at_once_even_within_a_line
     telnet_commands_between_lines_do_not_begin_a_request
-    every_end_of_a_line_ends_a_request_and_the_reply_ends_as_it_did
-    what_was_erased_while_it_was_typed_is_not_of_the_request
+    every_kind_of_line_end_is_accepted_and_the_reply_ends_the_same_way
+    erased_characters_are_not_part_of_the_request
     a_byte_order_mark_at_the_very_start_is_dropped_once
-    in_resp_every_byte_is_itself
-    a_person_who_changes_to_resp_leaves_nothing_of_a_line_end_behind
-    a_line_is_bounded_however_it_arrives
-    a_first_byte_decides_how_a_client_is_told_goodbye
+    in_resp_no_byte_has_a_telnet_meaning
+    the_rest_of_a_line_end_is_skipped_after_a_switch_to_resp
+    the_length_of_a_line_is_limited_however_it_arrives
+    the_first_byte_decides_the_dialect_of_the_farewell
     tls_gets_an_alert_at_once
     http_is_answered_as_http_however_it_is_split
-    help_with_commands_is_their_lines_of_the_list
+    help_for_commands_shows_only_their_lines
 }
 
-/// What plink opens with. `NEW-ENVIRON` is 0x27, a quote.
+/// The negotiation that plink sends at the start. It contains 0x27 (`NEW-ENVIRON`), a quote.
 const NEGOTIATION: &[u8] =
     b"\xff\xfb\x1f\xff\xfb\x20\xff\xfb\x18\xff\xfb\x27\xff\xfd\x01\xff\xfb\x03\xff\xfd\x03\xff\xfa\x1f\x00\x50\x00\x0a\xff\xf0";
 
-fn telnet_does_not_spoil_the_first_command_nor_decide_the_dialect(engine: Engine) {
+fn telnet_negotiation_affects_neither_the_first_command_nor_the_dialect(engine: Engine) {
     let server = engine.serve();
     for opening in [NEGOTIATION, b"\xff\xf1", &[NEGOTIATION, b"\xef\xbb\xbf"].concat(), b""] {
         for step in [1, 5, 1000] {
@@ -42,10 +42,10 @@ fn telnet_does_not_spoil_the_first_command_nor_decide_the_dialect(engine: Engine
     }
 }
 
-fn telnet_gets_its_answers_at_once_even_amid_a_line(engine: Engine) {
+fn telnet_commands_are_answered_at_once_even_within_a_line(engine: Engine) {
     let server = engine.serve();
     let mut client = server.connect();
-    // Ctrl-C before anything else, and "are you there".
+    // Ctrl-C and "are you there" before any line.
     client.send(b"\xff\xf4\xff\xfd\x06\xff\xf6");
     client.expect(b"\xff\xfc\x06[yes]\r\n");
     client.send(b"PI\xff\xfd\x06");
@@ -65,12 +65,12 @@ fn telnet_commands_between_lines_do_not_begin_a_request(engine: Engine) {
     {
         let mut client = server.connect();
         client.send(bytes);
-        let told = client.rest();
-        assert!(told.contains("nothing was sent for 50ms, closing"), "{bytes:?}: {told}");
+        let farewell = client.rest();
+        assert!(farewell.contains("nothing was sent for 50ms, closing"), "{bytes:?}: {farewell}");
     }
 }
 
-fn every_end_of_a_line_ends_a_request_and_the_reply_ends_as_it_did(engine: Engine) {
+fn every_kind_of_line_end_is_accepted_and_the_reply_ends_the_same_way(engine: Engine) {
     let server = engine.serve();
     let mut client = server.connect();
     for end in ["\r\0", "\r", "\r\n"] {
@@ -85,7 +85,7 @@ fn every_end_of_a_line_ends_a_request_and_the_reply_ends_as_it_did(engine: Engin
     );
 }
 
-fn what_was_erased_while_it_was_typed_is_not_of_the_request(engine: Engine) {
+fn erased_characters_are_not_part_of_the_request(engine: Engine) {
     let server = engine.serve();
     let typed = b"PINX\x08G\nECHO ab\x7fc\nECHO \xc3\xa9\xff\xf7c\nSET a 1\xff\xf8ECHO ok\n";
     assert_eq!(server.connect().talk(typed), "+PONG\nac\nc\nok\n");
@@ -101,19 +101,19 @@ fn a_byte_order_mark_at_the_very_start_is_dropped_once(engine: Engine) {
     assert_eq!(server.connect().talk("\u{ff30}ING\n"), "ERROR unknown command '\u{ff30}ING', try HELP\n");
 }
 
-fn in_resp_every_byte_is_itself(engine: Engine) {
+fn in_resp_no_byte_has_a_telnet_meaning(engine: Engine) {
     let server = engine.serve();
     let value: Vec<u8> =
         [&b"\xff\xf1\xff\xfd\x06\xff\xf6\r\0\r\x08\x7f\xef\xbb\xbf"[..], &(0..=255).collect::<Vec<u8>>()].concat();
     let mut client = server.connect();
     client.send([request(&[b"SET", &b"k"[..], &value]), request(&["GET", "k"])].concat());
     client.expect([&b"+OK\r\n"[..], &bulk(&value)].concat());
-    // Redis's inline commands too.
+    // The same holds for Redis's inline commands.
     client.send(b"ECHO \xff\xf6\x08\n");
     client.expect(bulk(b"\xff\xf6\x08"));
 }
 
-fn a_person_who_changes_to_resp_leaves_nothing_of_a_line_end_behind(engine: Engine) {
+fn the_rest_of_a_line_end_is_skipped_after_a_switch_to_resp(engine: Engine) {
     let server = engine.serve();
     for late in ["\n", "\0", ""] {
         let mut client = server.connect();
@@ -125,21 +125,21 @@ fn a_person_who_changes_to_resp_leaves_nothing_of_a_line_end_behind(engine: Engi
     }
 }
 
-fn a_line_is_bounded_however_it_arrives(engine: Engine) {
+fn the_length_of_a_line_is_limited_however_it_arrives(engine: Engine) {
     let server = engine.serve();
-    let told = "ERROR Protocol error: too big inline request\n";
+    let error = "ERROR Protocol error: too big inline request\n";
     for end in ["\n", "\r\n", "\r", ""] {
         let mut client = server.connect();
         client.try_send(format!("ECHO {}{end}", "x".repeat(64 * 1024)));
-        assert_eq!(client.rest().trim_end(), told.trim_end(), "{end:?}");
+        assert_eq!(client.rest().trim_end(), error.trim_end(), "{end:?}");
     }
     let longest = format!("ECHO {}\r\n", "x".repeat(64 * 1024 - 5));
     assert_eq!(server.connect().talk(&longest).len(), longest.len() - 5);
 }
 
-fn a_first_byte_decides_how_a_client_is_told_goodbye(engine: Engine) {
+fn the_first_byte_decides_the_dialect_of_the_farewell(engine: Engine) {
     let why = "the last request was not complete and was not carried out";
-    for (protocol, begun, told) in [
+    for (protocol, request, farewell) in [
         (Protocol::Auto, "SET a 1", format!("ERROR {why}\n")),
         (Protocol::Auto, "S", format!("ERROR {why}\n")),
         (Protocol::Text, "*1", format!("ERROR {why}\n")),
@@ -147,7 +147,7 @@ fn a_first_byte_decides_how_a_client_is_told_goodbye(engine: Engine) {
         (Protocol::Resp, "SET a 1", format!("-ERR {why}\r\n")),
     ] {
         let server = engine.serve_with(Options { protocol, ..Options::default() });
-        assert_eq!(server.connect().talk(begun), told, "{protocol:?} {begun}");
+        assert_eq!(server.connect().talk(request), farewell, "{protocol:?} {request}");
     }
 }
 
@@ -176,7 +176,7 @@ fn http_is_answered_as_http_however_it_is_split(engine: Engine) {
     assert_eq!(server.connect().talk("GET pwned\nSET page HTTP/1.1\nGET page\n"), "NOT_FOUND\nOK\nHTTP/1.1\n");
 }
 
-fn help_with_commands_is_their_lines_of_the_list(engine: Engine) {
+fn help_for_commands_shows_only_their_lines(engine: Engine) {
     let server = engine.serve();
     let all = server.connect().talk("HELP\n");
     let one = server.connect().talk("HELP set\n");

@@ -1,32 +1,32 @@
-//! The text dialect, for people at `nc`.
+//! The text dialect, as people use it with `nc`.
 
 use proptest::prelude::*;
 
-use super::{decoded, shown};
+use super::{quoted, unquoted};
 use crate::support::kv::{Engine, bulk, request};
 use crate::support::{Client, text};
 
 crate::for_each_engine! {
-    nothing_that_was_found_is_a_line_too
-    a_conversation_is_answered_line_by_line
-    the_reply_ends_as_the_line_did
-    an_empty_line_answers_nothing
+    an_empty_result_is_a_line_too
+    each_line_gets_a_line_in_reply
+    the_reply_ends_the_same_way_as_the_line
+    an_empty_line_gets_no_reply
     words_are_quoted_as_in_redis_inline_commands
     numbers_are_digits_and_lists_a_line_for_each_element
-    what_is_wrong_is_told_with_what_would_have_been_right
-    quotes_that_are_not_closed_are_an_error_and_the_conversation_goes_on
-    a_value_that_could_be_taken_for_a_reply_is_quoted
+    an_error_says_what_to_type_instead
+    unbalanced_quotes_are_an_error_and_the_connection_stays_open
+    a_value_that_looks_like_another_reply_is_quoted
     plain_text_of_any_language_is_shown_as_it_is
-    every_value_is_one_line_that_says_what_it_is
-    every_key_is_one_line_of_keys
+    every_value_is_one_unambiguous_line
+    keys_shows_every_key_on_one_line
     help_lists_every_command_with_its_arguments
-    a_transaction_is_typed_line_by_line
-    a_person_can_change_to_resp_by_hello
-    an_unfinished_last_line_is_not_carried_out_and_told_so
-    a_star_that_is_not_first_is_a_line_like_any_other
+    a_transaction_can_be_typed_line_by_line
+    hello_switches_a_text_client_to_resp
+    an_incomplete_last_line_is_reported_and_not_executed
+    a_star_after_the_first_byte_does_not_switch_to_resp
 }
 
-fn a_conversation_is_answered_line_by_line(engine: Engine) {
+fn each_line_gets_a_line_in_reply(engine: Engine) {
     let server = engine.serve();
     let mut client = server.connect();
     for (line, reply) in [
@@ -51,14 +51,14 @@ fn a_conversation_is_answered_line_by_line(engine: Engine) {
     assert_eq!(server.connect().talk("GET greeting\n"), "NOT_FOUND\n", "nothing is executed after QUIT");
 }
 
-fn the_reply_ends_as_the_line_did(engine: Engine) {
+fn the_reply_ends_the_same_way_as_the_line(engine: Engine) {
     let server = engine.serve();
     let replies = server.connect().talk("SET a 1\r\nGET a\nGET b\r\nMGET a b\r\nMGET a b\nNONSENSE\r\n");
     let error = "ERROR unknown command 'NONSENSE', try HELP\r\n";
     assert_eq!(replies, format!("OK\r\n1\nNOT_FOUND\r\n1\r\nNOT_FOUND\r\n1\nNOT_FOUND\n{error}"));
 }
 
-fn an_empty_line_answers_nothing(engine: Engine) {
+fn an_empty_line_gets_no_reply(engine: Engine) {
     let server = engine.serve();
     assert_eq!(server.connect().talk("\n\r\n  \nECHO a\n\n"), "a\n");
 }
@@ -97,7 +97,7 @@ fn numbers_are_digits_and_lists_a_line_for_each_element(engine: Engine) {
     assert!(client.line().bytes().all(|byte| byte.is_ascii_digit()));
 }
 
-fn what_is_wrong_is_told_with_what_would_have_been_right(engine: Engine) {
+fn an_error_says_what_to_type_instead(engine: Engine) {
     let server = engine.serve();
     let mut client = server.connect();
     for (line, reply) in [
@@ -116,12 +116,12 @@ fn what_is_wrong_is_told_with_what_would_have_been_right(engine: Engine) {
     }
     assert_eq!(client.type_line("SET a text"), "OK");
     assert_eq!(client.type_line("INCR a"), "ERROR value is not an integer or out of range");
-    // What a client sent comes back in the error, and is still one line.
+    // An error that quotes a line end is still one line.
     assert_eq!(client.type_line(r#""no\r\nsuch" a"#), "ERROR unknown command 'no  such', try HELP");
     assert_eq!(client.type_line("ECHO a"), "a");
 }
 
-fn quotes_that_are_not_closed_are_an_error_and_the_conversation_goes_on(engine: Engine) {
+fn unbalanced_quotes_are_an_error_and_the_connection_stays_open(engine: Engine) {
     let server = engine.serve();
     let mut client = server.connect();
     for line in [r#"SET a "b"#, "SET a 'b", r#"SET a "b"c"#, r#"SET """a""" b"#] {
@@ -131,14 +131,14 @@ fn quotes_that_are_not_closed_are_an_error_and_the_conversation_goes_on(engine: 
     assert_eq!(client.type_line("GET a"), "NOT_FOUND");
 }
 
-/// What GET replies to a value that was set by a client that speaks RESP.
+/// The reply to GET in text, for a value that was set in RESP.
 fn get_of(value: &[u8], setter: &mut Client, getter: &mut Client) -> String {
     setter.send(request(&[b"SET", &b"k"[..], value]));
     setter.expect("+OK\r\n");
     getter.type_line("GET k")
 }
 
-fn a_value_that_could_be_taken_for_a_reply_is_quoted(engine: Engine) {
+fn a_value_that_looks_like_another_reply_is_quoted(engine: Engine) {
     let server = engine.serve();
     let (mut setter, mut getter) = (server.connect(), server.connect());
     for value in [
@@ -162,7 +162,7 @@ fn a_value_that_could_be_taken_for_a_reply_is_quoted(engine: Engine) {
         "\u{202e}backwards",
         "\u{2028}",
     ] {
-        assert_eq!(get_of(value.as_bytes(), &mut setter, &mut getter), shown(value.as_bytes()), "{value:?}");
+        assert_eq!(get_of(value.as_bytes(), &mut setter, &mut getter), quoted(value.as_bytes()), "{value:?}");
     }
     assert_eq!(get_of(b"\xff\xfe", &mut setter, &mut getter), r#""\xff\xfe""#);
 }
@@ -177,7 +177,7 @@ fn plain_text_of_any_language_is_shown_as_it_is(engine: Engine) {
     }
 }
 
-/// Values of any bytes, and those that come close to what a reply may be.
+/// Values of any bytes, and values that look like replies.
 fn values() -> impl Strategy<Value = Vec<u8>> {
     let piece = prop_oneof![
         4 => prop::collection::vec(any::<u8>(), 0..40),
@@ -189,18 +189,18 @@ fn values() -> impl Strategy<Value = Vec<u8>> {
     prop::collection::vec(piece, 0..4).prop_map(|pieces| pieces.concat())
 }
 
-fn every_value_is_one_line_that_says_what_it_is(engine: Engine) {
+fn every_value_is_one_unambiguous_line(engine: Engine) {
     let server = engine.serve();
     proptest!(ProptestConfig::with_cases(1000), |(value in values())| {
         let (mut setter, mut getter) = (server.connect(), server.connect());
         let line = get_of(&value, &mut setter, &mut getter);
-        // A second line would be taken for the reply to this.
+        // If the value took two lines, the second would be read as the reply to this.
         let next = getter.type_line("ECHO next");
         prop_assert_eq!(next, "next");
         prop_assert!(!line.is_empty() && line != "NOT_FOUND" && line != "OK" && !line.starts_with("ERROR "), "{}", line);
         prop_assert!(!line.chars().any(char::is_control), "{}", line);
-        prop_assert_eq!(text(&decoded(&line)), text(&value));
-        // What was shown can be typed.
+        prop_assert_eq!(text(&unquoted(&line)), text(&value));
+        // The quoted form can be typed as it is.
         if line.starts_with('"') {
             prop_assert_eq!(getter.type_line(&format!("SET again {line}")), "OK");
             setter.send(request(&["GET", "again"]));
@@ -209,16 +209,16 @@ fn every_value_is_one_line_that_says_what_it_is(engine: Engine) {
     });
 }
 
-fn every_key_is_one_line_of_keys(engine: Engine) {
+fn keys_shows_every_key_on_one_line(engine: Engine) {
     let server = engine.serve();
     proptest!(ProptestConfig::with_cases(200), |(keys in prop::collection::btree_set(values(), 1..6))| {
         let mut client = server.connect();
         server.connect().talk("FLUSHALL\n");
         for key in &keys {
-            prop_assert_eq!(client.type_line(&format!("SET {} x", shown(key))), "OK");
+            prop_assert_eq!(client.type_line(&format!("SET {} x", quoted(key))), "OK");
         }
         client.send("KEYS *\n");
-        let mut got: Vec<Vec<u8>> = keys.iter().map(|_| decoded(&client.line())).collect();
+        let mut got: Vec<Vec<u8>> = keys.iter().map(|_| unquoted(&client.line())).collect();
         prop_assert_eq!(client.type_line("ECHO next"), "next");
         got.sort();
         prop_assert_eq!(got, keys.into_iter().collect::<Vec<_>>());
@@ -238,7 +238,6 @@ fn help_lists_every_command_with_its_arguments(engine: Engine) {
     for line in ["GET key ", "SET key value [NX|XX] [GET] [EX|PX|EXAT|PXAT time|KEEPTTL] ", "DEL key ... "] {
         assert!(help.lines().any(|usage| usage.starts_with(line)), "{line} in {help}");
     }
-    // The issue's list.
     let promised = "GET SET SETNX SETEX PSETEX GETSET GETDEL GETEX MGET MSET MSETNX APPEND STRLEN GETRANGE SUBSTR SETRANGE \
                     INCR DECR INCRBY DECRBY INCRBYFLOAT DEL UNLINK EXISTS TYPE KEYS SCAN RANDOMKEY RENAME RENAMENX COPY \
                     TOUCH EXPIRE PEXPIRE EXPIREAT PEXPIREAT TTL PTTL EXPIRETIME PEXPIRETIME PERSIST DBSIZE FLUSHDB \
@@ -249,7 +248,7 @@ fn help_lists_every_command_with_its_arguments(engine: Engine) {
     }
 }
 
-fn a_transaction_is_typed_line_by_line(engine: Engine) {
+fn a_transaction_can_be_typed_line_by_line(engine: Engine) {
     let server = engine.serve();
     let mut client = server.connect();
     client.send("MULTI\nSET a 1\nINCR a\nGET nope\nMGET a nope\nEXEC\nGET a\n");
@@ -261,7 +260,7 @@ fn a_transaction_is_typed_line_by_line(engine: Engine) {
     client.expect("OK\nEMPTY\nnext\n");
 }
 
-fn a_person_can_change_to_resp_by_hello(engine: Engine) {
+fn hello_switches_a_text_client_to_resp(engine: Engine) {
     let server = engine.serve();
     let mut client = server.connect();
     assert_eq!(client.type_line("SET a 1"), "OK");
@@ -271,26 +270,26 @@ fn a_person_can_change_to_resp_by_hello(engine: Engine) {
     client.expect("$1\r\n1\r\n");
     client.send(request(&["GET", "b"]));
     client.expect("_\r\n");
-    // The server's last words, too.
+    // The farewell is in RESP too.
     assert_eq!(client.talk("GET b"), "-ERR the last request was not complete and was not carried out\r\n");
 }
 
-fn an_unfinished_last_line_is_not_carried_out_and_told_so(engine: Engine) {
+fn an_incomplete_last_line_is_reported_and_not_executed(engine: Engine) {
     let server = engine.serve();
     let replies = server.connect().talk("SET a 1\nSET a 2");
-    let told = replies.strip_prefix("OK\n").expect("the first line is carried out");
-    assert!(told.contains("the last request was not complete and was not carried out"), "{told}");
+    let farewell = replies.strip_prefix("OK\n").expect("the first line is executed");
+    assert!(farewell.contains("the last request was not complete and was not carried out"), "{farewell}");
     assert_eq!(server.connect().talk("GET a\n"), "1\n");
 }
 
-fn a_star_that_is_not_first_is_a_line_like_any_other(engine: Engine) {
+fn a_star_after_the_first_byte_does_not_switch_to_resp(engine: Engine) {
     let server = engine.serve();
     let replies = server.connect().talk("PING\n*1\r\n$4\r\nPING\r\n");
     let unknown = |name: &str| format!("ERROR unknown command '{name}', try HELP\r\n");
     assert_eq!(replies, format!("+PONG\n{}{}+PONG\r\n", unknown("*1"), unknown("$4")));
 }
 
-fn nothing_that_was_found_is_a_line_too(engine: Engine) {
+fn an_empty_result_is_a_line_too(engine: Engine) {
     let server = engine.serve();
     for question in [
         "KEYS nope",

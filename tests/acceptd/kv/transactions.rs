@@ -4,18 +4,18 @@ use crate::support::eventually;
 use crate::support::kv::{Engine, Reply, bulk, words};
 
 crate::for_each_engine! {
-    exec_executes_what_was_queued_and_answers_all_of_it
-    what_fails_while_it_is_executed_does_not_stop_the_rest
-    what_is_wrong_when_it_is_queued_aborts_all
-    discard_forgets_what_was_queued
-    nobody_sees_the_half_of_a_transaction
-    a_watched_key_that_somebody_has_written_stops_the_transaction
-    a_watched_key_that_nobody_has_written_does_not
-    a_watched_key_that_expires_stops_the_transaction
-    a_key_that_had_expired_when_it_was_watched_does_not_change_when_it_is_dropped
+    exec_executes_the_queued_commands_and_replies_to_each
+    a_command_that_fails_in_exec_does_not_stop_the_others
+    an_error_while_queueing_aborts_the_transaction
+    discard_drops_the_queued_commands_and_the_watches
+    other_clients_see_all_of_a_transaction_or_nothing
+    a_modified_watched_key_aborts_the_transaction
+    an_unmodified_watched_key_does_not_abort_the_transaction
+    a_watched_key_that_expires_aborts_the_transaction
+    removing_a_key_that_was_watched_after_its_expiry_does_not_abort_the_transaction
 }
 
-fn exec_executes_what_was_queued_and_answers_all_of_it(engine: Engine) {
+fn exec_executes_the_queued_commands_and_replies_to_each(engine: Engine) {
     let server = engine.serve();
     let (mut client, mut other) = (server.connect(), server.connect());
     assert_eq!(client.ask("MULTI").text(), "OK");
@@ -27,21 +27,21 @@ fn exec_executes_what_was_queued_and_answers_all_of_it(engine: Engine) {
     client.expect("*5\r\n+OK\r\n:2\r\n$-1\r\n+PONG\r\n*2\r\n$1\r\n2\r\n$-1\r\n");
     assert_eq!(client.ask("MULTI").text(), "OK");
     assert_eq!(client.ask("MULTI").text(), "ERR MULTI calls can not be nested");
-    assert_eq!(client.ask("EXEC"), Reply::Array(vec![]), "that was no reason to abort");
+    assert_eq!(client.ask("EXEC"), Reply::Array(vec![]), "a nested MULTI does not abort the transaction");
 }
 
-fn what_fails_while_it_is_executed_does_not_stop_the_rest(engine: Engine) {
+fn a_command_that_fails_in_exec_does_not_stop_the_others(engine: Engine) {
     let server = engine.serve();
     let mut client = server.connect();
     for line in ["MULTI", "SET a text", "INCR a", "SET b 1"] {
         client.ask(line);
     }
-    let Reply::Array(replies) = client.ask("EXEC") else { panic!("no array") };
+    let Reply::Array(replies) = client.ask("EXEC") else { panic!("not an array") };
     assert_eq!(replies[1], Reply::Error("ERR value is not an integer or out of range".into()));
     assert_eq!(client.ask("MGET a b"), Reply::Array(vec!["text".into(), "1".into()]));
 }
 
-fn what_is_wrong_when_it_is_queued_aborts_all(engine: Engine) {
+fn an_error_while_queueing_aborts_the_transaction(engine: Engine) {
     let server = engine.serve();
     let mut client = server.connect();
     for wrong in ["NONSENSE", "GET"] {
@@ -55,10 +55,14 @@ fn what_is_wrong_when_it_is_queued_aborts_all(engine: Engine) {
     }
     assert_eq!(client.ask("MULTI").text(), "OK");
     assert_eq!(client.ask("SET a 1").text(), "QUEUED");
-    assert_eq!(client.ask("EXEC"), Reply::Array(vec![Reply::Simple("OK".into())]), "the next one is a new one");
+    assert_eq!(
+        client.ask("EXEC"),
+        Reply::Array(vec![Reply::Simple("OK".into())]),
+        "the next transaction is not affected"
+    );
 }
 
-fn discard_forgets_what_was_queued(engine: Engine) {
+fn discard_drops_the_queued_commands_and_the_watches(engine: Engine) {
     let server = engine.serve();
     let (mut client, mut other) = (server.connect(), server.connect());
     for line in ["WATCH a", "MULTI", "SET a 1"] {
@@ -68,10 +72,10 @@ fn discard_forgets_what_was_queued(engine: Engine) {
     assert_eq!(client.ask("EXISTS a").number(), 0);
     other.ask("SET a 2");
     client.ask("MULTI");
-    assert_eq!(client.ask("EXEC"), Reply::Array(vec![]), "and what was watched");
+    assert_eq!(client.ask("EXEC"), Reply::Array(vec![]), "DISCARD also ends the watch");
 }
 
-fn nobody_sees_the_half_of_a_transaction(engine: Engine) {
+fn other_clients_see_all_of_a_transaction_or_nothing(engine: Engine) {
     let server = engine.serve();
     let mut writer = server.connect();
     let (addr, rounds) = (server.addr, 300);
@@ -94,7 +98,7 @@ fn nobody_sees_the_half_of_a_transaction(engine: Engine) {
     reader.join().unwrap();
 }
 
-fn a_watched_key_that_somebody_has_written_stops_the_transaction(engine: Engine) {
+fn a_modified_watched_key_aborts_the_transaction(engine: Engine) {
     let server = engine.serve();
     let (mut client, mut other) = (server.connect(), server.connect());
     for write in [
@@ -122,14 +126,14 @@ fn a_watched_key_that_somebody_has_written_stops_the_transaction(engine: Engine)
         client.ask("MULTI");
         assert_eq!(client.ask("EXEC"), Reply::Array(vec![]), "EXEC ends the watch: {write}");
     }
-    // What this client writes itself counts too, and so does a key that came to be.
+    // The client's own writes count too, and so does a key that is created.
     client.ask("WATCH mine");
     client.ask("SET mine 1");
     client.ask("MULTI");
     assert_eq!(client.ask("EXEC"), Reply::Nil2);
 }
 
-fn a_watched_key_that_nobody_has_written_does_not(engine: Engine) {
+fn an_unmodified_watched_key_does_not_abort_the_transaction(engine: Engine) {
     let server = engine.serve();
     let (mut client, mut other) = (server.connect(), server.connect());
     client.ask("SET a 1");
@@ -147,7 +151,7 @@ fn a_watched_key_that_nobody_has_written_does_not(engine: Engine) {
     assert_eq!(client.ask("EXEC"), Reply::Array(vec![]));
     client.ask("MULTI");
     assert_eq!(client.ask("WATCH a").text(), "ERR WATCH inside MULTI is not allowed");
-    // A client that is gone watches nothing.
+    // A client that disconnects no longer watches anything.
     other.ask("WATCH a");
     drop(other);
     client.ask("DISCARD");
@@ -155,7 +159,7 @@ fn a_watched_key_that_nobody_has_written_does_not(engine: Engine) {
     client.expect(bulk("2"));
 }
 
-fn a_watched_key_that_expires_stops_the_transaction(engine: Engine) {
+fn a_watched_key_that_expires_aborts_the_transaction(engine: Engine) {
     let server = engine.serve();
     let mut client = server.connect();
     client.ask("SET a 1 PX 30");
@@ -166,15 +170,16 @@ fn a_watched_key_that_expires_stops_the_transaction(engine: Engine) {
     assert_eq!(client.ask("EXEC"), Reply::Nil2);
 }
 
-fn a_key_that_had_expired_when_it_was_watched_does_not_change_when_it_is_dropped(engine: Engine) {
+fn removing_a_key_that_was_watched_after_its_expiry_does_not_abort_the_transaction(engine: Engine) {
     const KEYS: usize = 20_000;
     let server = engine.serve();
     let mut client = server.connect();
-    // So many that they are not all dropped at once; the last of them are watched when they have expired already.
-    let deadline = client.ask("TIME").elements()[0].text().parse::<u64>().unwrap() * 1000 + 1000;
+    // So many keys that removing them takes several rounds: some are still stored when they are watched after their
+    // expiry.
+    let expires_at = client.ask("TIME").elements()[0].text().parse::<u64>().unwrap() * 1000 + 1000;
     for part in 0..KEYS / 1000 {
         let keys = part * 1000..(part + 1) * 1000;
-        client.send(keys.clone().flat_map(|n| words(&format!("SET {n} x PXAT {deadline}"))).collect::<Vec<u8>>());
+        client.send(keys.clone().flat_map(|n| words(&format!("SET {n} x PXAT {expires_at}"))).collect::<Vec<u8>>());
         keys.for_each(|_| client.expect("+OK\r\n"));
     }
     let watched: Vec<String> = (0..KEYS).step_by(10).map(|n| n.to_string()).collect();
@@ -187,7 +192,7 @@ fn a_key_that_had_expired_when_it_was_watched_does_not_change_when_it_is_dropped
     client.send(&watch);
     assert_eq!(client.reply().text(), "OK");
     let mut other = server.connect();
-    eventually("they are dropped", || other.ask("DBSIZE").number() == 0);
+    eventually("they are removed", || other.ask("DBSIZE").number() == 0);
     client.ask("MULTI");
     client.ask("SET executed 1");
     assert_eq!(client.ask("EXEC"), Reply::Array(vec![Reply::Simple("OK".into())]));

@@ -1,84 +1,88 @@
-//! Patterns of keys, as Redis has them.
+//! Redis's glob-style patterns for keys.
 
-use crate::handler::kv::engine::Failure;
+use crate::handler::kv::keyspace::CommandError;
 
-/// The longest pattern, in bytes: matching takes time for each byte of it, while others wait for the keys.
+/// The longest pattern, in bytes. Matching takes time for each byte, while other clients wait for the keys.
 const LONGEST_PATTERN: usize = 512;
 
-pub(super) fn checked(pattern: &[u8]) -> Result<&[u8], Failure> {
+pub(super) fn check_length(pattern: &[u8]) -> Result<&[u8], CommandError> {
     let fits = pattern.len() <= LONGEST_PATTERN;
-    if fits { Ok(pattern) } else { Err(Failure::new("ERR the pattern is longer than 512 bytes")) }
+    if fits { Ok(pattern) } else { Err(CommandError::new("ERR the pattern is longer than 512 bytes")) }
 }
 
-/// Whether a text matches a pattern of Redis: `*`, `?`, `[abc]`, `[^a-c]`, and `\` before what stands for itself.
+/// Whether a text matches a pattern: `*`, `?`, `[abc]`, `[^a-c]`, and `\` before a literal character.
 ///
-/// In time proportional to the product of their lengths at the worst, whatever the pattern.
+/// Takes time proportional to the product of the two lengths at worst, whatever the pattern.
 pub(in crate::handler::kv) fn matches(pattern: &[u8], text: &[u8]) -> bool {
-    // Redis tries no star on a text of no bytes, unless it asks for all keys.
+    // As in Redis, `*` alone matches an empty text, and `**` does not.
     if text.is_empty() {
         return pattern.is_empty() || pattern == b"*";
     }
     let (mut p, mut t) = (0, 0);
-    // Where to go back to when what follows a star does not match: the star may stand for one byte more.
-    let mut star: Option<(usize, usize)> = None;
+    // The position after the last star, and the text position up to which the star has matched. On a mismatch the star
+    // takes one byte more.
+    let mut last_star: Option<(usize, usize)> = None;
     loop {
         let step = match (pattern.get(p), text.get(t)) {
             (None, None) => return true,
             (Some(b'*'), _) => {
-                star = Some((p + 1, t));
+                last_star = Some((p + 1, t));
                 p += 1;
                 continue;
             }
-            (Some(_), Some(&byte)) => one(pattern.get(p..).unwrap_or_default(), byte),
+            (Some(_), Some(&byte)) => match_byte(pattern.get(p..).unwrap_or_default(), byte),
             _ => None,
         };
-        match (step, star) {
+        match (step, last_star) {
             (Some(length), _) => (p, t) = (p + length, t + 1),
-            (None, Some((after, at))) if at < text.len() => {
-                (p, t) = (after, at + 1);
-                star = Some((after, at + 1));
+            (None, Some((after_star, matched))) if matched < text.len() => {
+                (p, t) = (after_star, matched + 1);
+                last_star = Some((after_star, matched + 1));
             }
             _ => return false,
         }
     }
 }
 
-/// Whether the first element of a pattern takes a byte: how long the element is then.
-fn one(pattern: &[u8], byte: u8) -> Option<usize> {
+/// The length of the pattern's first element if it matches `byte`.
+fn match_byte(pattern: &[u8], byte: u8) -> Option<usize> {
     match pattern {
         [b'?', ..] => Some(1),
         [b'\\', literal, ..] => (*literal == byte).then_some(2),
-        [b'[', rest @ ..] => {
-            let (negated, mut rest) = match rest {
-                [b'^', rest @ ..] => (true, rest),
-                _ => (false, rest),
-            };
-            let mut found = false;
-            loop {
-                rest = match rest {
-                    // The end of a set that is not closed closes it, as in Redis.
-                    [] => break,
-                    [b']', rest @ ..] => {
-                        return (found != negated).then_some(pattern.len() - rest.len());
-                    }
-                    [b'\\', literal, rest @ ..] => {
-                        found |= *literal == byte;
-                        rest
-                    }
-                    [from, b'-', to, rest @ ..] => {
-                        found |= (*from.min(to)..=*from.max(to)).contains(&byte);
-                        rest
-                    }
-                    [literal, rest @ ..] => {
-                        found |= *literal == byte;
-                        rest
-                    }
-                };
-            }
-            (found != negated).then_some(pattern.len())
+        [b'[', b'^', set @ ..] => {
+            let (is_found, rest) = find_in_set(set, byte);
+            (!is_found).then_some(pattern.len() - rest.len())
+        }
+        [b'[', set @ ..] => {
+            let (is_found, rest) = find_in_set(set, byte);
+            is_found.then_some(pattern.len() - rest.len())
         }
         [literal, ..] => (*literal == byte).then_some(1),
         [] => None,
+    }
+}
+
+/// Whether the set that `pattern` begins with contains `byte`, and the pattern after the set.
+fn find_in_set(mut pattern: &[u8], byte: u8) -> (bool, &[u8]) {
+    let mut is_found = false;
+    loop {
+        pattern = match pattern {
+            // An unclosed set ends with the pattern, as in Redis.
+            [] => return (is_found, pattern),
+            [b']', rest @ ..] => return (is_found, rest),
+            [b'\\', literal, rest @ ..] => {
+                is_found |= *literal == byte;
+                rest
+            }
+            [from, b'-', to, rest @ ..] => {
+                is_found |= (*from.min(to)..=*from.max(to)).contains(&byte);
+                rest
+            }
+            [literal, rest @ ..] => {
+                is_found |= *literal == byte;
+                rest
+            }
+        };
     }
 }
 
@@ -87,7 +91,7 @@ mod tests {
     use super::matches;
 
     #[test]
-    fn patterns_are_redis_own() {
+    fn patterns_match_as_in_redis() {
         let yes = [
             ("h?llo", "hello"),
             ("h*llo", "hllo"),
@@ -123,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pattern_of_many_stars_takes_no_time() {
+    fn a_pattern_of_many_stars_is_matched_quickly() {
         let pattern = "a*".repeat(40) + "b";
         assert!(!matches(pattern.as_bytes(), "a".repeat(2000).as_bytes()));
     }

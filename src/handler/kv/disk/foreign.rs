@@ -1,21 +1,21 @@
-//! Files that are no store: told from one before they are touched, and what a person is told to do.
+//! Files that are not a store: recognizes them before anything is written to them, and says what to do instead.
 
 use std::fs::{self, File, FileType};
 use std::io::{self, ErrorKind, Read};
 use std::os::unix::fs::FileTypeExt;
 use std::path::Path;
 
-/// What every store begins with.
+/// The first bytes of every store.
 const MAGIC: &[u8] = b"redb\x1A\x0A\xA9\x0D\x0A";
 
-/// As much of a file as it takes to see what it is.
+/// How much of a file is read to recognize it, in bytes.
 const HEAD: u64 = 512;
 
-/// Whether there is a store at `path`, or nothing yet.
+/// Checks that `path` is a store or does not exist yet.
 ///
 /// # Errors
 ///
-/// There is something else. The message says what, and what to do.
+/// It is something else. The message says what it is, and what to do.
 pub(super) fn check(path: &Path) -> io::Result<()> {
     let kind = match fs::metadata(path) {
         Ok(metadata) => metadata.file_type(),
@@ -32,7 +32,7 @@ pub(super) fn check(path: &Path) -> io::Result<()> {
     let mut head = Vec::new();
     let file = File::open(path).map_err(|error| explain(&error, path))?;
     file.take(HEAD).read_to_end(&mut head).map_err(|error| explain(&error, path))?;
-    match what_begins_with(&head) {
+    match describe_foreign(&head) {
         None => Ok(()),
         Some(what) => Err(refuse(&format!("it is {what}; choose another file, a new one is made"))),
     }
@@ -52,10 +52,10 @@ fn name_of(kind: FileType) -> &'static str {
     }
 }
 
-/// What a file is that begins like this. `None`: a store, or empty.
-fn what_begins_with(head: &[u8]) -> Option<&'static str> {
+/// Describes a file by its first bytes. Returns `None` for a store and for an empty file.
+fn describe_foreign(head: &[u8]) -> Option<&'static str> {
     let is_text = |text: &str| !text.contains(|character: char| character.is_control() && !character.is_whitespace());
-    // The last character may be cut off.
+    // A character at the end of the head may be incomplete.
     let text = || head.utf8_chunks().next().map(|chunk| chunk.valid()).filter(|text| text.len() + 4 > head.len());
     if head.is_empty() || head.starts_with(MAGIC) {
         None
@@ -72,17 +72,17 @@ fn what_begins_with(head: &[u8]) -> Option<&'static str> {
     }
 }
 
-/// An error of the system, with what a person can do about it.
+/// Adds advice for the operator to an error of the system.
 pub(super) fn explain(error: &io::Error, path: &Path) -> io::Error {
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let folder = folder.display();
+    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let directory = directory.display();
     let advice = match error.kind() {
-        ErrorKind::NotFound => format!("is there a directory {folder}? Make it first"),
+        ErrorKind::NotFound => format!("is there a directory {directory}? Make it first"),
         ErrorKind::PermissionDenied => {
-            format!("this user must be allowed to read and write it, and to make files in {folder}")
+            format!("this user must be allowed to read and write it, and to make files in {directory}")
         }
-        ErrorKind::ReadOnlyFilesystem => format!("{folder} can only be read; choose another place"),
-        ErrorKind::NotADirectory => format!("{folder} is not a directory"),
+        ErrorKind::ReadOnlyFilesystem => format!("{directory} can only be read; choose another place"),
+        ErrorKind::NotADirectory => format!("{directory} is not a directory"),
         _ => return io::Error::new(error.kind(), error.to_string()),
     };
     io::Error::new(error.kind(), format!("{error}; {advice}"))
@@ -93,8 +93,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_file_is_known_by_how_it_begins() {
-        for (head, what) in [
+    fn a_file_is_recognized_by_its_first_bytes() {
+        for (head, expected) in [
             (&b""[..], None),
             (b"redb\x1A\x0A\xA9\x0D\x0A and more", None),
             (b"SQLite format 3\0", Some("SQLite")),
@@ -105,14 +105,15 @@ mod tests {
             (b"\x00\x01\xFE\xFF", Some("not a store")),
             (b"ab\xFF\xFFcdefgh", Some("not a store")),
         ] {
-            let told = what_begins_with(head);
-            assert_eq!(told.is_none(), what.is_none(), "{head:?}");
-            assert!(told.unwrap_or_default().contains(what.unwrap_or_default()), "{head:?}: {told:?}");
+            let description = describe_foreign(head);
+            assert_eq!(description.is_none(), expected.is_none(), "{head:?}");
+            let text = description.unwrap_or_default();
+            assert!(text.contains(expected.unwrap_or_default()), "{head:?}: {text}");
         }
     }
 
     #[test]
-    fn an_error_of_the_system_comes_with_what_to_do() {
+    fn an_error_of_the_system_comes_with_advice() {
         for (kind, advice) in [
             (ErrorKind::NotFound, "is there a directory data? Make it first"),
             (ErrorKind::PermissionDenied, "this user must be allowed to read and write it"),
@@ -120,8 +121,8 @@ mod tests {
             (ErrorKind::NotADirectory, "data is not a directory"),
             (ErrorKind::StorageFull, "no storage space"),
         ] {
-            let told = explain(&kind.into(), Path::new("data/store"));
-            assert!(told.to_string().contains(advice) && told.kind() == kind, "{told}");
+            let error = explain(&kind.into(), Path::new("data/store"));
+            assert!(error.to_string().contains(advice) && error.kind() == kind, "{error}");
         }
         let here = explain(&ErrorKind::ReadOnlyFilesystem.into(), Path::new("store"));
         assert!(here.to_string().contains(". can only be read"), "{here}");

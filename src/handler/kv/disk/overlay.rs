@@ -1,4 +1,4 @@
-//! A file that is only read, for a database that must write a little to be opened.
+//! A read-only view of a file for a database that must write in order to open it.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -14,8 +14,8 @@ use crate::panics::lock;
 
 const PAGE: u64 = 4096;
 
-/// What is in a file, with what was written since kept in memory. While a disk refuses to be written to, what was
-/// committed can still be read this way: opening a database that was not closed well begins with a repair.
+/// The content of a file. Writes are kept in memory. While a disk refuses writes, committed data can still be read this
+/// way, although opening a database after a crash begins with a repair, which writes.
 #[derive(Debug)]
 pub(super) struct Overlay {
     file: File,
@@ -38,7 +38,7 @@ impl Overlay {
         Ok(Overlay { file, written: Mutex::new(written) })
     }
 
-    /// A page as it is in the file, with zeros after its end.
+    /// Reads a page of the file. Beyond the end of the file it is zeros.
     fn page(&self, number: u64) -> io::Result<Vec<u8>> {
         let mut page = vec![0; PAGE as usize];
         let mut filled = 0;
@@ -54,9 +54,9 @@ impl Overlay {
     }
 }
 
-/// The pages that `length` bytes from `offset` on lie in: the number of each, where in it they begin, and how many they
-/// are.
-fn pieces(offset: u64, length: usize) -> impl Iterator<Item = (u64, usize, usize)> {
+/// Splits the range of `length` bytes at `offset` into pages. For each: its number, the start within it, and how many
+/// bytes.
+fn split_into_pages(offset: u64, length: usize) -> impl Iterator<Item = (u64, usize, usize)> {
     let end = offset + length as u64;
     (offset / PAGE..end.div_ceil(PAGE)).map(move |page| {
         let from = offset.max(page * PAGE);
@@ -70,11 +70,11 @@ impl StorageBackend for Overlay {
     }
 
     fn read(&self, offset: u64, mut out: &mut [u8]) -> io::Result<()> {
-        for (number, start, count) in pieces(offset, out.len()) {
-            let (place, rest) = out.split_at_mut(count);
+        for (number, start, count) in split_into_pages(offset, out.len()) {
+            let (target, rest) = out.split_at_mut(count);
             let written = lock(&self.written).pages.get(&number).cloned();
             let page = written.map_or_else(|| self.page(number), Ok)?;
-            place.copy_from_slice(page.get(start..start + count).ok_or(io::ErrorKind::UnexpectedEof)?);
+            target.copy_from_slice(page.get(start..start + count).ok_or(io::ErrorKind::UnexpectedEof)?);
             out = rest;
         }
         Ok(())
@@ -90,7 +90,7 @@ impl StorageBackend for Overlay {
     }
 
     fn write(&self, offset: u64, mut data: &[u8]) -> io::Result<()> {
-        for (number, start, count) in pieces(offset, data.len()) {
+        for (number, start, count) in split_into_pages(offset, data.len()) {
             let (piece, rest) = data.split_at(count);
             let known = lock(&self.written).pages.remove(&number);
             let mut page = known.map_or_else(|| self.page(number), Ok)?;
@@ -101,7 +101,7 @@ impl StorageBackend for Overlay {
         Ok(())
     }
 
-    // Nobody else has this view of the file.
+    // No other process uses this view, so there is nothing to lock.
 
     fn try_lock_range(&self, _: Bound<u64>, _: Bound<u64>) -> Result<bool, BackendError> {
         Ok(true)
@@ -129,7 +129,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_written_is_read_back_and_the_file_stays_as_it_was() {
+    fn writes_can_be_read_back_and_the_file_stays_unchanged() {
         let path = std::env::temp_dir().join(format!("acceptd-overlay-{}", std::process::id()));
         std::fs::write(&path, [1; 6000]).unwrap();
         let overlay = Overlay::open(&path).unwrap();

@@ -1,81 +1,80 @@
-//! A key and its value as they lie in memory, and how much they take of it.
+//! A key and its value in memory, in one allocation.
 
-use crate::handler::kv::engine::overwrite;
+use crate::handler::kv::keyspace::overwrite;
 
-/// A key and its value in one allocation: when it expires (8 bytes, all ones for never), the length of the key (4
-/// bytes), the key, the value.
+/// The expiry time (8 bytes, all ones for none), the length of the key (4 bytes), the key, the value.
 pub(super) struct Record(Box<[u8]>);
 
-const HEAD: usize = 12;
+const HEADER: usize = 12;
 
 impl Record {
-    pub(super) fn new(key: &[u8], value: &[u8], expires: Option<u64>) -> Record {
-        let mut bytes = Vec::with_capacity(HEAD + key.len() + value.len());
-        bytes.extend_from_slice(&expires.unwrap_or(u64::MAX).to_le_bytes());
+    pub(super) fn new(key: &[u8], value: &[u8], expires_at: Option<u64>) -> Record {
+        let mut bytes = Vec::with_capacity(HEADER + key.len() + value.len());
+        bytes.extend_from_slice(&expires_at.unwrap_or(u64::MAX).to_le_bytes());
         bytes.extend_from_slice(&(key.len() as u32).to_le_bytes());
         bytes.extend_from_slice(key);
         bytes.extend_from_slice(value);
         Record(bytes.into_boxed_slice())
     }
 
-    pub(super) fn expires(&self) -> Option<u64> {
+    pub(super) fn expires_at(&self) -> Option<u64> {
         let bytes = self.0.first_chunk().copied().unwrap_or_default();
-        Some(u64::from_le_bytes(bytes)).filter(|expires| *expires != u64::MAX)
+        Some(u64::from_le_bytes(bytes)).filter(|expires_at| *expires_at != u64::MAX)
     }
 
     pub(super) fn is_live(&self, now: u64) -> bool {
-        self.expires().is_none_or(|expires| expires > now)
-    }
-
-    fn key_length(&self) -> usize {
-        self.0
-            .get(8..HEAD)
-            .and_then(|bytes| bytes.try_into().ok())
-            .map_or(0, |bytes| u32::from_le_bytes(bytes) as usize)
+        self.expires_at().is_none_or(|expires_at| expires_at > now)
     }
 
     pub(super) fn key(&self) -> &[u8] {
-        self.0.get(HEAD..HEAD + self.key_length()).unwrap_or_default()
+        self.0.get(HEADER..self.value_offset()).unwrap_or_default()
     }
 
     pub(super) fn value(&self) -> &[u8] {
-        self.0.get(HEAD + self.key_length()..).unwrap_or_default()
+        self.0.get(self.value_offset()..).unwrap_or_default()
     }
 
-    /// Takes another value of the same length, and another deadline, without an allocation. Whether it could.
-    pub(super) fn replace(&mut self, value: &[u8], expires: Option<u64>) -> bool {
-        let begin = HEAD + self.key_length();
-        let Some(place) = self.0.get_mut(begin..).filter(|place| place.len() == value.len()) else { return false };
-        place.copy_from_slice(value);
-        self.set_expires(expires);
+    fn value_offset(&self) -> usize {
+        let bytes = self.0.get(8..HEADER).and_then(|bytes| bytes.try_into().ok());
+        HEADER + bytes.map_or(0, |bytes| u32::from_le_bytes(bytes) as usize)
+    }
+
+    /// Stores another value and expiry time without an allocation. Returns false, and does nothing, if the new value
+    /// has another length.
+    pub(super) fn replace_in_place(&mut self, value: &[u8], expires_at: Option<u64>) -> bool {
+        let offset = self.value_offset();
+        let Some(target) = self.0.get_mut(offset..).filter(|target| target.len() == value.len()) else { return false };
+        target.copy_from_slice(value);
+        self.set_expiry(expires_at);
         true
     }
 
-    pub(super) fn set_expires(&mut self, expires: Option<u64>) {
-        if let Some(place) = self.0.first_chunk_mut() {
-            *place = expires.unwrap_or(u64::MAX).to_le_bytes();
+    pub(super) fn set_expiry(&mut self, expires_at: Option<u64>) {
+        if let Some(target) = self.0.first_chunk_mut() {
+            *target = expires_at.unwrap_or(u64::MAX).to_le_bytes();
         }
     }
 
-    /// Changes a part of the value, in place as far as it is there. Its new length.
-    pub(super) fn overwrite_from(&mut self, offset: usize, piece: &[u8]) -> usize {
-        let begin = HEAD + self.key_length();
-        if let Some(place) = self.0.get_mut(begin + offset..begin + offset + piece.len()) {
-            place.copy_from_slice(piece);
+    /// Writes a piece into the value and returns the value's new length. Allocates only if the value becomes longer.
+    pub(super) fn overwrite(&mut self, offset: usize, piece: &[u8]) -> usize {
+        let value_offset = self.value_offset();
+        let start = value_offset + offset;
+        if let Some(target) = self.0.get_mut(start..start + piece.len()) {
+            target.copy_from_slice(piece);
         } else {
             let mut bytes = std::mem::take(&mut self.0).into_vec();
-            overwrite(&mut bytes, begin + offset, piece);
+            overwrite(&mut bytes, start, piece);
             self.0 = bytes.into_boxed_slice();
         }
-        self.0.len() - begin
+        self.0.len() - value_offset
     }
 
-    pub(super) fn footprint(&self) -> usize {
-        allocated(self.0.len())
+    pub(super) fn allocation_size(&self) -> usize {
+        allocation_size(self.0.len())
     }
 }
 
-/// Memory that an allocation takes, with what the allocator adds (16 bytes of granularity, of which 8 are its own).
-pub(super) fn allocated(length: usize) -> usize {
+/// The memory that an allocation of `length` bytes takes. The allocator adds 8 bytes and rounds up to a multiple of 16.
+pub(super) fn allocation_size(length: usize) -> usize {
     (length + 8).next_multiple_of(16).max(32)
 }

@@ -1,94 +1,144 @@
-//! A part of the keys: the records in it, when they expire, and the memory that both take.
+//! A shard: a part of the keys, their expiry times, and the accounting of the memory that both take.
 
 use std::collections::BTreeSet;
-use std::sync::atomic::Ordering;
 
 use hashbrown::HashTable;
 
-use super::Shared;
-use super::record::{Record, allocated};
+use super::record::{Record, allocation_size};
+use super::shard_context::ShardContext;
+use crate::handler::kv::keyspace::overwrite;
+
+/// A power of two, because the upper bits of a key's hash choose the shard. At most 64, so that a set of shards fits
+/// into a `u64`.
+pub(super) const SHARDS: usize = 64;
+const SHARD_BITS: u32 = SHARDS.trailing_zeros();
+
+pub(super) fn shard_index(hash: u64) -> usize {
+    (hash >> (u64::BITS - SHARD_BITS)) as usize
+}
 
 #[derive(Default)]
 pub(super) struct Shard {
-    pub(super) records: HashTable<Record>,
-    /// Keys that expire, and when.
-    pub(super) deadlines: BTreeSet<(u64, Box<[u8]>)>,
+    records: HashTable<Record>,
+    /// The expiry times of the keys that have one.
+    expiry_times: BTreeSet<(u64, Box<[u8]>)>,
 }
 
 impl Shard {
+    pub(super) fn len(&self) -> usize {
+        self.records.len()
+    }
+
+    pub(super) fn len_with_expiry(&self) -> usize {
+        self.expiry_times.len()
+    }
+
     pub(super) fn find(&self, hash: u64, key: &[u8], now: u64) -> Option<&Record> {
         self.records.find(hash, |record| record.key() == key).filter(|record| record.is_live(now))
     }
 
-    pub(super) fn put(&mut self, hash: u64, key: &[u8], value: &[u8], expires: Option<u64>, shared: &Shared) {
-        let mut old = None;
+    pub(super) fn live_records(&self, now: u64) -> impl Iterator<Item = &Record> {
+        self.records.iter().filter(move |record| record.is_live(now))
+    }
+
+    /// The key that expires next, and when.
+    pub(super) fn next_expiry(&self) -> Option<(u64, &[u8])> {
+        self.expiry_times.first().map(|(expires_at, key)| (*expires_at, &**key))
+    }
+
+    pub(super) fn put(&mut self, hash: u64, key: &[u8], value: &[u8], expires_at: Option<u64>, context: &ShardContext) {
+        let mut old_expiry = None;
         if let Some(record) = self.records.find_mut(hash, |record| record.key() == key) {
-            let before = record.footprint();
-            old = record.expires();
-            if !record.replace(value, expires) {
-                *record = Record::new(key, value, expires);
-                shared.used.fetch_add(record.footprint(), Ordering::Relaxed);
-                shared.used.fetch_sub(before, Ordering::Relaxed);
+            old_expiry = record.expires_at();
+            if !record.replace_in_place(value, expires_at) {
+                context.subtract_used(record.allocation_size());
+                *record = Record::new(key, value, expires_at);
+                context.add_used(record.allocation_size());
             }
         } else {
-            let tables = self.table_size();
-            let record = Record::new(key, value, expires);
-            shared.used.fetch_add(record.footprint(), Ordering::Relaxed);
-            self.records.insert_unique(hash, record, |record| shared.hash(record.key()));
-            shared.used.fetch_add(self.table_size() - tables, Ordering::Relaxed);
+            let table_size = self.table_size();
+            let record = Record::new(key, value, expires_at);
+            context.add_used(record.allocation_size());
+            self.records.insert_unique(hash, record, |record| context.hash(record.key()));
+            context.add_used(self.table_size() - table_size);
         }
-        self.note_deadline(old, expires, key, shared);
+        self.update_expiry(old_expiry, expires_at, key, context);
     }
 
-    pub(super) fn set_deadline(&mut self, hash: u64, key: &[u8], expires: Option<u64>, shared: &Shared) {
+    /// Writes a piece into a value and returns the value's new length: see
+    /// [`Keyspace::overwrite`](crate::handler::kv::keyspace::Keyspace::overwrite).
+    pub(super) fn overwrite(
+        &mut self,
+        hash: u64,
+        key: &[u8],
+        (offset, piece): (usize, &[u8]),
+        now: u64,
+        context: &ShardContext,
+    ) -> usize {
+        let record = self.records.find_mut(hash, |record| record.key() == key);
+        if let Some(record) = record.filter(|record| record.is_live(now)) {
+            let old_size = record.allocation_size();
+            let length = record.overwrite(offset, piece);
+            context.add_used(record.allocation_size());
+            context.subtract_used(old_size);
+            return length;
+        }
+        let mut value = Vec::new();
+        overwrite(&mut value, offset, piece);
+        self.put(hash, key, &value, None, context);
+        value.len()
+    }
+
+    pub(super) fn set_expiry(&mut self, hash: u64, key: &[u8], expires_at: Option<u64>, context: &ShardContext) {
         if let Some(record) = self.records.find_mut(hash, |record| record.key() == key) {
-            let old = record.expires();
-            record.set_expires(expires);
-            self.note_deadline(old, expires, key, shared);
+            let old_expiry = record.expires_at();
+            record.set_expiry(expires_at);
+            self.update_expiry(old_expiry, expires_at, key, context);
         }
     }
 
-    fn note_deadline(&mut self, old: Option<u64>, new: Option<u64>, key: &[u8], shared: &Shared) {
-        if old == new {
-            return;
-        }
-        self.forget_deadline(old, key, shared);
-        if let Some(deadline) = new {
-            shared.used.fetch_add(deadline_footprint(key), Ordering::Relaxed);
-            self.deadlines.insert((deadline, key.into()));
-            shared.alarm.set(deadline);
-        }
-    }
-
-    /// Whether it was there, expired or not.
-    pub(super) fn remove(&mut self, hash: u64, key: &[u8], shared: &Shared) -> Option<Record> {
-        let tables = self.table_size();
+    /// Returns the record that was removed, even if it had expired.
+    pub(super) fn remove(&mut self, hash: u64, key: &[u8], context: &ShardContext) -> Option<Record> {
+        let table_size = self.table_size();
         let entry = self.records.find_entry(hash, |record| record.key() == key).ok()?;
         let (record, _) = entry.remove();
-        shared.used.fetch_sub(record.footprint(), Ordering::Relaxed);
-        self.forget_deadline(record.expires(), key, shared);
-        // Room that a quarter of it would do is given back, down to a size that is not worth it.
+        context.subtract_used(record.allocation_size());
+        self.remove_expiry(record.expires_at(), key, context);
+        // Shrinks a table that is less than a quarter full, unless it is small anyway.
         let (length, capacity) = (self.records.len(), self.records.capacity());
         if capacity > 1024 && length < capacity / 4 {
-            self.records.shrink_to(length * 2, |record| shared.hash(record.key()));
+            self.records.shrink_to(length * 2, |record| context.hash(record.key()));
         }
-        shared.used.fetch_sub(tables - self.table_size(), Ordering::Relaxed);
+        context.subtract_used(table_size - self.table_size());
         Some(record)
     }
 
-    fn forget_deadline(&mut self, deadline: Option<u64>, key: &[u8], shared: &Shared) {
-        if let Some(deadline) = deadline
-            && self.deadlines.remove(&(deadline, key.into()))
-        {
-            shared.used.fetch_sub(deadline_footprint(key), Ordering::Relaxed);
+    /// Removes all records and returns them, so that the caller can free them without the lock.
+    pub(super) fn take_all(&mut self, context: &ShardContext) -> Shard {
+        let records: usize = self.records.iter().map(Record::allocation_size).sum();
+        let expiry_times: usize = self.expiry_times.iter().map(|(_, key)| expiry_size(key)).sum();
+        context.subtract_used(records + expiry_times + self.table_size());
+        std::mem::take(self)
+    }
+
+    fn update_expiry(&mut self, old: Option<u64>, new: Option<u64>, key: &[u8], context: &ShardContext) {
+        if old == new {
+            return;
+        }
+        self.remove_expiry(old, key, context);
+        if let Some(expires_at) = new {
+            context.add_used(expiry_size(key));
+            self.expiry_times.insert((expires_at, key.into()));
+            context.expiry_timer.schedule(expires_at);
         }
     }
 
-    pub(super) fn clear(&mut self, shared: &Shared) -> Shard {
-        let records: usize = self.records.iter().map(Record::footprint).sum();
-        let deadlines: usize = self.deadlines.iter().map(|(_, key)| deadline_footprint(key)).sum();
-        shared.used.fetch_sub(records + deadlines + self.table_size(), Ordering::Relaxed);
-        std::mem::take(self)
+    fn remove_expiry(&mut self, expires_at: Option<u64>, key: &[u8], context: &ShardContext) {
+        if let Some(expires_at) = expires_at
+            && self.expiry_times.remove(&(expires_at, key.into()))
+        {
+            context.subtract_used(expiry_size(key));
+        }
     }
 
     fn table_size(&self) -> usize {
@@ -96,7 +146,7 @@ impl Shard {
     }
 }
 
-/// Memory that a deadline takes: a copy of the key, and its place in a tree whose nodes are two thirds full.
-fn deadline_footprint(key: &[u8]) -> usize {
-    allocated(key.len()) + size_of::<(u64, Box<[u8]>)>() * 3 / 2
+/// The memory that an expiry time takes: a copy of the key, and an entry in a tree whose nodes are two thirds full.
+fn expiry_size(key: &[u8]) -> usize {
+    allocation_size(key.len()) + size_of::<(u64, Box<[u8]>)>() * 3 / 2
 }

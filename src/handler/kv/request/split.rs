@@ -1,7 +1,7 @@
-//! The words of a line that a person types, or a program that sends no arrays.
+//! Splits a line into words, as Redis does for inline commands.
 
-/// The words of a line, with quotes as Redis has them: `"a b\n\x00"` with escapes, `'a b'` with none but `\'`.
-/// `None`: a quote is not closed, or not followed by a space.
+/// Splits a line at whitespace. Words may be quoted as in Redis: `"a b\n\x00"` with escapes, or `'a b'` with no escape
+/// but `\'`. Returns `None` if a quote is not closed, or not followed by whitespace.
 pub(in crate::handler::kv) fn split(line: &[u8]) -> Option<Vec<Vec<u8>>> {
     let mut rest = line.iter().copied().peekable();
     let mut words = Vec::new();
@@ -14,7 +14,7 @@ pub(in crate::handler::kv) fn split(line: &[u8]) -> Option<Vec<Vec<u8>>> {
         while let Some(byte) = rest.next_if(|byte| !byte.is_ascii_whitespace()) {
             match byte {
                 b'"' | b'\'' => {
-                    quoted(&mut rest, byte, &mut word)?;
+                    read_quoted(&mut rest, byte, &mut word)?;
                     if rest.peek().is_some_and(|next| !next.is_ascii_whitespace()) {
                         return None;
                     }
@@ -26,12 +26,12 @@ pub(in crate::handler::kv) fn split(line: &[u8]) -> Option<Vec<Vec<u8>>> {
     }
 }
 
-/// Reads on to the closing quote.
-fn quoted(rest: &mut (impl Iterator<Item = u8> + Clone), quote: u8, word: &mut Vec<u8>) -> Option<()> {
+/// Adds everything up to the closing quote to `word`.
+fn read_quoted(rest: &mut (impl Iterator<Item = u8> + Clone), quote: u8, word: &mut Vec<u8>) -> Option<()> {
     loop {
         match rest.next()? {
             byte if byte == quote => return Some(()),
-            b'\\' if quote == b'"' => word.push(escaped(rest)?),
+            b'\\' if quote == b'"' => word.push(read_escape(rest)?),
             b'\\' => {
                 let mut ahead = rest.clone();
                 if ahead.next() == Some(b'\'') {
@@ -46,8 +46,8 @@ fn quoted(rest: &mut (impl Iterator<Item = u8> + Clone), quote: u8, word: &mut V
     }
 }
 
-/// What stands after a backslash.
-fn escaped(rest: &mut (impl Iterator<Item = u8> + Clone)) -> Option<u8> {
+/// The byte that an escape stands for. The backslash has been read.
+fn read_escape(rest: &mut (impl Iterator<Item = u8> + Clone)) -> Option<u8> {
     let mut ahead = rest.clone();
     let digit = |byte: Option<u8>| (byte? as char).to_digit(16);
     if ahead.next() == Some(b'x')
@@ -69,7 +69,7 @@ fn escaped(rest: &mut (impl Iterator<Item = u8> + Clone)) -> Option<u8> {
 #[cfg(test)]
 mod tests {
     #[test]
-    fn quotes_are_redis_own() {
+    fn quotes_are_read_as_in_redis() {
         let split = |line: &str| super::split(line.as_bytes());
         let words = |words: &[&[u8]]| Some(words.iter().map(|word| word.to_vec()).collect::<Vec<_>>());
         assert_eq!(split(r#"set greeting "hello world""#), words(&[b"set", b"greeting", b"hello world"]));

@@ -1,5 +1,5 @@
-//! The log of wrong passwords: a line for each, so that a program like fail2ban can act on the address; of many, some
-//! lines a second and a count.
+//! The log of wrong passwords: a line for each, so that a program like fail2ban can block the address. The rate of
+//! lines is limited; a count stands for the rest.
 
 use std::net::SocketAddr;
 use std::sync::Mutex;
@@ -9,29 +9,29 @@ use log::warn;
 
 use crate::panics::lock;
 
-/// Lines in a second at the most, whoever causes them.
-const LINES_PER_SECOND: u32 = 10;
+/// The most lines in a second, for all clients together.
+const MAX_LINES_PER_SECOND: u32 = 10;
 
 const SECOND: Duration = Duration::from_secs(1);
 
 /// Shared by all clients of a store.
 #[derive(Default)]
-pub(super) struct WrongPasswords {
+pub(super) struct WrongPasswordLog {
     throttle: Mutex<Throttle>,
 }
 
 #[derive(Default)]
 struct Throttle {
-    second_began: Option<Instant>,
+    second_started_at: Option<Instant>,
     lines: u32,
     suppressed: u64,
 }
 
-impl WrongPasswords {
-    /// Somebody has given a wrong password.
+impl WrongPasswordLog {
+    /// Logs that a client has given a wrong password.
     pub(super) fn log(&self, id: u64, peer: SocketAddr) {
-        let admitted = lock(&self.throttle).admit(Instant::now());
-        match admitted {
+        let suppressed = lock(&self.throttle).admit(Instant::now());
+        match suppressed {
             None => {}
             Some(0) => warn!("wrong password id={id} peer={peer}"),
             Some(suppressed) => warn!("wrong password id={id} peer={peer} ({suppressed} more were not logged)"),
@@ -40,13 +40,13 @@ impl WrongPasswords {
 }
 
 impl Throttle {
-    /// Whether a line may be logged now, and how many were suppressed before it.
+    /// Returns how many lines were suppressed before this one, or `None` if this one must be suppressed too.
     fn admit(&mut self, now: Instant) -> Option<u64> {
-        if self.second_began.is_none_or(|began| now.duration_since(began) >= SECOND) {
-            self.second_began = Some(now);
+        if self.second_started_at.is_none_or(|started_at| now.duration_since(started_at) >= SECOND) {
+            self.second_started_at = Some(now);
             self.lines = 0;
         }
-        if self.lines == LINES_PER_SECOND {
+        if self.lines == MAX_LINES_PER_SECOND {
             self.suppressed += 1;
             return None;
         }
@@ -60,9 +60,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn of_many_lines_in_a_second_ten_are_logged_and_the_others_counted() {
+    fn ten_lines_a_second_are_logged_and_the_others_counted() {
         let (mut throttle, now) = (Throttle::default(), Instant::now());
-        for _ in 0..LINES_PER_SECOND {
+        for _ in 0..MAX_LINES_PER_SECOND {
             assert_eq!(throttle.admit(now), Some(0));
         }
         for _ in 0..7 {

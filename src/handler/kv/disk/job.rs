@@ -1,0 +1,145 @@
+//! The writer's queue: one job for each client that waits for a write.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::time::Duration;
+
+use crate::handler::kv::commands::Command;
+use crate::handler::kv::engine::Call;
+use crate::handler::kv::keyspace::{CommandError, Keyspace};
+use crate::handler::kv::reply::Replies;
+use crate::handler::kv::watched_keys::WatchedKey;
+use crate::panics::lock;
+
+/// The most jobs that share a transaction.
+const MAX_JOBS_AT_ONCE: usize = 1024;
+
+/// Calls of one client, which waits until the writer has finished them.
+pub(super) struct Job {
+    calls: Vec<(&'static Command, Vec<Vec<u8>>)>,
+    /// The job is executed only if none of these has changed.
+    pub(super) watched: Vec<WatchedKey>,
+    /// Empty. Its copies have the client's dialect.
+    empty_replies: Replies,
+    outcome: Mutex<Option<JobOutcome>>,
+    finished: Condvar,
+}
+
+pub(super) enum JobOutcome {
+    Executed {
+        replies: Replies,
+        /// Where the reply to each call ends.
+        reply_ends: Vec<usize>,
+    },
+    WatchedKeyChanged,
+}
+
+impl Job {
+    pub(super) fn new(calls: &[Call<'_>], watched: &[WatchedKey], replies: &Replies) -> Job {
+        let to_owned = |call: &Call<'_>| (call.command, call.words.iter().map(|word| word.to_vec()).collect());
+        Job {
+            calls: calls.iter().map(to_owned).collect(),
+            watched: watched.to_vec(),
+            empty_replies: replies.empty_copy(),
+            outcome: Mutex::new(None),
+            finished: Condvar::new(),
+        }
+    }
+
+    pub(super) fn execute(&self, keyspace: &mut dyn Keyspace) -> JobOutcome {
+        let mut replies = self.empty_replies.empty_copy();
+        let mut reply_ends = Vec::with_capacity(self.calls.len());
+        for (command, words) in &self.calls {
+            let words: Vec<&[u8]> = words.iter().map(Vec::as_slice).collect();
+            Call { command, words: &words }.execute(keyspace, &mut replies);
+            reply_ends.push(replies.len());
+        }
+        JobOutcome::Executed { replies, reply_ends }
+    }
+
+    /// Lets the client continue.
+    pub(super) fn finish(&self, outcome: JobOutcome) {
+        *lock(&self.outcome) = Some(outcome);
+        self.finished.notify_one();
+    }
+
+    pub(super) fn fail(&self, error: &CommandError) {
+        let mut replies = self.empty_replies.empty_copy();
+        let reply_ends = reply_to_each(self.calls.len(), error, &mut replies);
+        self.finish(JobOutcome::Executed { replies, reply_ends });
+    }
+
+    pub(super) fn wait(&self) -> JobOutcome {
+        let outcome = self.finished.wait_while(lock(&self.outcome), |outcome| outcome.is_none());
+        let mut outcome = outcome.unwrap_or_else(PoisonError::into_inner);
+        // `wait_while` returns only when there is an outcome.
+        outcome.take().unwrap_or(JobOutcome::WatchedKeyChanged)
+    }
+}
+
+/// Writes the same error as the reply to each of `call_count` calls. Returns where each reply ends.
+pub(super) fn reply_to_each(call_count: usize, error: &CommandError, replies: &mut Replies) -> Vec<usize> {
+    let mut reply_ends = Vec::with_capacity(call_count);
+    for _ in 0..call_count {
+        replies.error(&error.0);
+        reply_ends.push(replies.len());
+    }
+    reply_ends
+}
+
+#[derive(Default)]
+pub(super) struct JobQueue {
+    state: Mutex<QueueState>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct QueueState {
+    jobs: VecDeque<Arc<Job>>,
+    is_closed: bool,
+    wake_requested: bool,
+}
+
+impl JobQueue {
+    pub(super) fn push(&self, job: Arc<Job>) {
+        lock(&self.state).jobs.push_back(job);
+        self.changed.notify_one();
+    }
+
+    /// Makes [`next_jobs`](JobQueue::next_jobs) return once without a job.
+    pub(super) fn wake(&self) {
+        lock(&self.state).wake_requested = true;
+        self.changed.notify_one();
+    }
+
+    /// No job follows.
+    pub(super) fn close(&self) {
+        lock(&self.state).is_closed = true;
+        self.changed.notify_one();
+    }
+
+    /// Waits for jobs, for as long as `time_left` says (`None`: without a limit). Returns an empty list when that time
+    /// is over or [`wake`] was called, and `None` when the queue is closed and empty.
+    ///
+    /// [`wake`]: JobQueue::wake
+    pub(super) fn next_jobs(&self, time_left: impl Fn() -> Option<Duration>) -> Option<Vec<Arc<Job>>> {
+        let mut state = lock(&self.state);
+        loop {
+            if !state.jobs.is_empty() {
+                let count = state.jobs.len().min(MAX_JOBS_AT_ONCE);
+                return Some(state.jobs.drain(..count).collect());
+            }
+            if state.is_closed {
+                return None;
+            }
+            if std::mem::take(&mut state.wake_requested) {
+                return Some(Vec::new());
+            }
+            state = match time_left() {
+                Some(Duration::ZERO) => return Some(Vec::new()),
+                Some(time) => self.changed.wait_timeout(state, time).unwrap_or_else(PoisonError::into_inner).0,
+                None => self.changed.wait(state).unwrap_or_else(PoisonError::into_inner),
+            };
+        }
+    }
+}

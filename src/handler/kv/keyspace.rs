@@ -1,0 +1,114 @@
+//! What a command sees of the store: the keys with their values and expiry times, and the error it may fail with.
+
+use std::borrow::Cow;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// Why a command failed. The message is Redis's; its first word tells clients the kind of error.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct CommandError(pub(super) Cow<'static, str>);
+
+impl CommandError {
+    pub(super) const SYNTAX: CommandError = CommandError::new("ERR syntax error");
+    pub(super) const NOT_AN_INTEGER: CommandError = CommandError::new("ERR value is not an integer or out of range");
+    pub(super) const NOT_A_FLOAT: CommandError = CommandError::new("ERR value is not a valid float");
+    pub(super) const NO_SUCH_KEY: CommandError = CommandError::new("ERR no such key");
+
+    pub(super) const fn new(message: &'static str) -> CommandError {
+        CommandError(Cow::Borrowed(message))
+    }
+
+    /// The store's file can't be read or written.
+    pub(super) fn disk(error: &dyn std::fmt::Display) -> CommandError {
+        CommandError(Cow::Owned(format!("MISCONF the store's file can't be used at the moment: {error}")))
+    }
+
+    pub(super) fn is_disk_error(&self) -> bool {
+        self.0.starts_with("MISCONF")
+    }
+
+    /// Whether the usage line of the command would help.
+    pub(super) fn is_usage_error(&self) -> bool {
+        *self == CommandError::SYNTAX || self.0.starts_with("ERR wrong number of arguments")
+    }
+}
+
+/// What executing a command returns. The reply is written elsewhere.
+pub(super) type CommandResult = Result<(), CommandError>;
+
+/// A key's value, and its expiry time in milliseconds since 1970.
+#[derive(Debug)]
+pub(super) struct Entry<'a> {
+    pub(super) value: Cow<'a, [u8]>,
+    pub(super) expires_at: Option<u64>,
+}
+
+/// The keys, as a command sees them. No other client changes them meanwhile. Expired keys are invisible.
+pub(super) trait Keyspace {
+    /// The current time for all commands of a transaction, in milliseconds since 1970.
+    fn now(&self) -> u64;
+
+    /// The longest value allowed, in bytes.
+    fn max_value(&self) -> usize;
+
+    fn entry(&self, key: &[u8]) -> Result<Option<Entry<'_>>, CommandError>;
+
+    fn put(&mut self, key: &[u8], value: &[u8], expires_at: Option<u64>) -> CommandResult;
+
+    /// Writes `piece` into a value at `offset` and returns the value's new length. A gap between the end of the old
+    /// value and `offset` is filled with zeros. The expiry time stays.
+    fn overwrite(&mut self, key: &[u8], offset: usize, piece: &[u8]) -> Result<usize, CommandError> {
+        let entry = self.entry(key)?;
+        let expires_at = entry.as_ref().and_then(|entry| entry.expires_at);
+        let mut value = entry.map(|entry| entry.value.into_owned()).unwrap_or_default();
+        overwrite(&mut value, offset, piece);
+        self.put(key, &value, expires_at)?;
+        Ok(value.len())
+    }
+
+    /// Changes the expiry time of an existing key.
+    fn set_expiry(&mut self, key: &[u8], expires_at: Option<u64>) -> Result<(), CommandError> {
+        let value = self.value(key)?.map(Cow::into_owned);
+        value.map_or(Ok(()), |value| self.put(key, &value, expires_at))
+    }
+
+    /// Returns whether the key existed.
+    fn remove(&mut self, key: &[u8]) -> Result<bool, CommandError>;
+
+    /// The number of keys. It may include some that have expired.
+    fn len(&self) -> Result<u64, CommandError>;
+
+    fn clear(&mut self) -> CommandResult;
+
+    /// Visits keys in the order of their hashes, starting at the hash `from`. Visits `count` keys, plus any others that
+    /// share the hash of the last one. Returns the hash to continue from, or 0 at the end. A full iteration visits each
+    /// key that exists throughout exactly once.
+    fn scan(&self, from: u64, count: usize, visit: &mut dyn FnMut(&[u8])) -> Result<u64, CommandError>;
+
+    /// Visits every key, in no particular order.
+    fn for_each_key(&self, visit: &mut dyn FnMut(&[u8])) -> CommandResult {
+        self.scan(0, usize::MAX, visit)?;
+        Ok(())
+    }
+
+    fn value(&self, key: &[u8]) -> Result<Option<Cow<'_, [u8]>>, CommandError> {
+        Ok(self.entry(key)?.map(|entry| entry.value))
+    }
+}
+
+/// Writes `piece` into `value` at `offset`, which may lie beyond its end.
+pub(super) fn overwrite(value: &mut Vec<u8>, offset: usize, piece: &[u8]) {
+    let end = offset + piece.len();
+    if value.len() < end {
+        value.reserve_exact(end - value.len());
+        value.resize(end, 0);
+    }
+    if let Some(target) = value.get_mut(offset..end) {
+        target.copy_from_slice(piece);
+    }
+}
+
+/// Milliseconds since 1970.
+pub(super) fn unix_millis() -> u64 {
+    let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since_epoch.as_millis()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,48 @@
+//! The expiry thread: removes keys from memory after they have expired.
+
+use std::sync::Mutex;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use super::shard::Shard;
+use super::shard_context::ShardContext;
+use super::shards::Shards;
+use crate::handler::kv::keyspace::unix_millis;
+use crate::panics::lock;
+
+/// At most this many keys are removed while a shard is locked. That takes some tens of microseconds.
+const MAX_REMOVED_AT_ONCE: usize = 64;
+
+/// The usual time between two rounds. Expired keys are invisible meanwhile.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// The body of the thread. Returns when the timer is stopped.
+pub(super) fn run(shards: &Shards) {
+    let timer = &shards.context.expiry_timer;
+    while timer.wait_until_due() {
+        // A key that is added from now on schedules its own expiry time.
+        timer.clear();
+        let now = unix_millis();
+        for shard in shards.iter() {
+            remove_expired(shard, &shards.context, now);
+        }
+        timer.pause(PAUSE);
+    }
+}
+
+fn remove_expired(shard: &Mutex<Shard>, context: &ShardContext, now: u64) {
+    loop {
+        let mut shard = lock(shard);
+        for _ in 0..MAX_REMOVED_AT_ONCE {
+            let Some((expires_at, key)) = shard.next_expiry() else { return };
+            if expires_at > now {
+                context.expiry_timer.schedule(expires_at);
+                return;
+            }
+            // Watchers compare the expiry time with the clock themselves: nothing needs to be marked as modified.
+            let key = key.to_vec();
+            shard.remove(context.hash(&key), &key, context);
+            context.expired_keys.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}

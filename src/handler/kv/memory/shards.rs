@@ -1,0 +1,67 @@
+//! All shards of the engine in memory, and how to lock those that a command needs.
+
+use std::sync::Mutex;
+
+use super::locked_shards::{Guards, LockedShards};
+use super::shard::{SHARDS, Shard, shard_index};
+use super::shard_context::ShardContext;
+use crate::handler::kv::engine::Call;
+use crate::handler::kv::keyspace::unix_millis;
+use crate::handler::kv::watched_keys::WatchedKey;
+use crate::panics::lock;
+
+pub(super) struct Shards {
+    shards: Vec<Mutex<Shard>>,
+    pub(super) context: ShardContext,
+}
+
+impl Shards {
+    pub(super) fn new(max_value: usize) -> Shards {
+        Shards { shards: (0..SHARDS).map(|_| Mutex::default()).collect(), context: ShardContext::new(max_value) }
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Mutex<Shard>> {
+        self.shards.iter()
+    }
+
+    pub(super) fn shard(&self, hash: u64) -> &Mutex<Shard> {
+        // There are as many shards as the upper bits can count.
+        #[expect(clippy::indexing_slicing)]
+        &self.shards[shard_index(hash)]
+    }
+
+    /// Locks the shards of all keys that the calls and the watched keys name. Locks are always taken in the order of
+    /// the shards, so that two clients can't wait for each other.
+    pub(super) fn lock_for(&self, calls: &[Call<'_>], watched: &[WatchedKey]) -> LockedShards<'_> {
+        let guards = match self.shards_needed(calls, watched) {
+            ShardSet::One(index) => Guards::One(index, self.shards.get(index).map(lock)),
+            ShardSet::Many(bits) => {
+                let is_needed = |index: usize| bits & (1 << index) != 0;
+                let shards = self.shards.iter().enumerate();
+                Guards::Many(shards.map(|(index, shard)| is_needed(index).then(|| lock(shard))).collect())
+            }
+        };
+        LockedShards::new(&self.context, guards, unix_millis())
+    }
+
+    fn shards_needed(&self, calls: &[Call<'_>], watched: &[WatchedKey]) -> ShardSet {
+        let bit_of = |key: &[u8]| 1_u64 << shard_index(self.context.hash(key));
+        let mut bits = 0;
+        for call in calls {
+            match call.keys() {
+                None => return ShardSet::Many(u64::MAX),
+                Some(keys) => keys.for_each(|key| bits |= bit_of(key)),
+            }
+        }
+        watched.iter().for_each(|watched| bits |= bit_of(&watched.key));
+        if bits.count_ones() == 1 { ShardSet::One(bits.trailing_zeros() as usize) } else { ShardSet::Many(bits) }
+    }
+}
+
+/// The shards that some commands need.
+enum ShardSet {
+    /// The index of the only one.
+    One(usize),
+    /// Bit n stands for shard n.
+    Many(u64),
+}

@@ -1,0 +1,289 @@
+//! The session of one client: its settings and its transaction, and the order in which its requests are executed.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::clients::Client;
+use super::commands::{self, Access, Command, Flag};
+use super::engine::Call;
+use super::reply::{Dialect, Replies};
+use super::request::{Frame, Parser, RequestLimits, Syntax};
+use super::watched_keys::WatchedKey;
+use super::{Kv, MAX_PENDING_REPLIES};
+use crate::{Connection, Stats};
+
+mod authentication;
+mod client_command;
+mod command_docs;
+mod connection_commands;
+mod line;
+mod server_info;
+mod transaction;
+
+use transaction::Transaction;
+
+/// The most calls in a batch, if the engine prefers batches.
+const MAX_BATCH_CALLS: usize = 1024;
+
+pub(super) struct Session<'k> {
+    kv: &'k Kv,
+    client: Arc<Client>,
+    /// Replies that have not been sent.
+    pub(super) replies: Replies,
+    parser: Parser,
+    is_authenticated: bool,
+    wrong_passwords: u32,
+    transaction: Option<Transaction>,
+    watched: Vec<WatchedKey>,
+    watched_bytes: usize,
+    reply_mode: ReplyMode,
+    /// The counters of the server, for INFO.
+    pub(super) stats: Stats,
+    max_clients: usize,
+}
+
+/// What CLIENT REPLY has set.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum ReplyMode {
+    On,
+    /// The reply to the next command is not sent.
+    SkipNext,
+    Off,
+}
+
+/// What the connection does after the replies of a batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum NextAction {
+    Continue,
+    /// Sends the replies only after this delay, and continues.
+    DelayReplies(Duration),
+    Close,
+    /// Ends the connection, because the client violates the protocol.
+    ProtocolError(&'static str),
+}
+
+impl Drop for Session<'_> {
+    fn drop(&mut self) {
+        self.unwatch();
+        self.kv.clients.remove(self.client.id);
+    }
+}
+
+impl<'k> Session<'k> {
+    pub(super) fn new(kv: &'k Kv, connection: &Connection) -> Session<'k> {
+        let client = Arc::new(Client::new(connection));
+        kv.clients.add(&client);
+        Session {
+            kv,
+            client,
+            replies: Replies::new(Dialect::Resp2),
+            parser: Parser::default(),
+            is_authenticated: kv.options.password.is_none(),
+            wrong_passwords: 0,
+            transaction: None,
+            watched: Vec::new(),
+            watched_bytes: 0,
+            reply_mode: ReplyMode::On,
+            stats: connection.stats(),
+            max_clients: connection.limits().max_connections,
+        }
+    }
+
+    pub(super) fn request_limits(&self) -> RequestLimits {
+        if self.is_authenticated {
+            RequestLimits::new(self.kv.options.max_value)
+        } else {
+            RequestLimits::unauthenticated()
+        }
+    }
+
+    /// Executes the complete requests in `input`, until the pending replies reach their limit. Returns what to do next
+    /// and how many bytes were consumed, at most `limit`. Returns `None` if no request is complete and there is nothing
+    /// to send.
+    pub(super) fn process(&mut self, input: &[u8], limit: usize) -> Option<(NextAction, usize)> {
+        let (mut consumed, mut action) = (0, NextAction::Continue);
+        let mut batch = Batch::default();
+        while action == NextAction::Continue && self.replies.len() < MAX_PENDING_REPLIES {
+            let rest = input.get(consumed..).unwrap_or_default();
+            match self.parser.next(rest, self.request_limits(), self.syntax()) {
+                Ok(None) => break,
+                Ok(Some(frame)) if consumed > 0 && consumed + frame.length() > limit => break,
+                Ok(Some(frame)) => {
+                    consumed += frame.length();
+                    action = self.handle_frame(frame, rest, &mut batch);
+                }
+                Err(malformed) => {
+                    self.execute_batch(&mut batch);
+                    self.replies.error_in_bytes(&malformed.0);
+                    consumed = input.len().min(limit);
+                    action = NextAction::ProtocolError("malformed request");
+                }
+            }
+        }
+        self.execute_batch(&mut batch);
+        // Telnet may request an answer in the middle of a line, which consumes nothing.
+        (consumed > 0 || self.replies.len() > 0).then_some((action, consumed))
+    }
+
+    fn syntax(&self) -> Syntax {
+        if self.replies.dialect() == Dialect::Text { Syntax::Text } else { Syntax::Resp }
+    }
+
+    /// Handles a frame that begins at the first byte of `input`.
+    fn handle_frame<'i>(&mut self, frame: Frame<'i>, input: &'i [u8], batch: &mut Batch<'i>) -> NextAction {
+        match frame {
+            Frame::Array { words, .. } => {
+                let words = words.into_iter().map(|word| input.get(word).unwrap_or_default()).collect();
+                self.handle_request(words, batch)
+            }
+            Frame::Line { line, end, .. } => {
+                self.execute_batch(batch);
+                self.handle_line(&line, end)
+            }
+            Frame::TelnetCommand { reply, .. } => {
+                self.execute_batch(batch);
+                self.replies.append(reply);
+                NextAction::Continue
+            }
+        }
+    }
+
+    /// Executes a request of any dialect, or adds it to the batch.
+    fn handle_request<'i>(&mut self, words: Vec<&'i [u8]>, batch: &mut Batch<'i>) -> NextAction {
+        let Some(name) = words.first() else { return NextAction::Continue };
+        let found = commands::find(name);
+        let checked = self.check(found, &words);
+        let is_plain = self.transaction.is_none() && self.reply_mode == ReplyMode::On;
+        if let Ok(command) = &checked
+            && is_plain
+            && !command.is_connection_command()
+        {
+            batch.push(command, words);
+            if batch.is_complete() || !self.kv.engine.prefers_batches() {
+                self.execute_batch(batch);
+            }
+            return NextAction::Continue;
+        }
+        // Replies keep the order of the requests.
+        self.execute_batch(batch);
+        let replies_start = self.replies.len();
+        let mode_before = self.reply_mode;
+        let action = match checked {
+            Ok(command) => self.execute_alone(command, &words),
+            Err(error) => {
+                self.reject(found, &error);
+                NextAction::Continue
+            }
+        };
+        // CLIENT REPLY ON is itself answered, and CLIENT REPLY SKIP does not use itself up.
+        if mode_before != ReplyMode::On && self.reply_mode != ReplyMode::On {
+            self.replies.truncate(replies_start);
+        }
+        if mode_before == ReplyMode::SkipNext && self.reply_mode == ReplyMode::SkipNext {
+            self.reply_mode = ReplyMode::On;
+        }
+        action
+    }
+
+    /// Whether a request may be executed. The error is the reply.
+    fn check(&self, found: Option<&'static Command>, words: &[&[u8]]) -> Result<&'static Command, Vec<u8>> {
+        let is_text = self.replies.dialect() == Dialect::Text;
+        let known = found.filter(|command| is_text || !command.has_flag(Flag::TextOnly));
+        if !self.is_authenticated && !known.is_some_and(|command| command.has_flag(Flag::NoAuth)) {
+            return Err(if is_text { line::NOAUTH } else { "NOAUTH Authentication required." }.into());
+        }
+        let Some(command) = known else { return Err(unknown_command(words, is_text)) };
+        if !command.accepts_word_count(words.len()) {
+            let hint = if is_text { format!("; write {}", command.usage()) } else { String::new() };
+            let mut message = format!("ERR wrong number of arguments for '{}' command{hint}", command.name);
+            if command.name == "exec" {
+                message = message.replacen("ERR", "EXECABORT Transaction discarded because of:", 1);
+            }
+            return Err(message.into());
+        }
+        // Only words of a line can be too long here: the parser has checked those of an array.
+        if words.iter().any(|word| word.len() > self.kv.options.max_value) {
+            return Err("ERR string exceeds maximum allowed size (proto-max-bulk-len)".into());
+        }
+        if command.access == Access::Writes && self.is_memory_full() {
+            return Err(OUT_OF_MEMORY.into());
+        }
+        Ok(command)
+    }
+
+    fn is_memory_full(&self) -> bool {
+        let max = self.kv.options.max_memory;
+        max > 0 && !self.kv.engine.is_durable() && self.kv.engine.used_memory() > max
+    }
+
+    /// Executes a request outside of a batch, or queues it for EXEC.
+    fn execute_alone(&mut self, command: &'static Command, words: &[&[u8]]) -> NextAction {
+        if self.transaction.is_some() && !command.has_flag(Flag::Immediate) {
+            self.queue(command, words);
+        } else if command.is_connection_command() {
+            return self.execute_connection_command(command, words);
+        } else {
+            self.kv.engine.execute(&[Call { command, words }], &mut self.replies);
+        }
+        NextAction::Continue
+    }
+
+    /// Replies with an error to a request that must not be executed. In a transaction it makes EXEC fail.
+    fn reject(&mut self, found: Option<&'static Command>, error: &[u8]) {
+        if found.is_some_and(|command| command.name == "exec") {
+            self.discard();
+        } else if let Some(transaction) = &mut self.transaction {
+            transaction.has_errors = true;
+        }
+        self.replies.error_in_bytes(error);
+    }
+
+    fn execute_batch(&mut self, batch: &mut Batch<'_>) {
+        if batch.calls.is_empty() {
+            return;
+        }
+        let calls: Vec<Call<'_>> = batch.calls.iter().map(|(command, words)| Call { command, words }).collect();
+        self.kv.engine.execute(&calls, &mut self.replies);
+        batch.calls.clear();
+    }
+}
+
+/// Calls that the engine executes together.
+#[derive(Default)]
+struct Batch<'i> {
+    calls: Vec<(&'static Command, Vec<&'i [u8]>)>,
+}
+
+impl<'i> Batch<'i> {
+    fn push(&mut self, command: &'static Command, words: Vec<&'i [u8]>) {
+        self.calls.push((command, words));
+    }
+
+    /// Whether no call may be added: there are enough, or the last one does not share a batch with later ones.
+    fn is_complete(&self) -> bool {
+        let may_grow = self.calls.last().is_some_and(|(command, words)| command.is_batchable(words.len()));
+        self.calls.len() >= MAX_BATCH_CALLS || !may_grow
+    }
+}
+
+const OUT_OF_MEMORY: &str = "OOM command not allowed when used memory > 'maxmemory'.";
+
+/// The error for an unknown command. As in Redis it quotes each word up to a NUL, and about 128 bytes of the name and
+/// of all other words together.
+fn unknown_command(words: &[&[u8]], is_text: bool) -> Vec<u8> {
+    let quotable =
+        |word: &[u8], max: usize| word.iter().copied().take_while(|byte| *byte != 0).take(max).collect::<Vec<_>>();
+    let name = quotable(words.first().copied().unwrap_or_default(), MAX_QUOTED);
+    if is_text {
+        return [b"ERR unknown command '", &name[..], b"', try HELP"].concat();
+    }
+    let mut arguments = Vec::new();
+    for word in words.iter().skip(1) {
+        let Some(room @ 1..) = MAX_QUOTED.checked_sub(arguments.len()) else { break };
+        arguments.extend([b"'", &quotable(word, room)[..], b"' "].concat());
+    }
+    [b"ERR unknown command '", &name[..], b"', with args beginning with: ", &arguments[..]].concat()
+}
+
+/// How much of a client's words an error quotes, in bytes.
+const MAX_QUOTED: usize = 128;

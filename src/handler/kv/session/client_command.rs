@@ -1,0 +1,137 @@
+//! CLIENT: a client's own connection, and those of others.
+
+use std::sync::Arc;
+
+use super::{NextAction, ReplyMode, Session};
+use crate::handler::kv::clients::{Client, INVALID_NAME, is_valid_name};
+use crate::handler::kv::commands;
+use crate::handler::kv::request::integer;
+
+impl Session<'_> {
+    pub(super) fn client_command(&mut self, arguments: &[&[u8]]) -> NextAction {
+        let [option, rest @ ..] = arguments else { return NextAction::Continue };
+        let option = String::from_utf8_lossy(option).to_ascii_uppercase();
+        match (option.as_str(), rest) {
+            ("ID", []) => self.replies.integer(self.client.id as i64),
+            ("INFO", []) => self.replies.verbatim(&format!("{}\n", self.client.list_line())),
+            ("LIST", _) => self.client_list(rest),
+            ("KILL", [_, ..]) => return self.client_kill(rest),
+            ("GETNAME", []) => {
+                let name = self.client.info().name;
+                if name.is_empty() { self.replies.nil() } else { self.replies.bulk(&name) }
+            }
+            ("SETNAME", [name]) if !is_valid_name(name) => self.replies.error(INVALID_NAME),
+            ("SETNAME", [name]) => {
+                self.client.update_info(|info| info.name = name.to_vec());
+                self.replies.ok();
+            }
+            ("SETINFO", [attribute, value]) => self.client_setinfo(attribute, value),
+            ("NO-EVICT" | "NO-TOUCH", [word]) if commands::is(word, "ON") || commands::is(word, "OFF") => {
+                // The store never evicts keys, so there is nothing to switch off.
+                self.replies.ok();
+            }
+            ("REPLY", [word]) if commands::is(word, "ON") => {
+                self.reply_mode = ReplyMode::On;
+                self.replies.ok();
+            }
+            ("REPLY", [word]) if commands::is(word, "OFF") => self.reply_mode = ReplyMode::Off,
+            ("REPLY", [word]) if commands::is(word, "SKIP") => {
+                if self.reply_mode == ReplyMode::On {
+                    self.reply_mode = ReplyMode::SkipNext;
+                }
+            }
+            ("REPLY" | "NO-EVICT" | "NO-TOUCH", [_]) => self.replies.error("ERR syntax error"),
+            ("ID" | "INFO" | "KILL" | "GETNAME" | "SETNAME" | "SETINFO" | "NO-EVICT" | "NO-TOUCH" | "REPLY", _) => {
+                let option = option.to_ascii_lowercase();
+                self.replies.error(&format!("ERR wrong number of arguments for 'client|{option}' command"));
+            }
+            _ => self.replies.error(&format!("ERR unknown subcommand '{option}'. Try CLIENT ID, INFO, LIST or KILL.")),
+        }
+        NextAction::Continue
+    }
+
+    fn client_setinfo(&mut self, attribute: &[u8], value: &[u8]) {
+        if !is_valid_name(value) {
+            let attribute = String::from_utf8_lossy(attribute).to_ascii_lowercase();
+            let message = format!("ERR {attribute} cannot contain spaces, newlines or special characters.");
+            return self.replies.error(&message);
+        }
+        if commands::is(attribute, "LIB-NAME") {
+            self.client.update_info(|info| info.library = value.to_vec());
+        } else if commands::is(attribute, "LIB-VER") {
+            self.client.update_info(|info| info.library_version = value.to_vec());
+        } else {
+            let attribute = String::from_utf8_lossy(attribute);
+            return self.replies.error(&format!("ERR Unrecognized option '{attribute}'"));
+        }
+        self.replies.ok();
+    }
+
+    fn client_list(&mut self, filter: &[&[u8]]) {
+        let clients = self.kv.clients.all();
+        let wanted: Vec<Arc<Client>> = match filter {
+            [] => clients,
+            [option, kind] if commands::is(option, "TYPE") => {
+                if commands::is(kind, "normal") {
+                    clients
+                } else {
+                    Vec::new()
+                }
+            }
+            [option, ids @ ..] if commands::is(option, "ID") && !ids.is_empty() => {
+                let ids: Vec<i64> = ids.iter().filter_map(|id| integer(id)).collect();
+                clients.into_iter().filter(|client| ids.contains(&(client.id as i64))).collect()
+            }
+            _ => return self.replies.error("ERR syntax error"),
+        };
+        let text: String = wanted.iter().map(|client| client.list_line() + "\n").collect();
+        self.replies.verbatim(&text);
+    }
+
+    /// CLIENT KILL in its old form (an address) and its new one (pairs of a filter and its value).
+    fn client_kill(&mut self, filter: &[&[u8]]) -> NextAction {
+        let by_address = |address: &[u8]| {
+            let address = String::from_utf8_lossy(address).into_owned();
+            move |client: &Client| client.peer_addr.to_string() == address
+        };
+        let (mut chosen, mut skip_me) = (self.kv.clients.all(), true);
+        let is_old_form = filter.len() == 1;
+        if let [address] = filter {
+            chosen.retain(|client| by_address(address)(client));
+            skip_me = false;
+        }
+        for pair in filter.chunks_exact(2) {
+            let [option, value] = pair else { continue };
+            if commands::is(option, "ID") {
+                let Some(id) = integer(value).filter(|id| *id > 0) else {
+                    self.replies.error("ERR client-id should be greater than 0");
+                    return NextAction::Continue;
+                };
+                chosen.retain(|client| client.id as i64 == id);
+            } else if commands::is(option, "ADDR") {
+                chosen.retain(|client| by_address(value)(client));
+            } else if commands::is(option, "LADDR") {
+                let address = String::from_utf8_lossy(value);
+                chosen.retain(|client| client.local_addr.is_some_and(|local_addr| local_addr.to_string() == address));
+            } else if commands::is(option, "SKIPME") {
+                skip_me = !commands::is(value, "no");
+            } else {
+                self.replies.error("ERR syntax error");
+                return NextAction::Continue;
+            }
+        }
+        if !is_old_form && !filter.len().is_multiple_of(2) {
+            self.replies.error("ERR syntax error");
+            return NextAction::Continue;
+        }
+        chosen.retain(|client| client.id != self.client.id || !skip_me);
+        let kills_self = chosen.iter().any(|client| client.id == self.client.id);
+        chosen.iter().filter(|client| client.id != self.client.id).for_each(|client| client.kill());
+        match (is_old_form, chosen.len()) {
+            (true, 0) => self.replies.error("ERR No such client"),
+            (true, _) => self.replies.ok(),
+            (false, count) => self.replies.integer(count as i64),
+        }
+        if kills_self { NextAction::Close } else { NextAction::Continue }
+    }
+}

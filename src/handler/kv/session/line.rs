@@ -1,0 +1,35 @@
+//! Requests that are a line of words, as people type them. Programs may send them too, instead of an array.
+
+use super::{Batch, NextAction, Session};
+use crate::handler::http;
+use crate::handler::kv::reply::Dialect;
+use crate::handler::kv::request::split;
+
+/// The NOAUTH error in the text dialect. Redis's own says nothing about what to type.
+pub(super) const NOAUTH: &str = "NOAUTH this store has a password: write AUTH and the password";
+
+/// The body of the response to HTTP.
+const USAGE: &str = "It is a key-value store: connect with redis-cli, or with nc or telnet, and type HELP.";
+
+impl Session<'_> {
+    /// Handles a line without its end, which was `end`. The reply ends the same way.
+    pub(super) fn handle_line(&mut self, line: &[u8], end: &'static str) -> NextAction {
+        self.replies.set_line_end(end.as_bytes());
+        if http::is_http(line) {
+            self.replies.append(http::response(USAGE).as_bytes());
+            return NextAction::ProtocolError("HTTP spoken to a key-value store");
+        }
+        let Some(words) = split(line) else {
+            if self.replies.dialect() == Dialect::Text {
+                self.replies.error("ERR unbalanced quotes: close each with \" or ', and a space after it");
+                return NextAction::Continue;
+            }
+            self.replies.error("ERR Protocol error: unbalanced quotes in request");
+            return NextAction::ProtocolError("unbalanced quotes");
+        };
+        let mut batch = Batch::default();
+        let action = self.handle_request(words.iter().map(Vec::as_slice).collect(), &mut batch);
+        self.execute_batch(&mut batch);
+        action
+    }
+}

@@ -1,0 +1,87 @@
+//! The keys that clients watch for EXEC (WATCH), and how often each has been modified since.
+
+use std::collections::HashMap;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use crate::panics::lock;
+
+/// A key that a client watches, and its state when the client began.
+#[derive(Clone, Debug)]
+pub(super) struct WatchedKey {
+    pub(super) key: Vec<u8>,
+    pub(super) version: u64,
+    /// An expiry counts as a change, but nothing reports it: EXEC compares this with the clock.
+    pub(super) expires_at: Option<u64>,
+}
+
+/// All watched keys of a store. Keys that nobody watches cost nothing.
+#[derive(Debug, Default)]
+pub(super) struct WatchedKeys {
+    /// The number of watched keys, so that a write takes no lock while there are none.
+    count: AtomicUsize,
+    versions: Mutex<HashMap<Vec<u8>, Version>>,
+}
+
+#[derive(Debug, Default)]
+struct Version {
+    watchers: usize,
+    version: u64,
+}
+
+impl WatchedKeys {
+    /// Returns the current version of the key.
+    pub(super) fn add(&self, key: &[u8]) -> u64 {
+        let mut versions = lock(&self.versions);
+        let entry = versions.entry(key.to_vec()).or_default();
+        entry.watchers += 1;
+        let version = entry.version;
+        // SeqCst: the watcher stores the count before it reads the key, and a writer changes the key before it loads
+        // the count. One of the two sees the other.
+        self.count.store(versions.len(), Ordering::SeqCst);
+        version
+    }
+
+    pub(super) fn remove(&self, watched: Vec<WatchedKey>) {
+        let mut versions = lock(&self.versions);
+        for WatchedKey { key, .. } in watched {
+            if let Some(entry) = versions.get_mut(&key) {
+                entry.watchers -= 1;
+                if entry.watchers == 0 {
+                    versions.remove(&key);
+                }
+            }
+        }
+        // SeqCst: see `add`.
+        self.count.store(versions.len(), Ordering::SeqCst);
+    }
+
+    pub(super) fn mark_modified(&self, key: &[u8]) {
+        // SeqCst: see `add`.
+        if self.count.load(Ordering::SeqCst) > 0
+            && let Some(entry) = lock(&self.versions).get_mut(key)
+        {
+            entry.version += 1;
+        }
+    }
+
+    /// Marks the keys for which `exists` is true: all keys are being deleted, which changes only existing ones.
+    pub(super) fn mark_all_modified(&self, exists: impl Fn(&[u8]) -> bool) {
+        for (_, entry) in lock(&self.versions).iter_mut().filter(|(key, _)| exists(key)) {
+            entry.version += 1;
+        }
+    }
+
+    pub(super) fn keys(&self) -> Vec<Vec<u8>> {
+        lock(&self.versions).keys().cloned().collect()
+    }
+
+    /// Whether none of `watched` has been modified or has expired by `now`.
+    pub(super) fn are_unchanged(&self, watched: &[WatchedKey], now: u64) -> bool {
+        let versions = lock(&self.versions);
+        watched.iter().all(|watched| {
+            let is_unmodified = versions.get(&watched.key).is_some_and(|entry| entry.version == watched.version);
+            is_unmodified && watched.expires_at.is_none_or(|expires_at| expires_at > now)
+        })
+    }
+}
