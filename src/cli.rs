@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::fs;
 use std::io;
 use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -269,7 +270,7 @@ impl Cli {
         Some(if self.password_file.is_some() {
             format!("{open} is not a loopback address: passwords and data are sent in the clear")
         } else {
-            format!("{open} is not a loopback address: everybody who can reach it can change what is served here")
+            format!("{open} is not a loopback address: everybody who can reach it can read and change what is there")
         })
     }
 }
@@ -289,7 +290,12 @@ fn password(file: &Path) -> Result<Vec<u8>, String> {
     let line = text.split(|&byte| byte == b'\n').next().unwrap_or_default();
     match line.strip_suffix(b"\r").unwrap_or(line) {
         [] => Err(format!("the first line of the password file {show} is empty: write the password there")),
-        password => Ok(password.to_vec()),
+        password => {
+            if fs::metadata(file).is_ok_and(|metadata| metadata.permissions().mode() & 0o077 != 0) {
+                log::warn!("other users of this machine can read the password file {show}: run chmod 600 {show}");
+            }
+            Ok(password.to_vec())
+        }
     }
 }
 
@@ -331,7 +337,7 @@ mod tests {
         assert_eq!(warning("acceptd -H kv", &loopback), None);
         assert_eq!(warning("acceptd -H echo", &["0.0.0.0:1"]), None, "an echo changes for nobody");
         let open = warning("acceptd -H chat", &["127.0.0.1:1", "0.0.0.0:1"]).unwrap();
-        assert!(open.contains("everybody who can reach it can change"), "{open}");
+        assert!(open.contains("everybody who can reach it can read and change"), "{open}");
         let with_password = warning("acceptd -H kv --password-file secret", &["0.0.0.0:1"]).unwrap();
         assert!(with_password.contains("in the clear") && !with_password.contains("everybody"), "{with_password}");
     }

@@ -12,6 +12,7 @@ mod log_writer;
 mod signals;
 
 use cli::Cli;
+use log_writer::LogWriter;
 use signals::Ending;
 
 /// What a shell reports for a program that Ctrl-C has ended.
@@ -27,9 +28,9 @@ fn main() -> ExitCode {
     })
 }
 
-/// The log is there before all else, then the signals; the log's last lines are written before the end.
+/// Starts the log first, then the signals. Writes the log's last lines before the end.
 fn run(cli: &Cli, arenas: io::Result<()>) -> Result<ExitCode, String> {
-    // A log in a file may reach the limit, too. Without the handler all is as usual up to that limit.
+    // A log in a file may reach the limit, too. If this fails, only such a limit ends the program.
     let _ = signals::survive_file_size_limit();
     let failed = |what: &str, error: &io::Error| format!("{what}: {error}; {}", acceptd::advice(error));
     let log_writer = log_writer::start(cli.log_level()).map_err(|error| failed("can't start the log", &error))?;
@@ -38,13 +39,13 @@ fn run(cli: &Cli, arenas: io::Result<()>) -> Result<ExitCode, String> {
         log::warn!("memory may get short, set MALLOC_ARENA_MAX=1 in the environment: {error}");
     }
     let ending = signals::handle(&log_writer).map_err(|error| failed("can't handle signals", &error))?;
-    let outcome = serve(cli, &ending);
+    let outcome = serve(cli, &ending, &log_writer);
     log_writer.finish();
     outcome
 }
 
-/// Serves until it is told to end. An error is what a person should know and do.
-fn serve(cli: &Cli, ending: &Ending) -> Result<ExitCode, String> {
+/// Serves until shutdown. Errors are messages for the operator: what happened and what to do next.
+fn serve(cli: &Cli, ending: &Ending, log_writer: &LogWriter) -> Result<ExitCode, String> {
     cli.warnings.iter().for_each(|warning| log::warn!("{warning}"));
     let handler = cli.handler()?;
     let server = Server::bind(&*cli.address, cli.limits()).map_err(|error| cannot_listen(&cli.address, &error))?;
@@ -54,20 +55,21 @@ fn serve(cli: &Cli, ending: &Ending) -> Result<ExitCode, String> {
     if let Some(warning) = cli.exposure(server.local_addrs()) {
         log::warn!("{warning}");
     }
-    announce(cli, &server);
+    announce(cli, &server, log_writer);
     server.run(handler);
     Ok(if shutdown.is_cut() { ExitCode::from(CUT_SHORT) } else { ExitCode::SUCCESS })
 }
 
-/// Says that clients can connect: in the log with all that was started, on standard output only where. Whoever started
-/// the server may not care to read it.
-fn announce(cli: &Cli, server: &Server) {
+/// Says that clients can connect. The log gets all that was started, and then standard output gets the address. Errors are
+/// ignored: nobody may be reading it.
+fn announce(cli: &Cli, server: &Server, log_writer: &LogWriter) {
     let addresses: Vec<String> = server.local_addrs().iter().map(ToString::to_string).collect();
     let addresses = addresses.join(" and ");
     let (version, served, most) = (env!("CARGO_PKG_VERSION"), cli.served(), server.max_connections());
     let clients = if most == 1 { "1 client".to_owned() } else { format!("{most} clients") };
     let idle = cli.limits().idle_timeout.map_or("none".to_owned(), |timeout| format!("{timeout:?}"));
     log::info!("acceptd {version}: {served} on {addresses}, at most {clients}, idle timeout {idle}");
+    log_writer.flush();
     let mut stdout = io::stdout().lock();
     let _ = writeln!(stdout, "listening on {addresses}").and_then(|()| stdout.flush());
 }
@@ -83,6 +85,10 @@ fn cannot_listen(address: &str, error: &io::Error) -> String {
         ErrorKind::AddrNotAvailable => "; this machine does not have that address: 127.0.0.1 or 0.0.0.0 always work",
         _ if address.parse::<SocketAddr>().is_err() => {
             "; is the name right? An address like 127.0.0.1 needs no resolver"
+        }
+        // A link-local address without its interface.
+        ErrorKind::InvalidInput if address.starts_with("[fe80:") => {
+            "; name its network interface, as in [fe80::1%eth0]:17007 (`ip link` lists them)"
         }
         _ if address.starts_with('[') && error.raw_os_error().is_some() => {
             "; if this machine has no IPv6, use 127.0.0.1 or 0.0.0.0"

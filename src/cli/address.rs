@@ -1,7 +1,7 @@
 //! The address to listen on: how it is written, and what is said about one that is wrong. Whether its host exists is
 //! seen when it is bound.
 
-use std::net::{Ipv6Addr, SocketAddr};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use rustix::net::netdevice::name_to_index;
 use rustix::net::{AddressFamily, SocketType, socket};
@@ -28,9 +28,16 @@ pub(super) fn address(text: &str) -> Result<String, String> {
         "" => Err("there is no host; 127.0.0.1 serves this machine, 0.0.0.0 or [::] every network".to_owned()),
         "*" => Err(format!("write 0.0.0.0:{port} for every IPv4 address of this machine, [::]:{port} for IPv6 too")),
         _ if host.starts_with('[') => ipv6(host.trim_matches(['[', ']']), port),
+        _ if host.matches(':').count() == 1 => Err(format!("there are two ports; {RIGHT}")),
         _ if host.contains(':') => Err(format!("an IPv6 address needs brackets; {RIGHT}")),
+        _ if looks_like_ipv4(host) => Err(format!("{host} is no IPv4 address; {RIGHT}")),
         _ => Ok(text.to_owned()),
     }
+}
+
+/// Four numbers that are not an address: no resolver knows such a name.
+fn looks_like_ipv4(host: &str) -> bool {
+    host.split('.').count() == 4 && host.split('.').all(is_number) && host.parse::<Ipv4Addr>().is_err()
 }
 
 fn is_number(text: &str) -> bool {

@@ -35,6 +35,7 @@ pub(super) fn read(arguments: &[OsString], variables: &[OsString]) -> Result<Cli
         .map_err(|error| blame_variable(error, &command))?;
     let mut cli = Cli::from_arg_matches(&matches)?;
     cli.warnings = unknown_variables(variables, &command);
+    cli.warnings.extend(unused_activation());
     for unused in scope::unused(cli.handler, |option| matches.value_source(option)) {
         if unused.is_typed {
             return Err(command.clone().error(ErrorKind::ArgumentConflict, unused.why));
@@ -42,6 +43,14 @@ pub(super) fn read(arguments: &[OsString], variables: &[OsString]) -> Result<Cli
         cli.warnings.push(unused.why);
     }
     Ok(cli)
+}
+
+/// Whether systemd has opened sockets for this process (sd_listen_fds(3)), which are not used.
+fn unused_activation() -> Option<String> {
+    let is_for_this_process = std::env::var("LISTEN_PID").is_ok_and(|pid| pid == std::process::id().to_string());
+    is_for_this_process.then(|| {
+        "LISTEN_FDS is set, but sockets that systemd has opened are not used: remove the .socket unit".to_owned()
+    })
 }
 
 fn without_variables(command: Command, is_left_out: impl Fn(&Arg) -> bool) -> Command {
@@ -69,7 +78,9 @@ fn explain(mut error: Error, command: &Command) -> Error {
     } else if unknown.starts_with('-') {
         return error;
     } else {
-        format!("{unknown:?} is one too many: give one address, as HOST:PORT. A name, or [::], can stand for several")
+        format!(
+            "{unknown:?} is a second address: give one address, as HOST:PORT. A name, or [::], can stand for several"
+        )
     };
     command.clone().error(ErrorKind::UnknownArgument, text)
 }

@@ -10,6 +10,9 @@ const CAPACITY: usize = 1024;
 /// How long the end of the program waits for the last lines to be written.
 const FINISH_TIMEOUT: Duration = Duration::from_secs(1);
 
+/// How long the start waits for its line to be written.
+const FLUSH_TIMEOUT: Duration = Duration::from_millis(100);
+
 /// Which lines give way first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Rank {
@@ -72,15 +75,20 @@ impl LogWriter {
         }
     }
 
-    /// Waits a moment for the last lines to be written.
+    /// Waits a short time for the last lines to be written.
     pub(crate) fn finish(&self) {
-        self.finish_within(FINISH_TIMEOUT);
+        self.flush_within(FINISH_TIMEOUT);
     }
 
-    fn finish_within(&self, patience: Duration) {
+    /// Waits a moment for the lines so far to be written, so that the log and standard output come in their order.
+    pub(crate) fn flush(&self) {
+        self.flush_within(FLUSH_TIMEOUT);
+    }
+
+    fn flush_within(&self, timeout: Duration) {
         let unwritten = |queue: &mut Queue| queue.is_writing || !queue.entries.is_empty();
-        // Also when the time is over: who does not read the log can't be waited for.
-        drop(self.0.written.wait_timeout_while(self.lock(), patience, unwritten));
+        // The result does not matter: a log that is not read can't be waited for.
+        drop(self.0.written.wait_timeout_while(self.lock(), timeout, unwritten));
     }
 
     /// A panic while the lock is held leaves whole lines behind, so poison means nothing here.
@@ -158,7 +166,7 @@ mod tests {
                 writer.next();
             }
         });
-        log_writer.finish_within(Duration::from_secs(60));
+        log_writer.flush_within(Duration::from_secs(60));
         let queue = log_writer.lock();
         assert!(queue.entries.is_empty() && !queue.is_writing);
     }

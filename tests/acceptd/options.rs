@@ -30,6 +30,8 @@ fn a_wrong_command_line_is_told_what_would_be_right() {
         (&["127.0.0.1:70000"], "the highest is 65535"),
         (&["*:17007"], "write 0.0.0.0:17007"),
         (&["tcp://127.0.0.1:17007"], "write 127.0.0.1:17007 alone"),
+        (&["127.0.0.1:80:80"], "there are two ports"),
+        (&["256.1.1.1:80"], "256.1.1.1 is no IPv4 address"),
         (&["unix:/run/acceptd"], "Unix sockets are not supported"),
         (&["127.0.0.1:17007", "127.0.0.1:17008"], "give one address"),
         (&["--port", "8080"], "write the address alone, as in: acceptd 127.0.0.1:8080"),
@@ -154,4 +156,13 @@ fn a_flags_variable_takes_what_people_write() {
     }
     assert!(!log_with(&[], &[("ACCEPTD_VERBOSE", "false")]).contains("DEBUG"));
     assert_eq!(log_with(&["-q"], &[("ACCEPTD_VERBOSE", "1")]), "", "what was typed outranks it");
+}
+
+#[test]
+fn sockets_that_systemd_has_opened_and_that_are_not_used_are_warned_of() {
+    // The shell's process becomes the program's.
+    let script = format!("LISTEN_PID=$$ LISTEN_FDS=1 exec {} 127.0.0.1:0", env!("CARGO_BIN_EXE_acceptd"));
+    let daemon = Daemon::spawn(std::process::Command::new("sh").args(["-c", &script]));
+    let (_, log) = daemon.end(Signal::TERM);
+    assert!(log.contains("WARN  LISTEN_FDS is set, but"), "{log}");
 }

@@ -4,9 +4,10 @@
 //! a client of it, and `^C` is a signal to the program that was started last. What a person types into a client is
 //! told from what the server says by listening first. Numbers may be others than in the README.
 
-use std::fs;
+use std::fs::{self, Permissions};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Child, Stdio};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
@@ -217,9 +218,10 @@ fn every_command_in_it_does_what_it_says() {
                 clients.push(converse(host, port, output));
                 continue;
             }
-            ["$", "echo", content @ .., ">", file] => {
-                let content = content.join(" ");
-                fs::write(folder.join(file), format!("{}\n", content.trim_matches('"'))).unwrap();
+            ["$", "(umask", "077;", "echo", content @ .., ">", file] => {
+                let (content, file) = (content.join(" "), folder.join(file.trim_end_matches(')')));
+                fs::write(&file, format!("{}\n", content.trim_matches('"'))).unwrap();
+                fs::set_permissions(file, Permissions::from_mode(0o600)).unwrap();
             }
             ["^C"] => program.as_ref().unwrap().interrupt(),
             _ => panic!("no test knows how to run {command:?}"),
