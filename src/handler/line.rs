@@ -10,8 +10,9 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::telnet::{Item, Scanner};
-use super::{Farewell, Handler, http, tls};
+use super::shared::telnet::{Item, Scanner};
+use super::shared::{http, tls};
+use super::{Farewell, Handler};
 use crate::connection::Connection;
 use crate::protocol_error::protocol_error;
 use crate::totals::Stats;
@@ -128,7 +129,7 @@ impl Handler for Line {
         while let Some(item) = client.read_request(limit, |unread| next_item(&mut scanner, unread, limit))? {
             let line = match item {
                 Item::Line(line) => line,
-                Item::Other { reply, .. } => {
+                Item::Skip { reply, .. } => {
                     client.write_all(reply)?;
                     continue;
                 }
@@ -171,7 +172,7 @@ const USAGE: &str = "It takes lines of text and answers each: connect with nc or
 
 /// Ends the connection of a client that begins with a TLS handshake.
 fn refuse_tls(client: &mut Connection) -> io::Result<()> {
-    let is_tls = client.read_request(tls::TELLING, |unread| tls::is_handshake(unread).map(|is| (is, 0)))?;
+    let is_tls = client.read_request(tls::DETECTION_BYTES, |unread| tls::is_handshake(unread).map(|is| (is, 0)))?;
     if is_tls != Some(true) {
         return Ok(());
     }
@@ -183,7 +184,7 @@ fn refuse_tls(client: &mut Connection) -> io::Result<()> {
 fn next_item(scanner: &mut Scanner, unread: &[u8], limit: usize) -> Option<(Item, usize)> {
     match scanner.scan(unread)? {
         Item::Line(line) => (line.size() <= limit).then_some((Item::Line(line), 0)),
-        Item::Other { length, reply } => Some((Item::Other { length, reply }, length)),
+        Item::Skip { length, reply } => Some((Item::Skip { length, reply }, length)),
     }
 }
 

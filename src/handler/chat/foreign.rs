@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::net::IpAddr;
 
-use crate::handler::{http, tls};
+use crate::handler::shared::{http, tls};
 
 /// How to use the chat, for whoever expects something else.
 const USAGE: &str = "It is a chat: join it with nc or telnet, or with an IRC client.";

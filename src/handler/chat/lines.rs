@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use super::rate::{Bucket, Rate};
 use crate::connection::{Connection, Next};
-use crate::handler::telnet::{Item, Scanner};
+use crate::handler::shared::telnet::{Item, Scanner};
 
 /// A client that is faster than its rate has at most this many lines waiting, and is cut when there are more.
 const WAITING_AT_MOST: usize = 200;
@@ -196,7 +196,7 @@ impl Finder {
                 let line = is_first.then(|| if found.size() > self.longest { Line::TooLong } else { whole() });
                 return Some((line, found.length));
             }
-            Some(Item::Other { length, reply }) => {
+            Some(Item::Skip { length, reply }) => {
                 self.reply = reply;
                 // A length means that the next byte begins a line.
                 self.is_dropping &= length == 0;
@@ -207,7 +207,7 @@ impl Finder {
         if unread.len() < self.longest && !self.is_dropping {
             return None;
         }
-        self.scanner.skip();
+        self.scanner.forget_scanned();
         let is_first = !std::mem::replace(&mut self.is_dropping, true);
         Some((is_first.then_some(Line::TooLong), unread.len()))
     }

@@ -13,7 +13,8 @@ use super::plain::Plain;
 use super::session::{Session, Then, attend};
 use super::{Chat, Protocol, irc, plain};
 use crate::connection::{Connection, Next};
-use crate::handler::{Farewell, tls};
+use crate::handler::Farewell;
+use crate::handler::shared::tls;
 use crate::protocol_error::protocol_error;
 
 /// How long a client may be silent before it is greeted as a person, and the others are told that it is here. IRC clients

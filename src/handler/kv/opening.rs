@@ -6,8 +6,8 @@ use super::reply::Dialect;
 use super::request::LONGEST_LINE;
 use super::{Protocol, protocol_error};
 use crate::Connection;
-use crate::handler::telnet::{Item, Scanner};
-use crate::handler::tls;
+use crate::handler::shared::telnet::{Item, Scanner};
+use crate::handler::shared::tls;
 
 /// What was found at the beginning.
 enum Found {
@@ -46,7 +46,7 @@ fn find(scanner: &mut Scanner, unread: &[u8], protocol: Protocol) -> Option<(Fou
         _ => return Some((Found::Dialect(of_first_byte(unread, protocol)), 0)),
     };
     match may_be_dropped? {
-        Item::Other { length, reply } => Some((Found::Telnet(reply), length)),
+        Item::Skip { length, reply } => Some((Found::Telnet(reply), length)),
         Item::Line(_) => Some((Found::Dialect(of_first_byte(unread, protocol)), 0)),
     }
 }

@@ -5,7 +5,7 @@
 use std::borrow::Cow;
 use std::ops::Range;
 
-use crate::handler::telnet::{Item, Scanner};
+use crate::handler::shared::telnet::{Item, Scanner};
 
 mod words;
 
@@ -108,7 +108,7 @@ impl Parser {
             return self.typed(input);
         }
         // Of a line in which a person has changed to RESP.
-        let length = self.typed.rest_of_end(input);
+        let length = self.typed.late_line_end(input);
         if length > 0 {
             return Ok(Some(Parsed::Telnet { reply: b"", length }));
         }
@@ -120,7 +120,7 @@ impl Parser {
         // Whether its end has come or not: how the line was cut into pieces makes no difference.
         let length = match found {
             Some(Item::Line(line)) => line.end_at,
-            Some(Item::Other { .. }) => 0,
+            Some(Item::Skip { .. }) => 0,
             None => input.len(),
         };
         if length > LONGEST_LINE {
@@ -128,7 +128,7 @@ impl Parser {
         }
         Ok(found.map(|item| match item {
             Item::Line(line) => Parsed::Line { line: line.text(input), end: line.end, length: line.length },
-            Item::Other { length, reply } => Parsed::Telnet { reply, length },
+            Item::Skip { length, reply } => Parsed::Telnet { reply, length },
         }))
     }
 }

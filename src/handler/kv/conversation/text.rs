@@ -1,10 +1,10 @@
 //! What only people are told, and the lines that they type.
 
 use super::{Conversation, Gathered, Next, unknown};
-use crate::handler::http;
 use crate::handler::kv::commands::{self, COMMANDS, Command};
 use crate::handler::kv::reply::Dialect;
 use crate::handler::kv::request::split;
+use crate::handler::shared::http;
 
 /// What a person reads where Redis's own words say nothing about what to type.
 pub(super) const NOAUTH: &str = "NOAUTH this store has a password: write AUTH and the password";
