@@ -45,7 +45,7 @@ fn text_of(payload: &(dyn Any + Send)) -> &str {
 }
 
 /// Takes a lock, poisoned or not. What the server guards with one is changed in single steps (a push, an insert, a count),
-/// so a panic while it is held leaves whole values behind. Where one change takes several steps (a chat's hall), nothing
+/// so a panic while it is held leaves whole values behind. Where one change takes several steps (a chat's state), nothing
 /// relies on all of them having been made.
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
