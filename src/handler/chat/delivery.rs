@@ -28,7 +28,7 @@ pub(super) struct Delivery {
     max_outbox: usize,
     rooms: Vec<MemberList>,
     members: Vec<Outbox>,
-    /// Upper bounds on what is queued for any one member. Bytes are counted as an outbox counts them.
+    /// Upper bounds on the messages and bytes queued for any one member. Bytes are counted as an outbox counts them.
     queued_messages: usize,
     queued_bytes: usize,
 }
@@ -77,7 +77,7 @@ impl Delivery {
 }
 
 impl Drop for Delivery {
-    /// Flushes even when the handler fails or panics: other members already count on what is queued.
+    /// Flushes even when the handler fails or panics, because members must get every event that has been queued for them.
     fn drop(&mut self) {
         self.flush();
     }

@@ -17,8 +17,8 @@ use crate::handler::Farewell;
 use crate::handler::shared::tls;
 use crate::protocol_error::protocol_error;
 
-/// A client that sends nothing for this long becomes a guest, and joins the lobby. IRC clients and port scanners send
-/// something earlier.
+/// A client that sends nothing for this long becomes a guest, and joins the lobby. By then IRC clients have sent their first
+/// line, and port scanners have left.
 const GREETING_DELAY: Duration = Duration::from_secs(1);
 
 /// How long to check the socket before that. On a busy machine this thread may wake up late, when a line has already begun to

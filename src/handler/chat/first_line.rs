@@ -37,7 +37,7 @@ pub(super) fn classify(line: &[u8]) -> FirstLine {
     if let Some(protocol) = OtherProtocol::detect(line) {
         return FirstLine::OtherProtocol(protocol);
     }
-    // A nickname in another encoding still is a registration.
+    // A line in another encoding can still be a registration.
     if Command::parse(&String::from_utf8_lossy(line)).is_irc() {
         return FirstLine::Irc;
     }

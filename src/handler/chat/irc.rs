@@ -1,6 +1,6 @@
 //! The dialect of IRC clients: RFC 1459 and RFC 2812, as <https://modern.ircdocs.horse> describes their use today.
 //!
-//! This file has the session and dispatches its commands. The files of the folder carry them out.
+//! This file has the session, and dispatches its commands to the methods in `irc/`.
 
 use std::borrow::Cow;
 use std::fmt::Display;
@@ -21,6 +21,7 @@ use crate::handler::Farewell;
 
 mod channels;
 mod message;
+mod numeric;
 mod registration;
 mod server_info;
 mod users;
@@ -166,7 +167,7 @@ impl IrcSession<'_> {
             },
             // The chat has no passwords. For PONG there is nothing to do, because every line resets the PING timer.
             "PASS" if matches!(self.registration, Registration::Done(_)) => {
-                self.reply(client, 462, ":You are registered already")?;
+                self.reply(client, numeric::ERR_ALREADYREGISTERED, ":You are registered already")?;
             }
             "PONG" | "PASS" | "ERROR" => {}
             "QUIT" => {
@@ -174,7 +175,11 @@ impl IrcSession<'_> {
                 return self.close(client, &reason);
             }
             command if matches!(self.registration, Registration::Pending(_)) => {
-                self.reply(client, 451, format_args!("{} :Say NICK and USER first", truncate(command, 50)))?;
+                self.reply(
+                    client,
+                    numeric::ERR_NOTREGISTERED,
+                    format_args!("{} :Say NICK and USER first", truncate(command, 50)),
+                )?;
             }
             "JOIN" => self.join(client, message)?,
             "PART" => self.part(client, message)?,
@@ -193,7 +198,11 @@ impl IrcSession<'_> {
             "LUSERS" => self.lusers(client)?,
             "VERSION" => self.version(client)?,
             "TIME" => self.time(client)?,
-            command => self.reply(client, 421, format_args!("{} :Unknown command", truncate(command, 50)))?,
+            command => self.reply(
+                client,
+                numeric::ERR_UNKNOWNCOMMAND,
+                format_args!("{} :Unknown command", truncate(command, 50)),
+            )?,
         }
         Ok(Flow::Continue)
     }
@@ -224,28 +233,42 @@ impl IrcSession<'_> {
 
     /// Writes a numeric reply.
     fn reply(&self, client: &mut Connection, number: u16, text: impl Display) -> io::Result<()> {
-        client.write_all(numeric(number, &self.name(), text).as_bytes())
+        client.write_all(numeric_reply(number, &self.name(), text).as_bytes())
     }
 
     fn need_more_params(&self, client: &mut Connection, command: &str) -> io::Result<()> {
-        self.reply(client, 461, format_args!("{command} :Not enough parameters"))
+        self.reply(client, numeric::ERR_NEEDMOREPARAMS, format_args!("{command} :Not enough parameters"))
     }
 
     /// Writes the numeric reply for an error about a room, or about the member `target`.
     fn refuse(&self, client: &mut Connection, error: ChatError, room: &str, target: &str) -> io::Result<()> {
         let (room, target) = (first_word(room), first_word(target));
         match error {
-            ChatError::NameTaken => self.reply(client, 433, format_args!("{target} :Nickname is already in use")),
-            ChatError::NoSuchMember => self.reply(client, 401, format_args!("{target} :No such nick or channel")),
-            ChatError::NoSuchRoom => self.reply(client, 403, format_args!("{room} :No such channel")),
-            ChatError::NotInRoom => self.reply(client, 442, format_args!("{room} :You are not on that channel")),
-            ChatError::TargetNotInRoom => {
-                self.reply(client, 441, format_args!("{target} {room} :They are not on that channel"))
+            ChatError::NameTaken => {
+                self.reply(client, numeric::ERR_NICKNAMEINUSE, format_args!("{target} :Nickname is already in use"))
             }
-            ChatError::NotOperator => {
-                self.reply(client, 482, format_args!("{room} :You are not the channel's operator"))
+            ChatError::NoSuchMember => {
+                self.reply(client, numeric::ERR_NOSUCHNICK, format_args!("{target} :No such nick or channel"))
             }
-            ChatError::LimitReached => self.reply(client, 405, format_args!("{room} :You are on too many channels")),
+            ChatError::NoSuchRoom => {
+                self.reply(client, numeric::ERR_NOSUCHCHANNEL, format_args!("{room} :No such channel"))
+            }
+            ChatError::NotInRoom => {
+                self.reply(client, numeric::ERR_NOTONCHANNEL, format_args!("{room} :You are not on that channel"))
+            }
+            ChatError::TargetNotInRoom => self.reply(
+                client,
+                numeric::ERR_USERNOTINCHANNEL,
+                format_args!("{target} {room} :They are not on that channel"),
+            ),
+            ChatError::NotOperator => self.reply(
+                client,
+                numeric::ERR_CHANOPRIVSNEEDED,
+                format_args!("{room} :You are not the channel's operator"),
+            ),
+            ChatError::LimitReached => {
+                self.reply(client, numeric::ERR_TOOMANYCHANNELS, format_args!("{room} :You are on too many channels"))
+            }
         }
     }
 
@@ -262,11 +285,14 @@ pub(super) fn write_error(client: &mut Connection, reason: &str) -> io::Result<(
 }
 
 pub(super) fn refuse_long_line(client: &mut Connection, name: &str) -> io::Result<()> {
-    client.write_all(numeric(417, name, format_args!(":That line is longer than {MAX_IRC_LINE} bytes")).as_bytes())
+    client.write_all(
+        numeric_reply(numeric::ERR_INPUTTOOLONG, name, format_args!(":That line is longer than {MAX_IRC_LINE} bytes"))
+            .as_bytes(),
+    )
 }
 
 /// A numeric reply to the client with that nickname.
-fn numeric(number: u16, client: &str, text: impl Display) -> String {
+fn numeric_reply(number: u16, client: &str, text: impl Display) -> String {
     format!(":{SERVER_NAME} {number:03} {client} {text}\r\n")
 }
 

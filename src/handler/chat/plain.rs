@@ -49,7 +49,7 @@ const COMMANDS: [(&str, &str); 14] = [
 /// A person's session.
 pub(super) struct PlainSession<'a> {
     guard: MemberGuard<'a>,
-    /// The room that messages go to. A kicked member is not in it any more: see [`current_room`](PlainSession::current_room).
+    /// The room that messages go to. A kicked member is no longer in it: see [`current_room`](PlainSession::current_room).
     room: Option<NameKey>,
 }
 
@@ -204,7 +204,7 @@ impl<'a> PlainSession<'a> {
         if text.is_empty() {
             return notice(client, "to whom, and what? /msg NAME TEXT");
         }
-        // If members write to themselves, the earlier replies come first.
+        // A member can write to themselves. The replies so far must arrive before the message.
         self.flush_reply(client)?;
         let id = self.guard.id;
         let message = OutgoingMessage { kind: MessageKind::Message, text, echo: false };
@@ -228,7 +228,7 @@ impl<'a> PlainSession<'a> {
 
     /// Leaves the current room, joins another, and replies with `preface` and a description of the new room.
     fn join(&mut self, client: &mut Connection, room: &Name, preface: String) -> io::Result<()> {
-        // The replies so far come before the messages of the new room.
+        // The replies so far must arrive before the messages of the new room.
         self.flush_reply(client)?;
         let (id, key, current) = (self.guard.id, room.key(), self.current_room());
         if current.as_ref() == Some(&key) {

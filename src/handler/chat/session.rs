@@ -26,8 +26,8 @@ pub(super) trait Session {
 
     fn delivery(&mut self) -> &mut Delivery;
 
-    /// Flushes the replies so far, so that the client gets them before what is about to be queued in its outbox. The client
-    /// may read slowly, so messages for other members go first.
+    /// Flushes the replies so far, so that the client gets them before the events that are queued in its outbox next. This may
+    /// wait for the client, so messages for other members go first.
     fn flush_reply(&mut self, client: &mut Connection) -> io::Result<()> {
         if client.has_output() {
             self.delivery().flush();

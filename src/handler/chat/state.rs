@@ -1,4 +1,4 @@
-//! The state that all members of a chat share: who is here, and in which rooms. One lock guards it, and nothing here does I/O.
+//! The state that all sessions of a chat share: members, names and rooms. One lock guards it, and nothing here does I/O.
 //!
 //! Events are queued in the members' outboxes under that lock, so all members see them in the same order. They are sent
 //! after it is released: see [`Delivery`].

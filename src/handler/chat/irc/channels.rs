@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::io::{self, Write};
 
-use super::{IrcSession, Message, first_word, numeric, parse_rooms};
+use super::{IrcSession, Message, first_word, numeric, numeric_reply, parse_rooms};
 use crate::connection::Connection;
 use crate::handler::chat::delivery::Delivery;
 use crate::handler::chat::event::{MAX_IRC_LINE, MAX_TEXT};
@@ -33,10 +33,14 @@ impl IrcSession<'_> {
         }
         for (channel, key) in parse_rooms(list) {
             let Some(room) = key.and_then(|_| Name::parse_room(channel)) else {
-                self.reply(client, 403, format_args!("{} :{}", first_word(channel), name::CHANNEL_NAME_RULE))?;
+                self.reply(
+                    client,
+                    numeric::ERR_NOSUCHCHANNEL,
+                    format_args!("{} :{}", first_word(channel), name::CHANNEL_NAME_RULE),
+                )?;
                 continue;
             };
-            // The replies so far come before the messages of the channel.
+            // The replies so far must arrive before the messages of the channel.
             self.flush_reply(client)?;
             let (id, key) = (self.id, room.key());
             if self.with_state(|state, _| state.is_in_room(id, &key)) {
@@ -98,14 +102,20 @@ impl IrcSession<'_> {
         match has_topic {
             None => self.refuse(client, ChatError::NoSuchRoom, channel, ""),
             Some(true) => Ok(()),
-            Some(false) => self.reply(client, 331, format_args!("{} :No topic is set", first_word(channel))),
+            Some(false) => {
+                self.reply(client, numeric::RPL_NOTOPIC, format_args!("{} :No topic is set", first_word(channel)))
+            }
         }
     }
 
     pub(super) fn names(&mut self, client: &mut Connection, message: &Message) -> io::Result<()> {
         let channel = message.parameter(0).unwrap_or("*");
         let Some((_, Some(key))) = parse_rooms(channel).next() else {
-            return self.reply(client, 366, format_args!("{} :End of NAMES list", first_word(channel)));
+            return self.reply(
+                client,
+                numeric::RPL_ENDOFNAMES,
+                format_args!("{} :End of NAMES list", first_word(channel)),
+            );
         };
         self.flush_reply(client)?;
         let (id, name) = (self.id, self.name());
@@ -116,7 +126,9 @@ impl IrcSession<'_> {
         match found {
             Some((true, _)) => Ok(()),
             Some((false, room)) => self.write_names(client, &room),
-            None => self.reply(client, 366, format_args!("{} :End of NAMES list", first_word(channel))),
+            None => {
+                self.reply(client, numeric::RPL_ENDOFNAMES, format_args!("{} :End of NAMES list", first_word(channel)))
+            }
         }
     }
 
@@ -134,9 +146,9 @@ impl IrcSession<'_> {
         let name = self.name();
         let line = |room: &Room| {
             let topic = room.topic.as_ref().map_or("", |topic| truncate(&topic.text, MAX_TEXT));
-            numeric(322, &name, format_args!("#{} {} :{topic}", room.name, room.member_count()))
+            numeric_reply(numeric::RPL_LIST, &name, format_args!("#{} {} :{topic}", room.name, room.member_count()))
         };
-        self.reply(client, 321, "Channel :Users Topic")?;
+        self.reply(client, numeric::RPL_LISTSTART, "Channel :Users Topic")?;
         if let Some(list) = message.parameter(0) {
             let wanted: BTreeSet<NameKey> = parse_rooms(list).filter_map(|(_, key)| key).collect();
             let mut wanted = wanted.iter();
@@ -145,7 +157,7 @@ impl IrcSession<'_> {
         } else {
             self.chat.write_room_list(client, line)?;
         }
-        self.reply(client, 323, ":End of LIST")
+        self.reply(client, numeric::RPL_LISTEND, ":End of LIST")
     }
 
     pub(super) fn kick(&mut self, client: &mut Connection, message: &Message) -> io::Result<()> {
@@ -193,16 +205,20 @@ impl IrcSession<'_> {
         };
         match change.map(|change| change.trim_start_matches(['+', '-'])) {
             None => {
-                self.reply(client, 324, format_args!("#{room} +n"))?;
-                self.reply(client, 329, format_args!("#{room} {created}"))
+                self.reply(client, numeric::RPL_CHANNELMODEIS, format_args!("#{room} +n"))?;
+                self.reply(client, numeric::RPL_CREATIONTIME, format_args!("#{room} {created}"))
             }
             Some("b") if message.parameter(2).is_none() => {
-                self.reply(client, 368, format_args!("#{room} :End of ban list"))
+                self.reply(client, numeric::RPL_ENDOFBANLIST, format_args!("#{room} :End of ban list"))
             }
             Some(_) if !is_operator => self.refuse(client, ChatError::NotOperator, name, ""),
             Some(mode) => {
                 let mode: String = mode.chars().take(1).collect();
-                self.reply(client, 472, format_args!("{} :Modes can't be changed here", first_word(&mode)))
+                self.reply(
+                    client,
+                    numeric::ERR_UNKNOWNMODE,
+                    format_args!("{} :Modes can't be changed here", first_word(&mode)),
+                )
             }
         }
     }
@@ -213,11 +229,15 @@ impl IrcSession<'_> {
             .and_then(|name| self.with_state(|state, _| state.member_by_name(&name.key()).map(|member| member.id)));
         match found {
             None => self.refuse(client, ChatError::NoSuchMember, "", target),
-            Some(other) if other != id => self.reply(client, 502, ":Not your modes to see or change"),
+            Some(other) if other != id => {
+                self.reply(client, numeric::ERR_USERSDONTMATCH, ":Not your modes to see or change")
+            }
             // Every member has the mode `i` (invisible): WHO lists only members who share a channel. irssi sets the mode
             // itself after the welcome.
-            Some(_) if matches!(change, None | Some("+i" | "i")) => self.reply(client, 221, "+i"),
-            Some(_) => self.reply(client, 501, ":The mode of users is +i, and can't be changed"),
+            Some(_) if matches!(change, None | Some("+i" | "i")) => self.reply(client, numeric::RPL_UMODEIS, "+i"),
+            Some(_) => {
+                self.reply(client, numeric::ERR_UMODEUNKNOWNFLAG, ":The mode of users is +i, and can't be changed")
+            }
         }
     }
 }
@@ -226,8 +246,9 @@ impl IrcSession<'_> {
 fn topic_replies(room: &Room, client: &str) -> Option<String> {
     let Topic { text, set_by, set_at } = room.topic.as_ref()?;
     let text = truncate(text, MAX_TEXT);
-    let topic = numeric(332, client, format_args!("#{} :{text}", room.name));
-    Some(topic + &numeric(333, client, format_args!("#{} {set_by} {}", room.name, set_at.as_second())))
+    let topic = numeric_reply(numeric::RPL_TOPIC, client, format_args!("#{} :{text}", room.name));
+    let set = format_args!("#{} {set_by} {}", room.name, set_at.as_second()).to_string();
+    Some(topic + &numeric_reply(numeric::RPL_TOPICWHOTIME, client, set))
 }
 
 /// Queues the names of a room's members in the client's outbox, so that they are in order with the room's announcements of
@@ -247,9 +268,9 @@ fn names_line(room: &Room, members: &[RoomMember<'_>], client: &str) -> String {
     let prefix = |membership: &Membership| if room.operator() == Some(membership.id) { "@" } else { "" };
     let name = |(membership, member): &RoomMember<'_>| format!("{}{}", prefix(membership), member.identity.name);
     let names: Vec<String> = members.iter().map(name).collect();
-    numeric(353, client, format_args!("= #{} :{}", room.name, names.join(" ")))
+    numeric_reply(numeric::RPL_NAMREPLY, client, format_args!("= #{} :{}", room.name, names.join(" ")))
 }
 
 fn names_end(room: &Name, client: &str) -> String {
-    numeric(366, client, format_args!("#{room} :End of NAMES list"))
+    numeric_reply(numeric::RPL_ENDOFNAMES, client, format_args!("#{room} :End of NAMES list"))
 }

@@ -3,13 +3,14 @@
 use std::io::{self, Write};
 
 use super::message::Message;
-use super::{IrcSession, first_word};
+use super::{IrcSession, first_word, numeric};
 use crate::connection::Connection;
 use crate::handler::chat::delivery::Delivery;
 use crate::handler::chat::event::{MAX_TEXT, SERVER_NAME};
 use crate::handler::chat::member_guard::MemberGuard;
 use crate::handler::chat::name::{MEMBER_NAME_RULE, Name};
 use crate::handler::chat::session::Session;
+use crate::handler::chat::state::ChatError;
 use crate::handler::chat::text::truncate;
 
 /// The capabilities that the server offers: see [`Capabilities`].
@@ -78,7 +79,11 @@ impl IrcSession<'_> {
                 }
                 self.register(client)
             }
-            other => self.reply(client, 410, format_args!("{} :Invalid CAP command", first_word(other))),
+            other => self.reply(
+                client,
+                numeric::ERR_INVALIDCAPCMD,
+                format_args!("{} :Invalid CAP command", first_word(other)),
+            ),
         }
     }
 
@@ -98,35 +103,37 @@ impl IrcSession<'_> {
 
     pub(super) fn nick(&mut self, client: &mut Connection, message: &Message) -> io::Result<()> {
         let Some(nickname) = message.parameter(0) else {
-            return self.reply(client, 431, ":No nickname given");
+            return self.reply(client, numeric::ERR_NONICKNAMEGIVEN, ":No nickname given");
         };
         let Some(name) = Name::parse_member(nickname) else {
-            return self.reply(client, 432, format_args!("{} :{}", first_word(nickname), MEMBER_NAME_RULE));
+            return self.reply(
+                client,
+                numeric::ERR_ERRONEUSNICKNAME,
+                format_args!("{} :{}", first_word(nickname), MEMBER_NAME_RULE),
+            );
         };
-        // The replies so far come before events that follow from this.
+        // The replies so far must arrive before the events that this command causes.
         self.flush_reply(client)?;
         let id = self.id;
         match &mut self.registration {
             Registration::Pending(pending) => {
                 // Refuses the nickname at once, not only at the end of the registration, so that the client can choose another.
                 if self.chat.lock_state().is_taken(&name) {
-                    return self.reply(client, 433, format_args!("{name} :Nickname is already in use"));
+                    return self.refuse(client, ChatError::NameTaken, "", name.as_str());
                 }
                 pending.name = Some(name);
                 self.register(client)
             }
             Registration::Done(_) => {
-                match self.with_state(|state, delivery| state.rename(id, name.clone(), delivery)) {
-                    Ok(()) => Ok(()),
-                    Err(_) => self.reply(client, 433, format_args!("{name} :Nickname is already in use")),
-                }
+                let outcome = self.with_state(|state, delivery| state.rename(id, name.clone(), delivery));
+                outcome.or_else(|_| self.refuse(client, ChatError::NameTaken, "", name.as_str()))
             }
         }
     }
 
     pub(super) fn user(&mut self, client: &mut Connection, message: &Message) -> io::Result<()> {
         let Registration::Pending(pending) = &mut self.registration else {
-            return self.reply(client, 462, ":You are registered already");
+            return self.reply(client, numeric::ERR_ALREADYREGISTERED, ":You are registered already");
         };
         let (Some(user), Some(real_name)) = (message.parameter(0), message.parameter(3)) else {
             return self.need_more_params(client, "USER");
@@ -158,8 +165,7 @@ impl IrcSession<'_> {
         if added.is_err() {
             // Another client has taken the name since NICK.
             let name = pending.name.take();
-            return name
-                .map_or(Ok(()), |name| self.reply(client, 433, format_args!("{name} :Nickname is already in use")));
+            return name.map_or(Ok(()), |name| self.refuse(client, ChatError::NameTaken, "", name.as_str()));
         }
         let guard = MemberGuard::new(self.chat, client);
         self.registration = Registration::Done(guard);

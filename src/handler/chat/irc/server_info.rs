@@ -4,8 +4,8 @@ use std::io;
 
 use jiff::Timestamp;
 
-use super::IrcSession;
 use super::users::MAX_TARGETS;
+use super::{IrcSession, numeric};
 use crate::connection::Connection;
 use crate::handler::chat::event::{MAX_IRC_LINE, MAX_TEXT, SERVER_DESCRIPTION, SERVER_NAME};
 use crate::handler::chat::name;
@@ -16,14 +16,14 @@ const VERSION: &str = concat!("acceptd-", env!("CARGO_PKG_VERSION"));
 impl IrcSession<'_> {
     /// The replies to a completed registration.
     pub(super) fn welcome(&mut self, client: &mut Connection) -> io::Result<()> {
-        self.reply(client, 1, format_args!(":Welcome to the chat, {}", self.name()))?;
-        self.reply(client, 2, format_args!(":Your host is {SERVER_NAME}, running {VERSION}"))?;
+        self.reply(client, numeric::RPL_WELCOME, format_args!(":Welcome to the chat, {}", self.name()))?;
+        self.reply(client, numeric::RPL_YOURHOST, format_args!(":Your host is {SERVER_NAME}, running {VERSION}"))?;
         self.reply(
             client,
-            3,
+            numeric::RPL_CREATED,
             format_args!(":This server was started {}", self.chat.started.strftime("%Y-%m-%d %H:%M:%S UTC")),
         )?;
-        self.reply(client, 4, format_args!("{SERVER_NAME} {VERSION} i no"))?;
+        self.reply(client, numeric::RPL_MYINFO, format_args!("{SERVER_NAME} {VERSION} i no"))?;
         self.features(client)?;
         self.lusers(client)?;
         self.motd(client)
@@ -39,33 +39,37 @@ impl IrcSession<'_> {
             name::MAX_ROOM_NAME + 1
         )
         .to_string();
-        self.reply(client, 5, limits)?;
+        self.reply(client, numeric::RPL_ISUPPORT, limits)?;
         self.reply(
             client,
-            5,
+            numeric::RPL_ISUPPORT,
             "NETWORK=acceptd CASEMAPPING=ascii CHANTYPES=# PREFIX=(o)@ CHANMODES=,,,n UTF8ONLY :are supported",
         )
     }
 
     pub(super) fn lusers(&mut self, client: &mut Connection) -> io::Result<()> {
         let (members, rooms) = self.with_state(|state, _| (state.member_count(), state.room_count()));
-        self.reply(client, 251, format_args!(":There are {members} users on 1 server"))?;
-        self.reply(client, 254, format_args!("{rooms} :channels formed"))?;
-        self.reply(client, 255, format_args!(":I have {members} clients and 0 servers"))
+        self.reply(client, numeric::RPL_LUSERCLIENT, format_args!(":There are {members} users on 1 server"))?;
+        self.reply(client, numeric::RPL_LUSERCHANNELS, format_args!("{rooms} :channels formed"))?;
+        self.reply(client, numeric::RPL_LUSERME, format_args!(":I have {members} clients and 0 servers"))
     }
 
     pub(super) fn motd(&self, client: &mut Connection) -> io::Result<()> {
-        self.reply(client, 375, format_args!(":- {SERVER_NAME} message of the day -"))?;
-        self.reply(client, 372, ":- #lobby is where people with nc and telnet start.")?;
-        self.reply(client, 376, ":End of MOTD")
+        self.reply(client, numeric::RPL_MOTDSTART, format_args!(":- {SERVER_NAME} message of the day -"))?;
+        self.reply(client, numeric::RPL_MOTD, ":- #lobby is where people with nc and telnet start.")?;
+        self.reply(client, numeric::RPL_ENDOFMOTD, ":End of MOTD")
     }
 
     pub(super) fn version(&self, client: &mut Connection) -> io::Result<()> {
-        self.reply(client, 351, format_args!("{VERSION} {SERVER_NAME} :{SERVER_DESCRIPTION}"))?;
+        self.reply(client, numeric::RPL_VERSION, format_args!("{VERSION} {SERVER_NAME} :{SERVER_DESCRIPTION}"))?;
         self.features(client)
     }
 
     pub(super) fn time(&self, client: &mut Connection) -> io::Result<()> {
-        self.reply(client, 391, format_args!("{SERVER_NAME} :{}", Timestamp::now().strftime("%Y-%m-%d %H:%M:%S UTC")))
+        self.reply(
+            client,
+            numeric::RPL_TIME,
+            format_args!("{SERVER_NAME} :{}", Timestamp::now().strftime("%Y-%m-%d %H:%M:%S UTC")),
+        )
     }
 }

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use super::{IrcSession, Message, first_word, numeric, parse_rooms};
+use super::{IrcSession, Message, first_word, numeric, numeric_reply, parse_rooms};
 use crate::connection::Connection;
 use crate::handler::chat::LIST_CHUNK;
 use crate::handler::chat::event::{HOST, MAX_IRC_LINE, MAX_TEXT, MessageKind, SERVER_DESCRIPTION, SERVER_NAME};
@@ -23,8 +23,12 @@ impl IrcSession<'_> {
         let (Some(targets), Some(text)) = (message.parameter(0), message.parameters.get(1)) else {
             return match message.parameter(0) {
                 _ if is_notice => Ok(()),
-                None => self.reply(client, 411, format_args!(":No recipient given ({})", message.command)),
-                Some(_) => self.reply(client, 412, ":No text to send"),
+                None => self.reply(
+                    client,
+                    numeric::ERR_NORECIPIENT,
+                    format_args!(":No recipient given ({})", message.command),
+                ),
+                Some(_) => self.reply(client, numeric::ERR_NOTEXTTOSEND, ":No text to send"),
             };
         };
         let kind = match message.ctcp.as_deref() {
@@ -34,14 +38,18 @@ impl IrcSession<'_> {
             Some("ACTION") => MessageKind::Action,
             Some(_) => {
                 let text = format_args!("{} :Of CTCP only ACTION is passed on", first_word(targets));
-                return self.reply(client, 404, text);
+                return self.reply(client, numeric::ERR_CANNOTSENDTOCHAN, text);
             }
         };
         if text.is_empty() {
-            return if is_notice { Ok(()) } else { self.reply(client, 412, ":No text to send") };
+            return if is_notice { Ok(()) } else { self.reply(client, numeric::ERR_NOTEXTTOSEND, ":No text to send") };
         }
         if targets.split(',').count() > MAX_TARGETS && !is_notice {
-            return self.reply(client, 407, format_args!("{} :Too many targets", first_word(targets)));
+            return self.reply(
+                client,
+                numeric::ERR_TOOMANYTARGETS,
+                format_args!("{} :Too many targets", first_word(targets)),
+            );
         }
         for target in targets.split(',').take(MAX_TARGETS) {
             self.send_to_target(client, target, OutgoingMessage { kind, text, echo: self.capabilities.echo_message })?;
@@ -55,7 +63,7 @@ impl IrcSession<'_> {
         target: &str,
         message: OutgoingMessage<'_>,
     ) -> io::Result<()> {
-        // If the message comes back to the client, the replies so far come before it.
+        // The message may come back to the client. The replies so far must arrive before it.
         if message.echo || !target.starts_with('#') {
             self.flush_reply(client)?;
         }
@@ -67,10 +75,12 @@ impl IrcSession<'_> {
         match outcome {
             _ if message.kind == MessageKind::Notice => Ok(()),
             Ok(None) => Ok(()),
-            Ok(Some(away)) => self.reply(client, 301, away),
-            Err(ChatError::NotInRoom) => {
-                self.reply(client, 404, format_args!("{} :Join that channel to talk there", first_word(target)))
-            }
+            Ok(Some(away)) => self.reply(client, numeric::RPL_AWAY, away),
+            Err(ChatError::NotInRoom) => self.reply(
+                client,
+                numeric::ERR_CANNOTSENDTOCHAN,
+                format_args!("{} :Join that channel to talk there", first_word(target)),
+            ),
             Err(error) => self.refuse(client, error, target, target),
         }
     }
@@ -102,7 +112,7 @@ impl IrcSession<'_> {
             let (id, name) = (self.id, self.name());
             let mut members = self.with_state(|state, _| state.members_sharing_rooms(id)).into_iter();
             self.chat.write_list(client, |state| {
-                let line = |id| Some(numeric(352, &name, who_line(state.member(id)?, None)));
+                let line = |id| Some(numeric_reply(numeric::RPL_WHOREPLY, &name, who_line(state.member(id)?, None)));
                 members.by_ref().filter_map(line).take(LIST_CHUNK).collect()
             })?;
         } else {
@@ -110,23 +120,26 @@ impl IrcSession<'_> {
                 let member = state.member_by_name(&Name::parse_member(mask)?.key())?;
                 Some(who_line(member, None))
             });
-            line.map_or(Ok(()), |line| self.reply(client, 352, line))?;
+            line.map_or(Ok(()), |line| self.reply(client, numeric::RPL_WHOREPLY, line))?;
         }
-        self.reply(client, 315, format_args!("{} :End of WHO list", first_word(mask)))
+        self.reply(client, numeric::RPL_ENDOFWHO, format_args!("{} :End of WHO list", first_word(mask)))
     }
 
     /// Writes the lines of WHO for a room.
     fn write_who_list(&self, client: &mut Connection, key: &NameKey) -> io::Result<()> {
         let name = self.name();
         self.chat.write_member_list(client, key, LIST_CHUNK, |room, chunk| {
-            chunk.iter().map(|(_, member)| numeric(352, &name, who_line(member, Some(room)))).collect()
+            chunk
+                .iter()
+                .map(|(_, member)| numeric_reply(numeric::RPL_WHOREPLY, &name, who_line(member, Some(room))))
+                .collect()
         })
     }
 
     pub(super) fn whois(&mut self, client: &mut Connection, message: &Message) -> io::Result<()> {
         // `WHOIS server nick` would ask another server. There is none, so the nickname is all that counts.
         let Some(nickname) = message.parameter(1).or(message.parameter(0)) else {
-            return self.reply(client, 431, ":No nickname given");
+            return self.reply(client, numeric::ERR_NONICKNAMEGIVEN, ":No nickname given");
         };
         let lines = self.with_state(|state, _| {
             let member = state.member_by_name(&Name::parse_member(nickname)?.key())?;
@@ -137,19 +150,27 @@ impl IrcSession<'_> {
                 .filter_map(|key| state.room(key))
                 .map(|room| format!("{}#{}", if room.operator() == Some(member.id) { "@" } else { "" }, room.name))
                 .collect();
-            let mut lines = vec![(311, format!("{name} {} {HOST} * :{}", member.identity.user, member.real_name))];
-            lines.extend(rooms.chunks(10).map(|chunk| (319, format!("{name} :{}", chunk.join(" ")))));
-            lines.push((312, format!("{name} {SERVER_NAME} :{SERVER_DESCRIPTION}")));
-            lines.extend(member.away.as_ref().map(|away| (301, format!("{name} :{away}"))));
+            let mut lines = vec![(
+                numeric::RPL_WHOISUSER,
+                format!("{name} {} {HOST} * :{}", member.identity.user, member.real_name),
+            )];
+            lines.extend(
+                rooms.chunks(10).map(|chunk| (numeric::RPL_WHOISCHANNELS, format!("{name} :{}", chunk.join(" ")))),
+            );
+            lines.push((numeric::RPL_WHOISSERVER, format!("{name} {SERVER_NAME} :{SERVER_DESCRIPTION}")));
+            lines.extend(member.away.as_ref().map(|away| (numeric::RPL_AWAY, format!("{name} :{away}"))));
             let idle = member.last_message.elapsed().as_secs();
-            lines.push((317, format!("{name} {idle} {} :seconds idle, signon time", member.signed_on.as_second())));
+            lines.push((
+                numeric::RPL_WHOISIDLE,
+                format!("{name} {idle} {} :seconds idle, signon time", member.signed_on.as_second()),
+            ));
             Some(lines)
         });
         match lines {
             None => self.refuse(client, ChatError::NoSuchMember, "", nickname)?,
-            Some(lines) => lines.iter().try_for_each(|(numeric, line)| self.reply(client, *numeric, line))?,
+            Some(lines) => lines.iter().try_for_each(|(number, line)| self.reply(client, *number, line))?,
         }
-        self.reply(client, 318, format_args!("{} :End of WHOIS list", first_word(nickname)))
+        self.reply(client, numeric::RPL_ENDOFWHOIS, format_args!("{} :End of WHOIS list", first_word(nickname)))
     }
 
     pub(super) fn away(&mut self, client: &mut Connection, message: &Message) -> io::Result<()> {
@@ -158,9 +179,9 @@ impl IrcSession<'_> {
         let is_away = away.is_some();
         self.with_state(|state, _| state.set_away(id, away));
         if is_away {
-            self.reply(client, 306, ":You are marked as away")
+            self.reply(client, numeric::RPL_NOWAWAY, ":You are marked as away")
         } else {
-            self.reply(client, 305, ":You are no longer marked as away")
+            self.reply(client, numeric::RPL_UNAWAY, ":You are no longer marked as away")
         }
     }
 
@@ -171,7 +192,7 @@ impl IrcSession<'_> {
         let online = online.join(" ");
         let last_space =
             if online.len() > max_length { online.get(..=max_length).and_then(|fits| fits.rfind(' ')) } else { None };
-        self.reply(client, 303, format_args!(":{}", truncate(&online, last_space.unwrap_or(max_length))))
+        self.reply(client, numeric::RPL_ISON, format_args!(":{}", truncate(&online, last_space.unwrap_or(max_length))))
     }
 
     pub(super) fn userhost(&mut self, client: &mut Connection, message: &Message) -> io::Result<()> {
@@ -179,7 +200,7 @@ impl IrcSession<'_> {
             let sign = if member.away.is_some() { '-' } else { '+' };
             format!("{}={sign}{}@{HOST}", member.identity.name, member.identity.user)
         });
-        self.reply(client, 302, format_args!(":{}", online.join(" ")))
+        self.reply(client, numeric::RPL_USERHOST, format_args!(":{}", online.join(" ")))
     }
 
     /// Describes those of the first `max_names` nicknames in a message's parameters that belong to a member.

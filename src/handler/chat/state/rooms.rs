@@ -1,4 +1,4 @@
-//! Rooms: who joins and leaves them, what is said in them, and who is told.
+//! The operations on rooms: join, part, kick, messages, topics and lists.
 
 use std::collections::HashSet;
 use std::ops::Bound;
