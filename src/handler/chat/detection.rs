@@ -39,7 +39,9 @@ pub(super) fn serve(chat: &Chat, client: &mut Connection) -> io::Result<()> {
     let outcome = detection.run(client, &mut lines);
     let Detection { guest, decision, .. } = detection;
     if outcome.is_err() {
-        guest.into_iter().for_each(|guest| guest.leave_after(&outcome, client));
+        if let Some(guest) = guest {
+            guest.leave_after(&outcome, client);
+        }
         return outcome;
     }
     match decision {
@@ -49,12 +51,16 @@ pub(super) fn serve(chat: &Chat, client: &mut Connection) -> io::Result<()> {
             plain::serve(guest, client, line, &mut lines)
         }
         Some(Decision::Irc(line)) => {
-            guest.into_iter().for_each(|guest| guest.leave_because("goes on in IRC"));
+            if let Some(guest) = guest {
+                guest.leave_because("goes on in IRC");
+            }
             lines.set_max_length(MAX_IRC_LINE);
             irc::serve(chat, client, line, &mut lines)
         }
         Some(Decision::OtherProtocol(protocol)) => {
-            guest.into_iter().for_each(|guest| guest.leave_because("wrong protocol"));
+            if let Some(guest) = guest {
+                guest.leave_because("wrong protocol");
+            }
             client.write_all(&protocol.reply())?;
             Err(protocol_error(format!("{} spoken to a chat", protocol.name())))
         }
@@ -106,9 +112,10 @@ impl<'a> Detection<'a> {
     fn check_first_bytes(&mut self, client: &mut Connection) -> io::Result<Flow> {
         loop {
             let first = client.read_request_until(self.deadline(), usize::MAX, |unread| {
-                let is_tls = tls::is_handshake(unread)?;
-                let is_not_text = || is_binary(unread).then_some(OtherProtocol::NotText);
-                let protocol = if is_tls { Some(OtherProtocol::Tls) } else { is_not_text() };
+                let protocol = match tls::is_handshake(unread)? {
+                    true => Some(OtherProtocol::Tls),
+                    false => is_binary(unread).then_some(OtherProtocol::NotText),
+                };
                 Some((protocol, 0))
             })?;
             match first {
@@ -181,7 +188,7 @@ impl Session for Detection<'_> {
         }
     }
 
-    /// The farewell in IRC, which people can read too. Only about an incomplete line is it a line for people.
+    /// A farewell in IRC, which people can read too. A client with an incomplete line may be a person, so that farewell is plain.
     fn farewell(reason: Farewell) -> Cow<'static, [u8]> {
         match reason {
             Farewell::Unfinished | Farewell::RequestTimeout { .. } => PlainSession::farewell(reason),
