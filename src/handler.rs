@@ -8,11 +8,9 @@ use crate::farewell::Farewell;
 
 pub mod chat;
 mod echo;
-mod http;
 pub mod kv;
 pub mod line;
-mod telnet;
-mod tls;
+mod shared;
 
 pub use chat::Chat;
 pub use echo::Echo;

@@ -1,7 +1,8 @@
 //! Chat: rooms for people at `nc` or telnet and for IRC clients, on one port and in the same rooms.
 //!
-//! A client's first line decides (`undecided.rs`, `first_line.rs`): one that registers as IRC clients do is spoken to in IRC
-//! (`irc.rs`), a person in lines (`plain.rs`). Both change the same hall (`hall.rs`), which tells everybody what concerns them (`event.rs`) through their outboxes.
+//! A client's first line decides which dialect it speaks (`detection.rs`, `first_line.rs`): IRC (`irc.rs`) or lines for people
+//! (`plain.rs`). The sessions of both change the same state (`state.rs`), which queues events (`event.rs`) in the members'
+//! outboxes.
 
 use std::borrow::Cow;
 use std::io::{self, Write};
@@ -14,66 +15,73 @@ use super::{Farewell, Handler};
 use crate::connection::Connection;
 use crate::panics;
 
+mod delivery;
+mod detection;
 mod event;
 mod first_line;
-mod foreign;
-mod hall;
+mod history;
 mod irc;
-mod lines;
-mod mail;
+mod line_reader;
+mod member;
+mod member_guard;
+mod membership;
 mod name;
+mod other_protocol;
 mod plain;
 mod rate;
+mod room;
 mod session;
+mod state;
 mod text;
-mod undecided;
 
-use hall::{Hall, Room, Seated};
-use mail::{Courier, Mail};
-use name::Key;
+use delivery::{Delivery, DeliveryHelper};
+use name::NameKey;
 pub use rate::Rate;
+use room::{Room, RoomMember};
+use state::ChatState;
 
-/// A long list is made this many lines at a time.
-const PIECE: usize = 8;
+/// How many lines of a long list are written at a time.
+const LIST_CHUNK: usize = 8;
 
 /// A chat server: plain lines, and IRC ([RFC 1459](https://www.rfc-editor.org/rfc/rfc1459),
 /// [RFC 2812](https://www.rfc-editor.org/rfc/rfc2812), [modern.ircdocs.horse](https://modern.ircdocs.horse)).
 ///
-/// A member who does not read is cut, and no other notices: see [`Outbox`](crate::Outbox). Each client takes two
-/// descriptors: set [`Limits::descriptors_per_client`](crate::Limits::descriptors_per_client) to 2.
+/// A member who does not read is cut, which does not affect the others: see [`Outbox`](crate::Outbox). Each client takes two
+/// descriptors, so set [`Limits::descriptors_per_client`](crate::Limits::descriptors_per_client) to 2.
 pub struct Chat {
-    hall: Mutex<Hall>,
-    courier: Courier,
+    state: Mutex<ChatState>,
+    helper: DeliveryHelper,
     options: Options,
-    since: Timestamp,
+    started: Timestamp,
 }
 
-/// What can be set.
+/// A chat's options.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Options {
-    /// Which dialects are spoken. Default: both.
+    /// Which dialects the chat speaks. Default: both.
     pub protocol: Protocol,
-    /// How many lines each client may send; what is more waits, up to 200 lines. Default: 10 a second after a burst of
-    /// 20.
+    /// How fast each client may send lines. Up to 200 more lines are queued; a client that sends more is closed. Default: 10
+    /// a second after a burst of 20.
     pub rate: Rate,
-    /// An IRC client that is silent this long is asked whether it is still there (PING), and closed if it is silent as
-    /// long again. Not zero, which closes it at once; `Duration::MAX`: never. Default: 1 minute.
+    /// An IRC client that sends nothing for this long gets a PING, and is closed if it sends nothing for as long again. Don't
+    /// use zero, which closes every client at once. `Duration::MAX` means never. Default: 1 minute.
     pub ping: Duration,
 }
 
 /// Which dialects a chat speaks.
 ///
-/// Programs of other protocols (HTTP, TLS, SSH, SMTP, SIP, RTSP, PROXY, WEBIRC, RESP), and those whose first line is not
-/// text, are told so in each of them, and closed.
+/// A program that speaks another protocol (HTTP, TLS, SSH, SMTP, SIP, RTSP, PROXY, WEBIRC, RESP) gets an error in that
+/// protocol, and is closed. So is a client whose first line is not text.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Protocol {
-    /// A client's first whole line decides, whenever it comes: a command with which IRC clients register, such as `NICK bob`,
-    /// is never said aloud. A client that sends nothing for a second is greeted as a person, and may still begin IRC.
+    /// Both. A client's first complete line decides, however late it arrives: a command with which IRC clients register, such
+    /// as `NICK bob`, never reaches a room. A client that sends nothing for a second becomes a guest, and may still register
+    /// as an IRC client.
     #[default]
     Auto,
-    /// Lines for people alone. Whoever says `NICK bob` says it in the room.
+    /// Only lines for people. `NICK bob` is a message to the room.
     Text,
-    /// IRC alone. A client that does not register within
+    /// Only IRC. A client that does not register within
     /// [`Limits::request_timeout`](crate::Limits::request_timeout) is closed.
     Irc,
 }
@@ -85,30 +93,34 @@ impl Default for Options {
 }
 
 impl Chat {
-    /// A chat with nobody in it. It has a thread of its own, which helps whoever speaks in a large room.
+    /// A chat without members. It starts a thread that helps to deliver messages in large rooms.
     pub fn new(options: Options) -> Chat {
-        Chat { hall: Mutex::default(), courier: Courier::start(), options, since: Timestamp::now() }
+        Chat { state: Mutex::default(), helper: DeliveryHelper::start(), options, started: Timestamp::now() }
     }
 
-    fn hall(&self) -> MutexGuard<'_, Hall> {
-        panics::lock(&self.hall)
+    fn lock_state(&self) -> MutexGuard<'_, ChatState> {
+        panics::lock(&self.state)
     }
 
-    /// Does something with the hall, under its lock: no I/O in there. What it queues for members is sent later, or at once
-    /// if it is much.
-    fn in_hall<T>(&self, mail: &mut Mail, act: impl FnOnce(&mut Hall, &mut Mail) -> T) -> T {
-        let outcome = act(&mut self.hall(), mail);
-        if mail.is_heavy() {
-            mail.send();
+    /// Calls `act` with the state locked; it must not do I/O. The events that it queues are sent at once if they are large,
+    /// and otherwise when the caller flushes `delivery`.
+    fn with_state<T>(&self, delivery: &mut Delivery, act: impl FnOnce(&mut ChatState, &mut Delivery) -> T) -> T {
+        let outcome = act(&mut self.lock_state(), delivery);
+        if delivery.is_large() {
+            delivery.flush();
         }
         outcome
     }
 
-    /// Writes a list that may be long piece by piece, so that none of it is held while the client does not read. `piece`
-    /// makes the next lines, under the hall's lock; after the last one there are none.
-    fn recite(&self, client: &mut Connection, mut piece: impl FnMut(&Hall) -> Vec<String>) -> io::Result<()> {
+    /// Writes a list in chunks, so that a slow reader of a long list costs only one chunk of memory. `next_chunk` makes the
+    /// next lines while the state is locked, and returns no lines at the end.
+    fn write_list(
+        &self,
+        client: &mut Connection,
+        mut next_chunk: impl FnMut(&ChatState) -> Vec<String>,
+    ) -> io::Result<()> {
         loop {
-            let lines = piece(&self.hall());
+            let lines = next_chunk(&self.lock_state());
             if lines.is_empty() {
                 return Ok(());
             }
@@ -116,31 +128,31 @@ impl Chat {
         }
     }
 
-    /// As [`recite`](Chat::recite): a line for each room, by name.
-    fn recite_rooms(&self, client: &mut Connection, line: impl Fn(&Room) -> String) -> io::Result<()> {
+    /// Writes a line for each room, ordered by name. See [`write_list`](Chat::write_list).
+    fn write_room_list(&self, client: &mut Connection, line: impl Fn(&Room) -> String) -> io::Result<()> {
         let mut last = None;
-        self.recite(client, |hall| {
-            let rooms = hall.rooms_after(last.as_ref(), PIECE);
+        self.write_list(client, |state| {
+            let rooms = state.rooms_after(last.as_ref(), LIST_CHUNK);
             last = rooms.last().map(|room| room.name.key());
             rooms.into_iter().map(&line).collect()
         })
     }
 
-    /// As [`recite`](Chat::recite): lines for those who are in a room, for that many at a time.
-    fn recite_members(
+    /// Writes lines about the members of a room, `chunk_size` members at a time. See [`write_list`](Chat::write_list).
+    fn write_member_list(
         &self,
         client: &mut Connection,
-        room: &Key,
-        count: usize,
-        lines: impl Fn(&Room, &[Seated<'_>]) -> Vec<String>,
+        room: &NameKey,
+        chunk_size: usize,
+        lines: impl Fn(&Room, &[RoomMember<'_>]) -> Vec<String>,
     ) -> io::Result<()> {
-        let mut last = 0;
-        self.recite(client, |hall| {
-            let Some(room) = hall.room(room) else { return Vec::new() };
-            let some: Vec<Seated<'_>> = hall.members_after(room, last).take(count).collect();
-            let Some((seat, _)) = some.last() else { return Vec::new() };
-            last = seat.number;
-            lines(room, &some)
+        let mut last_join = 0;
+        self.write_list(client, |state| {
+            let Some(room) = state.room(room) else { return Vec::new() };
+            let chunk: Vec<RoomMember<'_>> = state.members_after(room, last_join).take(chunk_size).collect();
+            let Some((membership, _)) = chunk.last() else { return Vec::new() };
+            last_join = membership.join_number;
+            lines(room, &chunk)
         })
     }
 }
@@ -153,10 +165,10 @@ impl Default for Chat {
 
 impl Handler for Chat {
     fn handle(&self, client: &mut Connection) -> io::Result<()> {
-        undecided::serve(self, client)
+        detection::serve(self, client)
     }
 
-    /// In IRC's words, which people can read as well: nobody knows yet who it is that is turned away.
+    /// The farewell in IRC, which people can read too. The server uses it before a client's dialect is known.
     fn farewell(&self, reason: Farewell) -> Cow<'static, [u8]> {
         irc::farewell(reason)
     }
@@ -176,15 +188,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_poisoned_lock_is_used_on() {
+    fn a_poisoned_lock_stays_usable() {
         let chat = Arc::new(Chat::default());
         let poisoner = Arc::clone(&chat);
         let panicked = thread::spawn(move || {
-            let _held = poisoner.hall();
-            panic!("while it holds the lock");
+            let _locked = poisoner.lock_state();
+            panic!("while the state is locked");
         });
         assert!(panicked.join().is_err());
-        assert!(chat.hall.is_poisoned());
-        assert_eq!(chat.hall().len(), 0);
+        assert!(chat.state.is_poisoned());
+        assert_eq!(chat.lock_state().member_count(), 0);
     }
 }

@@ -1,7 +1,7 @@
-//! Line: a command protocol of lines, as telnet servers have it.
+//! Line: a request is a line of text, and so is its reply, as with classic telnet services.
 //!
-//! A line comes in, a reply goes out. What the reply is, is a pure function ([`commands`] has the built-in one); this
-//! file is the conversation around it: line ends, telnet's own bytes, invalid text, HTTP.
+//! A pure function computes the reply ([`commands`] has the built-in one). This file does the rest: line ends, telnet's
+//! commands, invalid text, and clients that speak HTTP or TLS.
 
 use std::borrow::Cow;
 use std::io::{self, BufRead, Write};
@@ -10,8 +10,9 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::telnet::{Item, Scanner};
-use super::{Farewell, Handler, http, tls};
+use super::shared::telnet::{Item, Scanner};
+use super::shared::{http, tls};
+use super::{Farewell, Handler};
 use crate::connection::Connection;
 use crate::protocol_error::protocol_error;
 use crate::totals::Stats;
@@ -19,11 +20,11 @@ use crate::totals::Stats;
 pub mod commands;
 mod text;
 
-use text::readable;
+use text::decode;
 
-/// A server for a protocol of lines.
+/// A handler for a protocol of text lines.
 ///
-/// [`Line::default`] answers the built-in [`commands`]; [`Line::new`] makes a server of a function of your own:
+/// [`Line::default`] serves the built-in [`commands`]. [`Line::new`] serves a function of your own:
 ///
 /// ```
 /// use acceptd::Line;
@@ -32,82 +33,83 @@ use text::readable;
 /// # let _: &dyn acceptd::Handler = &handler;
 /// ```
 ///
-/// The handler takes care of the rest:
+/// The handler does the rest:
 ///
-/// - A line ends with LF, CRLF, CR NUL (RFC 854) or a CR alone, which is what a terminal program sends for Return. The reply
-///   ends the same way: with LF, or else with CRLF. A line is not longer than [`Limits::max_line`](crate::Limits::max_line)
-///   with its end. An empty one is not answered.
+/// - A line ends with LF, CRLF, CR NUL (RFC 854) or CR alone, which is what a terminal program sends for Return. After LF,
+///   the reply ends with LF too; otherwise it ends with CRLF. [`Limits::max_line`](crate::Limits::max_line) bounds a line
+///   with its end. An empty line gets no reply.
 /// - Backspace, DEL and telnet's EC erase the last character (grapheme), EL the whole line. A byte order mark at the very
-///   start is dropped.
-/// - Telnet's commands (`IAC` and what belongs to it) may stand anywhere. AYT is answered with `[yes]`, `DO TIMING-MARK`
-///   (RFC 860) with `WONT`, both at once; no other option is answered. Between lines they do not begin a request.
-/// - A line that is not text (invalid UTF-8, control characters other than a tab) is answered with `ERROR` and why, and the
-///   conversation goes on.
-/// - A client that speaks HTTP or TLS is told so in its own protocol, and closed.
+///   start is skipped.
+/// - Telnet's commands (`IAC` and the bytes after it) may appear anywhere. AYT is answered with `[yes]` and
+///   `DO TIMING-MARK` (RFC 860) with `WONT`, both at once. No other option gets an answer. Between lines, a command does not
+///   begin a request.
+/// - A line that is not text (invalid UTF-8, control characters other than a tab) is answered with `ERROR` and the reason.
+///   The connection stays open.
+/// - A client that speaks HTTP or TLS gets an error in that protocol, and is closed.
 pub struct Line {
-    reply: Box<ReplyTo>,
+    reply: Box<ReplyFn>,
 }
 
-type ReplyTo = dyn Fn(&str, &Facts) -> Reply + Send + Sync;
+type ReplyFn = dyn Fn(&str, &LineContext) -> Reply + Send + Sync;
 
-/// What to answer to a line.
+/// The reply to a line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reply {
     /// The lines to send; their ends are added.
     pub text: Cow<'static, str>,
-    /// Whether the conversation goes on.
-    pub then: Then,
+    /// Whether the connection stays open.
+    pub after: AfterReply,
 }
 
-/// What comes after a reply.
+/// What the handler does after a reply.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Then {
-    /// The next line.
+pub enum AfterReply {
+    /// Reads the next line.
     Continue,
-    /// The end of the connection.
+    /// Closes the connection.
     Close,
 }
 
 impl<T: Into<Cow<'static, str>>> From<T> for Reply {
     fn from(text: T) -> Reply {
-        Reply { text: text.into(), then: Then::Continue }
+        Reply { text: text.into(), after: AfterReply::Continue }
     }
 }
 
-/// What a reply may depend on, besides the line: with these, it is a pure function.
+/// What a reply may depend on besides the line, so that a reply function can be pure.
 #[derive(Clone, Debug)]
-pub struct Facts {
+pub struct LineContext {
     /// The connection's number.
     pub id: u64,
     /// The client's address.
     pub peer: SocketAddr,
-    /// Lines that this client has sent, this one included.
+    /// How many lines this client has sent, including this one.
     pub lines: u64,
-    /// Bytes of these lines, their ends and the telnet commands in them included. An end with CR counts as CRLF.
+    /// How many bytes these lines have, including their ends and telnet commands. A line end with CR counts as CRLF.
     pub bytes: u64,
-    /// What time it is.
+    /// The current time.
     pub now: Timestamp,
     /// How long the server has been up.
     pub uptime: Duration,
-    /// How busy the server is.
+    /// Counts of the server's connections.
     pub stats: Stats,
 }
 
 impl Line {
-    /// A server that answers each line with what `reply` makes of it. It gets the line without its end, as text that is
-    /// not empty and has no control characters but tabs.
+    /// A handler that answers each line with `reply`. It gets the line without its end: text that is not empty and
+    /// has no control characters other than tabs.
     pub fn new<R: Into<Reply>>(reply: impl Fn(&str) -> R + Send + Sync + 'static) -> Line {
-        Line::with_facts(move |line, _| reply(line).into())
+        Line::with_context(move |line, _| reply(line).into())
     }
 
-    /// The same, for replies that depend on more than the line.
-    pub fn with_facts(reply: impl Fn(&str, &Facts) -> Reply + Send + Sync + 'static) -> Line {
+    /// Like [`Line::new`], for replies that depend on more than the line.
+    pub fn with_context(reply: impl Fn(&str, &LineContext) -> Reply + Send + Sync + 'static) -> Line {
         Line { reply: Box::new(reply) }
     }
 
-    fn answer(&self, line: &[u8], facts: &Facts) -> Reply {
-        match readable(line) {
-            Ok(text) => (self.reply)(text, facts),
+    fn reply_to(&self, line: &[u8], context: &LineContext) -> Reply {
+        match decode(line) {
+            Ok(text) => (self.reply)(text, context),
             Err(why) => format!("ERROR {why}").into(),
         }
     }
@@ -115,7 +117,7 @@ impl Line {
 
 impl Default for Line {
     fn default() -> Line {
-        Line::with_facts(commands::reply)
+        Line::with_context(commands::reply)
     }
 }
 
@@ -128,14 +130,14 @@ impl Handler for Line {
         while let Some(item) = client.read_request(limit, |unread| next_item(&mut scanner, unread, limit))? {
             let line = match item {
                 Item::Line(line) => line,
-                Item::Other { reply, .. } => {
+                Item::Skip { reply, .. } => {
                     client.write_all(reply)?;
                     continue;
                 }
             };
             lines += 1;
             bytes += line.size() as u64;
-            let facts = Facts {
+            let context = LineContext {
                 id: client.id(),
                 peer: client.peer_addr(),
                 lines,
@@ -144,17 +146,17 @@ impl Handler for Line {
                 uptime: client.uptime(),
                 stats: client.stats(),
             };
-            // The line is read where it lies: no copy of it is kept while its reply is sent.
+            // Borrows the line from the input buffer, so that no copy of it is kept while its reply is sent.
             let text = line.text(client.fill_buf()?);
             if http::is_http(&text) {
                 client.write_all(http::response(USAGE).as_bytes())?;
                 return Err(protocol_error("HTTP spoken to a line protocol"));
             }
-            let reply = (!text.is_empty()).then(|| self.answer(&text, &facts));
+            let reply = (!text.is_empty()).then(|| self.reply_to(&text, &context));
             client.consume(line.length);
-            let Some(Reply { text, then }) = reply else { continue };
+            let Some(Reply { text, after }) = reply else { continue };
             send(client, text, line.end)?;
-            if then == Then::Close {
+            if after == AfterReply::Close {
                 return Ok(());
             }
         }
@@ -166,12 +168,12 @@ impl Handler for Line {
     }
 }
 
-/// What whoever speaks HTTP is told.
+/// What a client that speaks HTTP is told.
 const USAGE: &str = "It takes lines of text and answers each: connect with nc or telnet, and type one.";
 
 /// Ends the connection of a client that begins with a TLS handshake.
 fn refuse_tls(client: &mut Connection) -> io::Result<()> {
-    let is_tls = client.read_request(tls::TELLING, |unread| tls::is_handshake(unread).map(|is| (is, 0)))?;
+    let is_tls = client.read_request(tls::DETECTION_BYTES, |unread| Some((tls::is_handshake(unread)?, 0)))?;
     if is_tls != Some(true) {
         return Ok(());
     }
@@ -179,15 +181,16 @@ fn refuse_tls(client: &mut Connection) -> io::Result<()> {
     Err(protocol_error("TLS spoken to a plain port"))
 }
 
-/// What comes next. A line that is not longer than `limit` stays unread.
+/// The next item. A line of at most `limit` bytes stays unread, so that it can be borrowed. A longer one is not found, so the
+/// connection reports it as too long.
 fn next_item(scanner: &mut Scanner, unread: &[u8], limit: usize) -> Option<(Item, usize)> {
     match scanner.scan(unread)? {
         Item::Line(line) => (line.size() <= limit).then_some((Item::Line(line), 0)),
-        Item::Other { length, reply } => Some((Item::Other { length, reply }, length)),
+        Item::Skip { length, reply } => Some((Item::Skip { length, reply }, length)),
     }
 }
 
-/// Sends the lines of a reply. What it has more than them is given back first: sending may take a while.
+/// Sends the lines of a reply. Frees the spare capacity of its buffer first, because sending may take a while.
 fn send(client: &mut Connection, mut text: Cow<'static, str>, end: &str) -> io::Result<()> {
     if let Cow::Owned(text) = &mut text {
         text.shrink_to_fit();

@@ -1,11 +1,10 @@
-//! Chat, in both of its dialects and across them.
+//! The chat, in each of its dialects and between them.
 
-mod across;
+mod across_dialects;
 mod channels;
 mod detection;
 mod flood;
-mod foreign;
-mod people;
+mod other_protocols;
 mod plain;
 mod promises;
 mod registration;
@@ -13,3 +12,4 @@ mod rooms;
 mod settings;
 mod shutdown;
 mod telnet;
+mod users;

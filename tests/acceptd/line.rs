@@ -1,4 +1,4 @@
-//! The line protocol, spoken over a socket. What each command answers is tested beside it, in `commands.rs`.
+//! The line protocol over a socket. `commands.rs` tests the reply of each command.
 
 use std::time::{Duration, Instant};
 
@@ -9,7 +9,7 @@ use crate::echo::{pieces, splits};
 use crate::support::{PATIENCE, TestServer, http_response, logged};
 
 #[test]
-fn a_conversation_is_answered_line_by_line() {
+fn every_line_gets_its_reply() {
     let server = TestServer::start(Line::default());
     let mut client = server.connect();
     for (line, reply) in [("ECHO hello", "hello"), ("upper abc", "ABC"), ("COUNT", "lines=3 bytes=27")] {
@@ -25,11 +25,11 @@ fn a_conversation_is_answered_line_by_line() {
 }
 
 #[test]
-fn the_reply_ends_as_the_line_did() {
+fn the_reply_has_the_line_end_of_the_line() {
     let server = TestServer::start(Line::default());
     assert_eq!(server.connect().talk("ECHO a\r\nECHO b\nECHO c\r\n"), "a\r\nb\nc\r\n");
     let mut client = server.connect();
-    // Return in telnet's character mode, and in terminal programs.
+    // What Return sends in telnet's character mode, and in terminal programs.
     for end in ["\r\0", "\r"] {
         client.send(format!("ECHO one{end}ECHO two{end}"));
         client.expect("one\r\ntwo\r\n");
@@ -41,24 +41,28 @@ fn the_reply_ends_as_the_line_did() {
 }
 
 #[test]
-fn an_empty_line_answers_nothing() {
+fn an_empty_line_gets_no_reply() {
     let server = TestServer::start(Line::default());
     assert_eq!(server.connect().talk("\n\r\n\nECHO a\n\n\r\r\0"), "a\n");
     assert_eq!(server.connect().talk("ECHO\nECHO a\n"), "\na\n", "an empty text is a reply");
 }
 
 #[test]
-fn what_is_no_text_is_an_error_and_the_conversation_goes_on() {
+fn a_line_that_is_not_text_is_an_error_and_the_connection_stays_open() {
     let server = TestServer::start(Line::default());
     assert_eq!(server.connect().talk(b"ECHO \xc3\nECHO a\n"), "ERROR invalid UTF-8\na\n");
-    assert_eq!(server.connect().talk(b"ECHO \xff\xff\nECHO a\n"), "ERROR invalid UTF-8\na\n", "IAC IAC is a byte");
+    assert_eq!(
+        server.connect().talk(b"ECHO \xff\xff\nECHO a\n"),
+        "ERROR invalid UTF-8\na\n",
+        "IAC IAC is the byte 255"
+    );
     let reply = "ERROR control character U+0000 (NUL), send plain text\na\n";
     assert_eq!(server.connect().talk(b"ECHO \0\nECHO a\n"), reply);
     assert!(server.connect().talk(b"ECHO \x1b[2J\n").starts_with("ERROR control character U+001B"));
 }
 
 #[test]
-fn none_of_the_256_bytes_brings_the_server_down() {
+fn no_byte_value_brings_the_server_down() {
     let server = TestServer::start(Line::default());
     for byte in 0..=255_u8 {
         let mut client = server.connect();
@@ -75,7 +79,7 @@ fn none_of_the_256_bytes_brings_the_server_down() {
 fn telnet_negotiation_is_ignored() {
     let server = TestServer::start(Line::default());
     let mut client = server.connect();
-    // What a telnet client may open with; its window is 80 columns by 10 rows, and 10 is LF.
+    // What a telnet client may send at the start. Its window has 80 columns and 10 rows; the byte 10 is LF.
     client.send(b"\xff\xfd\x03\xff\xfb\x18\xff\xfb\x1f\xff\xfa\x1f\x00\x50\x00\x0a\xff\xf0ECHO hi\r\n");
     client.expect("hi\r\n");
     client.send(b"EC\xff\xf1HO there\r\n");
@@ -83,10 +87,10 @@ fn telnet_negotiation_is_ignored() {
 }
 
 #[test]
-fn telnet_gets_its_answers_at_once_even_amid_a_line() {
+fn telnet_commands_are_answered_at_once_even_within_a_line() {
     let server = TestServer::start(Line::default());
     let mut client = server.connect();
-    // Ctrl-C, and "are you there".
+    // Ctrl-C, then "are you there".
     client.send(b"\xff\xf4\xff\xf2\xff\xfd\x06\xff\xf6");
     client.expect(b"\xff\xfc\x06[yes]\r\n");
     client.send(b"ECHO h\xff\xfd\x06");
@@ -95,8 +99,8 @@ fn telnet_gets_its_answers_at_once_even_amid_a_line() {
     client.expect("hi\r\n");
 }
 
-/// A server whose requests and silences end at once, and what it says to a client that sends `bytes` and then waits.
-fn last_words_to(bytes: &[u8]) -> String {
+/// The farewell of a server with very short timeouts to a client that sends `bytes` and then waits.
+fn farewell_after(bytes: &[u8]) -> String {
     let (request_timeout, idle_timeout) = (Duration::from_millis(1), Some(Duration::from_millis(50)));
     let server = TestServer::with(Limits { request_timeout, idle_timeout, ..Limits::default() }, Line::default());
     let mut client = server.connect();
@@ -107,7 +111,8 @@ fn last_words_to(bytes: &[u8]) -> String {
 #[test]
 fn telnet_commands_between_lines_do_not_begin_a_request() {
     for bytes in [
-        // A keepalive, at the start and later; what PuTTY opens with; Synch; keys with nothing to erase; a late LF.
+        // A keepalive at the start and later, PuTTY's opening, a window size, Synch, erasures of nothing, a byte order mark, a
+        // late LF.
         &b"\xff\xf1"[..],
         b"ECHO\r\n\xff\xf1",
         b"\xff\xfb\x1f\xff\xfb\x20\xff\xfb\x18\xff\xfb\x27\xff\xfd\x01\xff\xfb\x03\xff\xfd\x03",
@@ -117,45 +122,49 @@ fn telnet_commands_between_lines_do_not_begin_a_request() {
         b"\xef\xbb\xbf",
         b"\r\xff\xf1\n",
     ] {
-        let told = last_words_to(bytes);
-        assert!(told.ends_with("ERROR nothing was sent for 50ms, closing\r\n"), "{bytes:?}: {told}");
+        let reply = farewell_after(bytes);
+        assert!(reply.ends_with("ERROR nothing was sent for 50ms, closing\r\n"), "{bytes:?}: {reply}");
     }
-    assert_eq!(last_words_to(b"ECHO"), "ERROR the request was not complete after 1ms, closing\r\n");
+    assert_eq!(farewell_after(b"ECHO"), "ERROR the request was not complete after 1ms, closing\r\n");
 }
 
 #[test]
-fn telnet_commands_amid_a_line_do_not_give_it_more_time() {
+fn telnet_commands_within_a_line_do_not_extend_its_deadline() {
     let request_timeout = Duration::from_millis(100);
     let server = TestServer::with(Limits { request_timeout, ..Limits::default() }, Line::default());
     let mut client = server.connect();
     let start = Instant::now();
     client.send("ECHO");
     loop {
-        // As slowly as a person who presses a key again and again.
+        // At the pace of a person who keeps pressing a key.
         std::thread::park_timeout(Duration::from_millis(20));
         client.try_send(b"\xff\xf6");
         match client.line().as_str() {
-            "[yes]" => assert!(start.elapsed() < PATIENCE, "the line is still waited for"),
-            told => break assert_eq!(told, "ERROR the request was not complete after 100ms, closing"),
+            "[yes]" => assert!(start.elapsed() < PATIENCE, "the deadline is extended"),
+            reply => break assert_eq!(reply, "ERROR the request was not complete after 100ms, closing"),
         }
     }
 }
 
 #[test]
-fn what_was_erased_while_it_was_typed_is_not_of_the_line() {
+fn erased_characters_are_not_part_of_the_line() {
     let server = TestServer::start(Line::default());
     let typed = b"ECHO helxo\x08\x08lo\r\nECHO ab\x7fc\r\nECHO ab\xff\xf7c\r\njunk\xff\xf8ECHO ok\r\n";
     assert_eq!(server.connect().talk(typed), "hello\r\nac\r\nac\r\nok\r\n");
     let typed = "ECHO a👨‍👩‍👧\u{7f}é\u{8}b\n\u{8}\u{8}\u{8}ECHO c\n";
-    assert_eq!(server.connect().talk(typed), "ab\nc\n", "whole characters, and no further than the line's beginning");
+    assert_eq!(
+        server.connect().talk(typed),
+        "ab\nc\n",
+        "erases whole characters, and stops at the beginning of the line"
+    );
 }
 
 #[test]
-fn a_byte_order_mark_at_the_very_start_is_dropped_once() {
+fn a_byte_order_mark_is_skipped_only_at_the_very_start() {
     let server = TestServer::start(Line::default());
     assert_eq!(server.connect().talk("\u{feff}ECHO hi\r\n"), "hi\r\n");
-    let told = server.connect().talk("ECHO a\n\u{feff}ECHO b\n");
-    assert!(told.starts_with("a\nERROR unknown command"), "{told}");
+    let reply = server.connect().talk("ECHO a\n\u{feff}ECHO b\n");
+    assert!(reply.starts_with("a\nERROR unknown command"), "{reply}");
 }
 
 #[test]
@@ -170,14 +179,14 @@ fn http_is_closed_before_a_second_line_runs() {
     client.send("host: localhost\nECHO pwned\n");
     assert!(http_response(&client.rest()).contains("It takes lines"));
     let peer = client.stream.local_addr().unwrap().to_string();
-    assert_eq!(logged(&[&peer, "HTTP"]).len(), 1, "and logged once");
+    assert_eq!(logged(&[&peer, "HTTP"]).len(), 1, "logged once");
 }
 
 #[test]
 fn a_tls_hello_gets_an_alert_before_its_line_is_complete() {
     let server = TestServer::start(Line::default());
     let mut client = server.connect();
-    // The beginning of what curl sends to https://, without an LF.
+    // The beginning of curl's ClientHello, without an LF.
     client.send(b"\x16\x03\x01");
     client.expect(b"\x15\x03\x01\x00\x02\x02\x46");
     assert_eq!(client.rest(), "");
@@ -194,25 +203,25 @@ fn a_line_may_be_as_long_as_the_limit_and_no_longer() {
 }
 
 #[test]
-fn an_unfinished_last_line_is_not_carried_out_and_told_so() {
+fn an_unfinished_last_line_is_not_carried_out_and_the_client_is_told() {
     let server = TestServer::start(Line::default());
     let reply = server.connect().talk("ECHO a\nECHO b");
     assert_eq!(reply, "a\nERROR the last request was not complete and was not carried out\r\n");
 }
 
 #[test]
-fn a_library_user_brings_a_function_of_their_own() {
+fn a_library_user_can_supply_the_reply_function() {
     let server = TestServer::start(Line::new(|line: &str| format!("<{line}>")));
     assert_eq!(server.connect().talk("HELP\r\nb\n"), "<HELP>\r\n<b>\n");
 }
 
 #[test]
-fn a_reply_of_several_lines_ends_each_of_them() {
+fn every_line_of_a_reply_has_a_line_end() {
     let server = TestServer::start(Line::new(|_: &str| "one\ntwo"));
     assert_eq!(server.connect().talk("x\r\n"), "one\r\ntwo\r\n");
 }
 
-/// Lines of commands, of anything, and of what telnet and HTTP send.
+/// Commands, arbitrary bytes, and what telnet and HTTP clients send.
 fn streams() -> impl Strategy<Value = Vec<u8>> {
     let part = prop_oneof![
         4 => "(ECHO|echo|UPPER|Lower|REVERSE|COUNT|HELP|QUIT|nonsense)[ -~]{0,40}(\n|\r\n|\r\0|\r)"

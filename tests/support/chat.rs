@@ -1,4 +1,4 @@
-//! A chat to be tested, and its members: people at a terminal, and IRC clients.
+//! A chat under test and its members: people at a terminal, and IRC clients.
 
 use std::io::{BufRead, BufReader};
 use std::net::TcpStream;
@@ -8,13 +8,13 @@ use acceptd::handler::chat::{Chat, Options, Rate};
 
 use super::{Client, TestServer, eventually, text};
 
-/// No line of IRC is longer, with its end and without its tags.
-const LONGEST_OF_IRC: usize = 512;
+/// The longest line of IRC, with its end and without its tags.
+const MAX_IRC_LINE: usize = 512;
 
-/// As many lines as anybody likes.
+/// No flood control.
 pub const NO_RATE: Rate = Rate { per_second: 0, burst: 1 };
 
-/// What most tests want: nobody has to wait because of what they have said.
+/// The options of most tests: without flood control, no line waits.
 pub fn options() -> Options {
     Options { rate: NO_RATE, ..Options::default() }
 }
@@ -31,30 +31,31 @@ pub fn serve_with(limits: Limits, options: Options) -> TestServer {
     TestServer::with(limits, Chat::new(options))
 }
 
-/// Somebody in a chat, who reads whole lines.
+/// A client of a chat that reads whole lines.
 pub struct Member {
     pub client: Client,
     pub name: String,
     reader: BufReader<TcpStream>,
     is_irc: bool,
-    fences: usize,
+    /// How many times [`received`](Member::received) has been called.
+    sync_count: usize,
 }
 
 impl Member {
     /// A person at a terminal, in the lobby.
     pub fn person(server: &TestServer, name: &str) -> Member {
-        let mut member = Member::of(server.connect(), name, false);
-        member.say(&format!("/name {name}"));
-        assert!(member.hears().contains(&format!("* you are now {name}")), "{name} is not let in");
+        let mut member = Member::new(server.connect(), name, false);
+        member.send_line(&format!("/name {name}"));
+        assert!(member.received().contains(&format!("* you are now {name}")), "{name} was refused");
         member
     }
 
     /// An IRC client, in no channel.
     pub fn irc(server: &TestServer, name: &str) -> Member {
-        let mut member = Member::stranger(server);
+        let mut member = Member::unregistered(server);
         name.clone_into(&mut member.name);
         let replies = member.ask(&format!("NICK {name}\r\nUSER {name} 0 * :{name} in person"));
-        assert!(replies[0].contains(" 001 "), "{name} is not let in: {replies:?}");
+        assert!(replies[0].contains(" 001 "), "{name} was refused: {replies:?}");
         member
     }
 
@@ -65,41 +66,41 @@ impl Member {
         member
     }
 
-    /// An IRC client that has said nothing yet.
-    pub fn stranger(server: &TestServer) -> Member {
-        Member::of(server.connect(), "*", true)
+    /// An IRC client that has sent nothing yet.
+    pub fn unregistered(server: &TestServer) -> Member {
+        Member::new(server.connect(), "*", true)
     }
 
-    /// A person who has said nothing yet.
+    /// A person who has sent nothing yet.
     pub fn guest(server: &TestServer) -> Member {
-        Member::of(server.connect(), "", false)
+        Member::new(server.connect(), "", false)
     }
 
-    fn of(client: Client, name: &str, is_irc: bool) -> Member {
+    fn new(client: Client, name: &str, is_irc: bool) -> Member {
         let reader = BufReader::new(client.stream.try_clone().unwrap());
-        Member { client, name: name.to_owned(), reader, is_irc, fences: 0 }
+        Member { client, name: name.to_owned(), reader, is_irc, sync_count: 0 }
     }
 
-    pub fn say(&mut self, line: &str) {
+    pub fn send_line(&mut self, line: &str) {
         let end = if self.is_irc { "\r\n" } else { "\n" };
         self.client.send(format!("{line}{end}"));
     }
 
-    /// The next line, without its end; nothing when the connection has ended.
+    /// The next line without its end, or `None` at the end of the connection.
     pub fn next(&mut self) -> Option<String> {
         let mut line = Vec::new();
         if let Err(error) = self.reader.read_until(b'\n', &mut line) {
-            panic!("{error}: {} waits for a line, after {:?}", self.name, text(&line));
+            panic!("{error}: {} was waiting for a line, and got {:?}", self.name, text(&line));
         }
         if line.is_empty() {
             return None;
         }
-        let line = String::from_utf8(line).expect("what a member hears is UTF-8");
+        let line = String::from_utf8(line).expect("members receive UTF-8");
         let end = if self.is_irc { "\r\n" } else { "\n" };
-        let without_end = line.strip_suffix(end).unwrap_or_else(|| panic!("{line:?} has no end"));
+        let without_end = line.strip_suffix(end).unwrap_or_else(|| panic!("{line:?} has the wrong line end"));
         if self.is_irc {
             let untagged = if line.starts_with('@') { line.split_once(' ').unwrap().1 } else { &line };
-            assert!(untagged.len() <= LONGEST_OF_IRC, "{} bytes: {line:?}", untagged.len());
+            assert!(untagged.len() <= MAX_IRC_LINE, "{} bytes: {line:?}", untagged.len());
         }
         Some(without_end.to_owned())
     }
@@ -109,36 +110,36 @@ impl Member {
         self.next().unwrap_or_else(|| panic!("the connection of {name} has ended"))
     }
 
-    /// All that has been said to this member up to now.
-    pub fn hears(&mut self) -> Vec<String> {
-        self.fences += 1;
-        let (question, answer) = if self.is_irc {
-            (format!("PING fence{}", self.fences), format!(":acceptd PONG acceptd :fence{}", self.fences))
+    /// The lines that this member has been sent up to now. It finds the end with a command whose reply it knows.
+    pub fn received(&mut self) -> Vec<String> {
+        self.sync_count += 1;
+        let (command, reply) = if self.is_irc {
+            (format!("PING sync{}", self.sync_count), format!(":acceptd PONG acceptd :sync{}", self.sync_count))
         } else {
-            let command = format!("/fence{}", self.fences);
+            let command = format!("/sync{}", self.sync_count);
             (command.clone(), format!("* there is no command {command}; /help lists them"))
         };
-        self.say(&question);
+        self.send_line(&command);
         let mut lines = Vec::new();
         loop {
             match self.line() {
-                line if line == answer => return lines,
+                line if line == reply => return lines,
                 line => lines.push(line),
             }
         }
     }
 
-    /// Says something; what is heard up to when that has been acted on.
+    /// Sends a line. Returns the lines received until the server has handled it.
     pub fn ask(&mut self, line: &str) -> Vec<String> {
-        self.say(line);
-        self.hears()
+        self.send_line(line);
+        self.received()
     }
 
-    /// Says something, to which one line is the answer.
+    /// Sends a line that is answered with exactly one line.
     pub fn ask_one(&mut self, line: &str) -> String {
-        let mut answer = self.ask(line);
-        assert_eq!(answer.len(), 1, "{line:?}: {answer:?}");
-        answer.remove(0)
+        let mut lines = self.ask(line);
+        assert_eq!(lines.len(), 1, "{line:?}: {lines:?}");
+        lines.remove(0)
     }
 
     /// All lines up to the end of the connection.
@@ -146,13 +147,15 @@ impl Member {
         std::iter::from_fn(|| self.next()).collect()
     }
 
-    /// Listens until a line is heard.
-    pub fn hears_in_the_end(&mut self, line: &str) {
-        eventually(format!("{} hears {line:?}", self.name.clone()), || self.hears().iter().any(|heard| heard == line));
+    /// Waits until this member receives a line.
+    pub fn eventually_receives(&mut self, line: &str) {
+        eventually(format!("{} receives {line:?}", self.name.clone()), || {
+            self.received().iter().any(|received| received == line)
+        });
     }
 }
 
-/// The numbers of what are numeric replies.
+/// The numbers of the numeric replies among the lines.
 pub fn numerics(lines: &[String]) -> Vec<u16> {
     lines.iter().filter_map(|line| line.split(' ').nth(1)?.parse().ok()).collect()
 }

@@ -1,4 +1,4 @@
-//! What members of a room learn of each other, and how each dialect puts it.
+//! Events that members are told about, and how each dialect renders them.
 
 use std::fmt::{self, Write};
 use std::sync::Arc;
@@ -6,33 +6,32 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use super::name::Name;
-use super::text::{CTCP, at_most};
+use super::text::{CTCP_DELIMITER, truncate};
 
-/// What the server calls itself.
-pub(super) const SERVER: &str = "acceptd";
+/// The server's name in IRC.
+pub(super) const SERVER_NAME: &str = "acceptd";
 
-/// And what it is.
-pub(super) const ABOUT: &str = "a chat for nc, telnet and IRC";
+/// The server's description in IRC.
+pub(super) const SERVER_DESCRIPTION: &str = "a chat for nc, telnet and IRC";
 
-/// What all members have for a host name: nobody's address is anybody else's business.
+/// The host name that IRC shows for every member, so that no member learns another's address.
 pub(super) const HOST: &str = "chat";
 
-/// The longest line of IRC, with its end (RFC 2812, 2.3).
-pub(super) const LONGEST_OF_IRC: usize = 512;
+/// The longest line in IRC, with its end, in bytes (RFC 2812, 2.3).
+pub(super) const MAX_IRC_LINE: usize = 512;
 
-/// The longest of what people tell about themselves, and of reasons and topics, in bytes: with all else that is in such a
-/// line, it stays within the limit for one.
-pub(super) const LONGEST_TEXT: usize = 300;
+/// The longest reason, topic, away message or real name, in bytes. The line that carries it stays within [`MAX_IRC_LINE`].
+pub(super) const MAX_TEXT: usize = 300;
 
-/// How a client wants to be spoken to.
+/// The form in which a client gets events.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Dialect {
     /// Lines for people.
     Plain,
     /// IRC.
     Irc,
-    /// IRC, each line with its time (the capability `server-time`).
-    TimedIrc,
+    /// IRC with the time of each line (the capability `server-time`).
+    IrcWithTime,
 }
 
 impl Dialect {
@@ -41,38 +40,38 @@ impl Dialect {
     }
 }
 
-/// Who causes an event: `bob`, or to IRC `bob!~bob@chat`.
+/// Who a member is: `bob`, which IRC shows as `bob!~bob@chat`.
 #[derive(Clone, Debug)]
-pub(super) struct Person {
+pub(super) struct Identity {
     pub(super) name: Name,
     pub(super) user: String,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(super) enum MessageKind {
     Message,
-    /// What somebody does rather than says: `/me waves`.
+    /// Describes what the sender does: `/me waves`.
     Action,
-    /// A message that no program answers.
+    /// A message that programs must not answer automatically.
     Notice,
 }
 
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Event<'a> {
-    Said {
-        kind: Kind,
+    RoomMessage {
+        kind: MessageKind,
         room: &'a Name,
         text: &'a str,
     },
-    Told {
-        kind: Kind,
+    PrivateMessage {
+        kind: MessageKind,
         to: &'a Name,
         text: &'a str,
     },
     Joined {
         room: &'a Name,
     },
-    Left {
+    Parted {
         room: &'a Name,
         reason: &'a str,
     },
@@ -82,52 +81,53 @@ pub(super) enum Event<'a> {
     Renamed {
         to: &'a Name,
     },
-    Topic {
+    TopicSet {
         room: &'a Name,
         text: &'a str,
     },
     Kicked {
         room: &'a Name,
-        whom: &'a Name,
+        target: &'a Name,
         reason: &'a str,
     },
-    /// Has become the first member of a room.
+    /// Became the operator of a room.
     Promoted {
         room: &'a Name,
     },
 }
 
-/// An event as bytes, made once for each dialect that somebody speaks, and shared by all who do.
-pub(super) struct Rendered<'a> {
+/// An event and its rendering in each dialect. Each rendering is made when it is first needed, and shared by all outboxes
+/// that hold it.
+pub(super) struct RenderedEvent<'a> {
     event: Event<'a>,
-    from: &'a Person,
-    at: Timestamp,
-    made: [Option<Arc<[u8]>>; 3],
+    source: &'a Identity,
+    time: Timestamp,
+    renderings: [Option<Arc<[u8]>>; 3],
 }
 
-impl<'a> Rendered<'a> {
-    pub(super) fn new(event: Event<'a>, from: &'a Person) -> Rendered<'a> {
-        Rendered { event, from, at: Timestamp::now(), made: [const { None }; 3] }
+impl<'a> RenderedEvent<'a> {
+    pub(super) fn new(event: Event<'a>, source: &'a Identity) -> RenderedEvent<'a> {
+        RenderedEvent { event, source, time: Timestamp::now(), renderings: [const { None }; 3] }
     }
 
-    pub(super) fn at(&self) -> Timestamp {
-        self.at
+    pub(super) fn time(&self) -> Timestamp {
+        self.time
     }
 
-    /// The lines of the event; none if there is nothing to say in this dialect.
+    /// The lines of the event. Empty if this dialect doesn't show it.
     pub(super) fn lines(&mut self, dialect: Dialect) -> Arc<[u8]> {
-        let [plain, irc, timed] = &mut self.made;
-        let made = match dialect {
+        let [plain, irc, timed] = &mut self.renderings;
+        let rendering = match dialect {
             Dialect::Plain => plain,
             Dialect::Irc => irc,
-            Dialect::TimedIrc => timed,
+            Dialect::IrcWithTime => timed,
         };
-        Arc::clone(made.get_or_insert_with(|| {
+        Arc::clone(rendering.get_or_insert_with(|| {
             let lines = match dialect {
-                Dialect::Plain => self.event.plain(self.from),
-                Dialect::Irc => self.event.irc(self.from, ""),
-                Dialect::TimedIrc => {
-                    self.event.irc(self.from, &self.at.strftime("@time=%Y-%m-%dT%H:%M:%S.%3fZ ").to_string())
+                Dialect::Plain => self.event.render_plain(self.source),
+                Dialect::Irc => self.event.render_irc(self.source, ""),
+                Dialect::IrcWithTime => {
+                    self.event.render_irc(self.source, &self.time.strftime("@time=%Y-%m-%dT%H:%M:%S.%3fZ ").to_string())
                 }
             };
             lines.into_bytes().into()
@@ -136,58 +136,62 @@ impl<'a> Rendered<'a> {
 }
 
 impl Event<'_> {
-    /// A line for people; notices begin with a star.
-    pub(super) fn plain(&self, from: &Person) -> String {
-        fitting(|line| self.write_plain(from, line))
+    /// A line for people. Lines about what happened begin with a star.
+    pub(super) fn render_plain(&self, source: &Identity) -> String {
+        exact_string(|line| self.write_plain(source, line))
     }
 
-    fn write_plain(&self, Person { name, .. }: &Person, line: &mut dyn Write) -> fmt::Result {
+    fn write_plain(&self, Identity { name, .. }: &Identity, line: &mut dyn Write) -> fmt::Result {
         match *self {
-            Event::Said { kind: Kind::Action, text, .. } => writeln!(line, "* {name} {text}"),
-            Event::Said { text, .. } => writeln!(line, "{name}: {text}"),
-            Event::Told { kind: Kind::Action, text, .. } => writeln!(line, "* {name} {text} (private)"),
-            Event::Told { text, .. } => writeln!(line, "{name} (private): {text}"),
+            Event::RoomMessage { kind: MessageKind::Action, text, .. } => writeln!(line, "* {name} {text}"),
+            Event::RoomMessage { text, .. } => writeln!(line, "{name}: {text}"),
+            Event::PrivateMessage { kind: MessageKind::Action, text, .. } => {
+                writeln!(line, "* {name} {text} (private)")
+            }
+            Event::PrivateMessage { text, .. } => writeln!(line, "{name} (private): {text}"),
             Event::Joined { .. } => writeln!(line, "* {name} joined"),
-            Event::Left { reason, .. } | Event::Quit { reason } => {
-                writeln!(line, "* {name} left{}", InBrackets(reason))
+            Event::Parted { reason, .. } | Event::Quit { reason } => {
+                writeln!(line, "* {name} left{}", Parenthesized(reason))
             }
             Event::Renamed { to } => writeln!(line, "* {name} is now {to}"),
-            Event::Topic { text: "", .. } => writeln!(line, "* {name} removed the topic"),
-            Event::Topic { text, .. } => writeln!(line, "* {name} set the topic: {text}"),
-            Event::Kicked { whom, reason, .. } => writeln!(line, "* {name} kicked {whom}{}", InBrackets(reason)),
+            Event::TopicSet { text: "", .. } => writeln!(line, "* {name} removed the topic"),
+            Event::TopicSet { text, .. } => writeln!(line, "* {name} set the topic: {text}"),
+            Event::Kicked { target, reason, .. } => writeln!(line, "* {name} kicked {target}{}", Parenthesized(reason)),
             Event::Promoted { .. } => Ok(()),
         }
     }
 
-    /// Lines of IRC, each begun with `tag`.
-    fn irc(&self, from: &Person, tag: &str) -> String {
-        fitting(|lines| self.write_irc(from, tag, lines))
+    /// One or more lines of IRC, each with `tag` in front.
+    fn render_irc(&self, source: &Identity, tag: &str) -> String {
+        exact_string(|lines| self.write_irc(source, tag, lines))
     }
 
-    fn write_irc(&self, Person { name, user }: &Person, tag: &str, lines: &mut dyn Write) -> fmt::Result {
+    fn write_irc(&self, Identity { name, user }: &Identity, tag: &str, lines: &mut dyn Write) -> fmt::Result {
         let source = format_args!(":{name}!{user}@{HOST}");
         match *self {
-            Event::Said { kind, room, text } => {
-                write_said(&format!("{source} {} #{room} :", kind.verb()), kind, text, tag, lines)
+            Event::RoomMessage { kind, room, text } => {
+                write_message(&format!("{source} {} #{room} :", kind.verb()), kind, text, tag, lines)
             }
-            Event::Told { kind, to, text } => {
-                write_said(&format!("{source} {} {to} :", kind.verb()), kind, text, tag, lines)
+            Event::PrivateMessage { kind, to, text } => {
+                write_message(&format!("{source} {} {to} :", kind.verb()), kind, text, tag, lines)
             }
             Event::Joined { room } => write!(lines, "{tag}{source} JOIN #{room}\r\n"),
-            Event::Left { room, reason: "" } => write!(lines, "{tag}{source} PART #{room}\r\n"),
-            Event::Left { room, reason } => write!(lines, "{tag}{source} PART #{room} :{reason}\r\n"),
+            Event::Parted { room, reason: "" } => write!(lines, "{tag}{source} PART #{room}\r\n"),
+            Event::Parted { room, reason } => write!(lines, "{tag}{source} PART #{room} :{reason}\r\n"),
             Event::Quit { reason } => write!(lines, "{tag}{source} QUIT :{reason}\r\n"),
             Event::Renamed { to } => write!(lines, "{tag}{source} NICK {to}\r\n"),
-            Event::Topic { room, text } => write!(lines, "{tag}{source} TOPIC #{room} :{text}\r\n"),
-            Event::Kicked { room, whom, reason } => write!(lines, "{tag}{source} KICK #{room} {whom} :{reason}\r\n"),
-            Event::Promoted { room } => write!(lines, "{tag}:{SERVER} MODE #{room} +o {name}\r\n"),
+            Event::TopicSet { room, text } => write!(lines, "{tag}{source} TOPIC #{room} :{text}\r\n"),
+            Event::Kicked { room, target, reason } => {
+                write!(lines, "{tag}{source} KICK #{room} {target} :{reason}\r\n")
+            }
+            Event::Promoted { room } => write!(lines, "{tag}:{SERVER_NAME} MODE #{room} +o {name}\r\n"),
         }
     }
 }
 
-/// Text in a buffer that is as long as it: one that grows as it is written ends up twice as long, and leaves the allocator
-/// a hole that none of the messages fits that wait for somebody.
-fn fitting(write: impl Fn(&mut dyn Write) -> fmt::Result) -> String {
+/// Writes text into a buffer of exactly its length, by writing it twice: the first time only to measure it. A buffer that
+/// grows can end up twice as long as the text, and shrinking it would fragment the heap.
+fn exact_string(write: impl Fn(&mut dyn Write) -> fmt::Result) -> String {
     let mut length = Length(0);
     let _ = write(&mut length);
     let mut text = String::with_capacity(length.0);
@@ -205,25 +209,25 @@ impl Write for Length {
     }
 }
 
-impl Kind {
+impl MessageKind {
     fn verb(self) -> &'static str {
         match self {
-            Kind::Message | Kind::Action => "PRIVMSG",
-            Kind::Notice => "NOTICE",
+            MessageKind::Message | MessageKind::Action => "PRIVMSG",
+            MessageKind::Notice => "NOTICE",
         }
     }
 }
 
-/// A message in as many lines as IRC needs for it.
-fn write_said(start: &str, kind: Kind, mut text: &str, tag: &str, lines: &mut dyn Write) -> fmt::Result {
+/// Splits a message into as many lines of IRC as it needs.
+fn write_message(start: &str, kind: MessageKind, mut text: &str, tag: &str, lines: &mut dyn Write) -> fmt::Result {
     let (open, close) = match kind {
-        Kind::Action => (format!("{CTCP}ACTION "), CTCP.to_string()),
-        Kind::Message | Kind::Notice => (String::new(), String::new()),
+        MessageKind::Action => (format!("{CTCP_DELIMITER}ACTION "), CTCP_DELIMITER.to_string()),
+        MessageKind::Message | MessageKind::Notice => (String::new(), String::new()),
     };
-    // A tag does not count (IRCv3 message tags).
-    let room = LONGEST_OF_IRC - "\r\n".len() - start.len() - open.len() - close.len();
+    // Tags don't count towards the length of a line (IRCv3 message tags).
+    let max_part = MAX_IRC_LINE - "\r\n".len() - start.len() - open.len() - close.len();
     loop {
-        let part = at_most(text, room);
+        let part = truncate(text, max_part);
         write!(lines, "{tag}{start}{open}{part}{close}\r\n")?;
         text = text.get(part.len()..).unwrap_or_default();
         if text.is_empty() {
@@ -233,9 +237,9 @@ fn write_said(start: &str, kind: Kind, mut text: &str, tag: &str, lines: &mut dy
 }
 
 /// ` (reason)`, or nothing.
-struct InBrackets<'a>(&'a str);
+struct Parenthesized<'a>(&'a str);
 
-impl fmt::Display for InBrackets<'_> {
+impl fmt::Display for Parenthesized<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.0.is_empty() { Ok(()) } else { write!(f, " ({})", self.0) }
     }
@@ -245,32 +249,32 @@ impl fmt::Display for InBrackets<'_> {
 mod tests {
     use super::*;
 
-    fn bob() -> Person {
-        Person { name: Name::of_member("bob").unwrap(), user: "~bob".to_owned() }
+    fn bob() -> Identity {
+        Identity { name: Name::parse_member("bob").unwrap(), user: "~bob".to_owned() }
     }
 
     #[test]
-    fn a_long_message_is_several_lines_of_irc_and_loses_nothing() {
-        let room = Name::of_room("lobby").unwrap();
-        for kind in [Kind::Message, Kind::Action] {
+    fn a_long_message_is_split_into_lines_of_irc_without_loss() {
+        let room = Name::parse_room("lobby").unwrap();
+        for kind in [MessageKind::Message, MessageKind::Action] {
             let text = "grüße ".repeat(500);
-            let lines = Event::Said { kind, room: &room, text: &text }.irc(&bob(), "@time=x ");
+            let lines = Event::RoomMessage { kind, room: &room, text: &text }.render_irc(&bob(), "@time=x ");
             let mut arrived = String::new();
             for line in lines.split_inclusive("\r\n") {
                 let line = line.strip_prefix("@time=x ").unwrap();
-                assert!(line.len() <= LONGEST_OF_IRC);
+                assert!(line.len() <= MAX_IRC_LINE);
                 let part = line.strip_prefix(":bob!~bob@chat PRIVMSG #lobby :").unwrap().trim_end_matches("\r\n");
-                arrived += part.trim_matches(CTCP).trim_start_matches("ACTION ");
+                arrived += part.trim_matches(CTCP_DELIMITER).trim_start_matches("ACTION ");
             }
             assert_eq!(arrived, text);
         }
     }
 
     #[test]
-    fn an_event_has_its_time_for_those_who_ask_for_it() {
-        let (bob, room) = (bob(), Name::of_room("lobby").unwrap());
-        let mut event = Rendered::new(Event::Joined { room: &room }, &bob);
-        let line = event.lines(Dialect::TimedIrc);
+    fn an_event_carries_its_time_with_server_time() {
+        let (bob, room) = (bob(), Name::parse_room("lobby").unwrap());
+        let mut event = RenderedEvent::new(Event::Joined { room: &room }, &bob);
+        let line = event.lines(Dialect::IrcWithTime);
         let line = std::str::from_utf8(&line).unwrap();
         let (time, rest) = line.strip_prefix("@time=").unwrap().split_once(' ').unwrap();
         assert_eq!(rest, ":bob!~bob@chat JOIN #lobby\r\n");

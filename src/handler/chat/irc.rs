@@ -1,6 +1,6 @@
-//! The dialect of IRC clients: RFC 1459 and 2812 as <https://modern.ircdocs.horse> has them today.
+//! The dialect of IRC clients: RFC 1459 and RFC 2812, as <https://modern.ircdocs.horse> describes their use today.
 //!
-//! This file is the session: who the client is, and which of its commands is done where.
+//! This file has the session, and dispatches its commands to the methods in `irc/`.
 
 use std::borrow::Cow;
 use std::fmt::Display;
@@ -8,27 +8,28 @@ use std::io::{self, Write};
 use std::time::Instant;
 
 use super::Chat;
-use super::event::{Dialect, LONGEST_OF_IRC, LONGEST_TEXT, SERVER};
-use super::hall::{Hall, Refusal};
-use super::lines::{Line, Lines};
-use super::mail::Mail;
-use super::name::{Key, Name};
-use super::session::{Session, Then, attend_from};
-use super::text::at_most;
+use super::delivery::Delivery;
+use super::event::{Dialect, MAX_IRC_LINE, MAX_TEXT, SERVER_NAME};
+use super::line_reader::{InputLine, LineReader};
+use super::name::{Name, NameKey};
+use super::session::{Flow, Session, run_session_from};
+use super::state::{ChatError, ChatState};
+use super::text::truncate;
 use crate::Outbox;
 use crate::connection::Connection;
 use crate::handler::Farewell;
 
-mod about;
+mod channels;
 mod message;
-mod people;
+mod numeric;
 mod registration;
-mod rooms;
+mod server_info;
+mod users;
 
 use message::Message;
-use registration::{Stage, Stranger};
+use registration::{Capabilities, PendingRegistration, Registration};
 
-/// Why a client is closed.
+/// Reasons for closing a client.
 pub(super) const REGISTRATION_TIMEOUT: &str = "registration timeout";
 pub(super) const FLOOD: &str = "Excess Flood";
 
@@ -36,28 +37,27 @@ pub(super) const FLOOD: &str = "Excess Flood";
 ///
 /// # Errors
 ///
-/// The connection's.
-pub(super) fn serve(chat: &Chat, client: &mut Connection, first: Line, lines: &mut Lines) -> io::Result<()> {
+/// The connection's errors.
+pub(super) fn serve(chat: &Chat, client: &mut Connection, first: InputLine, lines: &mut LineReader) -> io::Result<()> {
     client.set_farewell(farewell);
-    let mut session = Irc {
+    let mut session = IrcSession {
         chat,
         id: client.id(),
         outbox: client.outbox()?,
-        stage: Stage::Stranger(Stranger::default()),
-        is_timed: false,
-        is_echoed: false,
-        patience: Instant::now() + client.limits().request_timeout,
-        heard: Instant::now(),
-        pinged: None,
+        registration: Registration::Pending(PendingRegistration::default()),
+        capabilities: Capabilities::default(),
+        registration_deadline: Instant::now() + client.limits().request_timeout,
+        last_line: Instant::now(),
+        ping_sent: None,
     };
-    let outcome = attend_from(&mut session, client, Some(first), lines);
-    if let Stage::Member(place) = &mut session.stage {
-        place.note(client, &outcome);
+    let outcome = run_session_from(first, &mut session, client, lines);
+    if let Registration::Done(guard) = &mut session.registration {
+        guard.set_reason_from(&outcome, client);
     }
     outcome
 }
 
-/// Last words as IRC has them.
+/// The farewell as an IRC ERROR message.
 pub(super) fn farewell(reason: Farewell) -> Cow<'static, [u8]> {
     let reason = match reason {
         Farewell::TooSlow => "SendQ exceeded: you read too slowly".to_owned(),
@@ -66,66 +66,63 @@ pub(super) fn farewell(reason: Farewell) -> Cow<'static, [u8]> {
     format!("ERROR :Closing link: {reason}\r\n").into_bytes().into()
 }
 
-struct Irc<'a> {
+struct IrcSession<'a> {
     chat: &'a Chat,
     id: u64,
     outbox: Outbox,
-    stage: Stage<'a>,
-    /// The capability `server-time`.
-    is_timed: bool,
-    /// The capability `echo-message`.
-    is_echoed: bool,
-    /// By when a stranger is to be a member.
-    patience: Instant,
-    /// When the client was heard last.
-    heard: Instant,
-    /// When it was asked whether it is still there.
-    pinged: Option<Instant>,
+    registration: Registration<'a>,
+    capabilities: Capabilities,
+    /// When a client that has not registered is closed.
+    registration_deadline: Instant,
+    /// When the client's last line arrived.
+    last_line: Instant,
+    /// When a PING was sent, if no line has arrived since.
+    ping_sent: Option<Instant>,
 }
 
-impl Session for Irc<'_> {
-    fn hear(&mut self, client: &mut Connection, line: Line) -> io::Result<Then> {
-        self.heard = Instant::now();
-        self.pinged = None;
-        let Line::Whole(bytes) = line else {
+impl Session for IrcSession<'_> {
+    fn on_line(&mut self, client: &mut Connection, line: InputLine) -> io::Result<Flow> {
+        self.last_line = Instant::now();
+        self.ping_sent = None;
+        let InputLine::Complete(bytes) = line else {
             refuse_long_line(client, &self.name())?;
-            return Ok(Then::Continue);
+            return Ok(Flow::Continue);
         };
         let text = String::from_utf8_lossy(&bytes);
-        let Some(message) = Message::parse(&text) else { return Ok(Then::Continue) };
-        if matches!(text, Cow::Owned(_)) && !self.takes_repaired(client, &message)? {
-            return Ok(Then::Continue);
+        let Some(message) = Message::parse(&text) else { return Ok(Flow::Continue) };
+        if matches!(text, Cow::Owned(_)) && !self.accepts_repaired(client, &message)? {
+            return Ok(Flow::Continue);
         }
-        self.act(client, &message)
+        self.on_message(client, &message)
     }
 
     fn deadline(&self) -> Option<Instant> {
-        match &self.stage {
-            Stage::Stranger(_) => Some(self.patience),
-            Stage::Member(_) => self.pinged.unwrap_or(self.heard).checked_add(self.chat.options.ping),
+        match &self.registration {
+            Registration::Pending(_) => Some(self.registration_deadline),
+            Registration::Done(_) => self.ping_sent.unwrap_or(self.last_line).checked_add(self.chat.options.ping),
         }
     }
 
-    fn wonder(&mut self, client: &mut Connection) -> io::Result<Then> {
-        match (&self.stage, self.pinged) {
-            (Stage::Stranger(_), _) => self.close(client, REGISTRATION_TIMEOUT),
-            (Stage::Member(_), Some(_)) => self.close(client, "ping timeout"),
-            (Stage::Member(_), None) => {
-                self.pinged = Some(Instant::now());
-                write!(client, "PING :{SERVER}\r\n")?;
-                Ok(Then::Continue)
+    fn on_deadline(&mut self, client: &mut Connection) -> io::Result<Flow> {
+        match (&self.registration, self.ping_sent) {
+            (Registration::Pending(_), _) => self.close(client, REGISTRATION_TIMEOUT),
+            (Registration::Done(_), Some(_)) => self.close(client, "ping timeout"),
+            (Registration::Done(_), None) => {
+                self.ping_sent = Some(Instant::now());
+                write!(client, "PING :{SERVER_NAME}\r\n")?;
+                Ok(Flow::Continue)
             }
         }
     }
 
-    fn object(&mut self, client: &mut Connection) -> io::Result<()> {
+    fn on_flood(&mut self, client: &mut Connection) -> io::Result<()> {
         self.close(client, FLOOD).map(|_| ())
     }
 
-    fn mail(&mut self) -> &mut Mail {
-        match &mut self.stage {
-            Stage::Stranger(stranger) => &mut stranger.mail,
-            Stage::Member(place) => &mut place.mail,
+    fn delivery(&mut self) -> &mut Delivery {
+        match &mut self.registration {
+            Registration::Pending(pending) => &mut pending.delivery,
+            Registration::Done(guard) => &mut guard.delivery,
         }
     }
 
@@ -134,51 +131,55 @@ impl Session for Irc<'_> {
     }
 }
 
-impl Irc<'_> {
-    /// Whether to act on a line that was not UTF-8, and has U+FFFD now where it was not. If not, the client is told
-    /// (IRCv3 UTF8ONLY). Registration goes on: a name so repaired is refused as a name, and nobody checks a password.
-    fn takes_repaired(&self, client: &mut Connection, message: &Message) -> io::Result<bool> {
+impl IrcSession<'_> {
+    /// Whether to carry out a message whose line was not UTF-8, and has been repaired with U+FFFD. If not, tells the client
+    /// (IRCv3 UTF8ONLY). Registration goes on: a repaired nickname is refused as malformed, and no password is checked.
+    fn accepts_repaired(&self, client: &mut Connection, message: &Message) -> io::Result<bool> {
         match message.command.as_str() {
             "NICK" | "PASS" | "QUIT" => return Ok(true),
             "USER" => {
                 write!(
                     client,
-                    ":{SERVER} WARN USER INVALID_UTF8 :That was not UTF-8; your real name was repaired\r\n"
+                    ":{SERVER_NAME} WARN USER INVALID_UTF8 :That was not UTF-8; your real name was repaired\r\n"
                 )?;
                 return Ok(true);
             }
             _ => {}
         }
         let is_text = !message.command.contains(char::REPLACEMENT_CHARACTER);
-        let command = if is_text { word(&message.command) } else { "*" };
-        write!(client, ":{SERVER} FAIL {command} INVALID_UTF8 :That was not UTF-8, and was ignored\r\n")?;
+        let command = if is_text { first_word(&message.command) } else { "*" };
+        write!(client, ":{SERVER_NAME} FAIL {command} INVALID_UTF8 :That was not UTF-8, and was ignored\r\n")?;
         Ok(false)
     }
 
-    fn act(&mut self, client: &mut Connection, message: &Message) -> io::Result<Then> {
+    fn on_message(&mut self, client: &mut Connection, message: &Message) -> io::Result<Flow> {
         if !matches!(message.command.as_str(), "PRIVMSG" | "NOTICE") {
-            // Its answer may be long, and who asked may read slowly.
-            self.mail().send();
+            // Sending the reply may wait for this client. Messages for other members should not.
+            self.delivery().flush();
         }
         match message.command.as_str() {
             "CAP" => self.cap(client, message)?,
             "NICK" => self.nick(client, message)?,
             "USER" => self.user(client, message)?,
             "PING" => match message.parameter(0) {
-                Some(token) => write!(client, ":{SERVER} PONG {SERVER} :{}\r\n", at_most(token, LONGEST_TEXT))?,
-                None => self.needs_more(client, "PING")?,
+                Some(token) => write!(client, ":{SERVER_NAME} PONG {SERVER_NAME} :{}\r\n", truncate(token, MAX_TEXT))?,
+                None => self.need_more_params(client, "PING")?,
             },
-            // Any line says that the client is there, and nobody has a password.
-            "PASS" if matches!(self.stage, Stage::Member(_)) => {
-                self.reply(client, 462, ":You are registered already")?;
+            // The chat has no passwords. For PONG there is nothing to do, because every line resets the PING timer.
+            "PASS" if matches!(self.registration, Registration::Done(_)) => {
+                self.reply(client, numeric::ERR_ALREADYREGISTERED, ":You are registered already")?;
             }
             "PONG" | "PASS" | "ERROR" => {}
             "QUIT" => {
-                let reason = at_most(message.parameter(0).unwrap_or("quit"), LONGEST_TEXT).to_owned();
+                let reason = truncate(message.parameter(0).unwrap_or("quit"), MAX_TEXT).to_owned();
                 return self.close(client, &reason);
             }
-            command if matches!(self.stage, Stage::Stranger(_)) => {
-                self.reply(client, 451, format_args!("{} :Say NICK and USER first", at_most(command, 50)))?;
+            command if matches!(self.registration, Registration::Pending(_)) => {
+                self.reply(
+                    client,
+                    numeric::ERR_NOTREGISTERED,
+                    format_args!("{} :Say NICK and USER first", truncate(command, 50)),
+                )?;
             }
             "JOIN" => self.join(client, message)?,
             "PART" => self.part(client, message)?,
@@ -187,7 +188,7 @@ impl Irc<'_> {
             "LIST" => self.list(client, message)?,
             "KICK" => self.kick(client, message)?,
             "MODE" => self.mode(client, message)?,
-            "PRIVMSG" | "NOTICE" => self.say(client, message)?,
+            "PRIVMSG" | "NOTICE" => self.send_message(client, message)?,
             "WHO" => self.who(client, message)?,
             "WHOIS" => self.whois(client, message)?,
             "AWAY" => self.away(client, message)?,
@@ -197,85 +198,112 @@ impl Irc<'_> {
             "LUSERS" => self.lusers(client)?,
             "VERSION" => self.version(client)?,
             "TIME" => self.time(client)?,
-            command => self.reply(client, 421, format_args!("{} :Unknown command", at_most(command, 50)))?,
+            command => self.reply(
+                client,
+                numeric::ERR_UNKNOWNCOMMAND,
+                format_args!("{} :Unknown command", truncate(command, 50)),
+            )?,
         }
-        Ok(Then::Continue)
+        Ok(Flow::Continue)
     }
 
-    /// Says why, and ends the session.
-    fn close(&mut self, client: &mut Connection, reason: &str) -> io::Result<Then> {
-        if let Stage::Member(place) = &mut self.stage {
-            reason.clone_into(&mut place.reason);
+    /// Sends an ERROR message with the reason, and ends the session.
+    fn close(&mut self, client: &mut Connection, reason: &str) -> io::Result<Flow> {
+        if let Registration::Done(guard) = &mut self.registration {
+            reason.clone_into(&mut guard.quit_reason);
         }
         write_error(client, reason)?;
-        Ok(Then::Close)
+        Ok(Flow::Close)
     }
 
     fn dialect(&self) -> Dialect {
-        if self.is_timed { Dialect::TimedIrc } else { Dialect::Irc }
+        if self.capabilities.server_time { Dialect::IrcWithTime } else { Dialect::Irc }
     }
 
-    /// What the client is called; `*` as long as it has no name.
+    /// The client's nickname; `*` while it has none.
     fn name(&self) -> Cow<'static, str> {
-        let name = match &self.stage {
-            Stage::Stranger(stranger) => stranger.name.as_ref().map(ToString::to_string),
-            Stage::Member(_) => self.chat.hall().member(self.id).map(|member| member.person.name.to_string()),
+        let name = match &self.registration {
+            Registration::Pending(pending) => pending.name.as_ref().map(ToString::to_string),
+            Registration::Done(_) => {
+                self.chat.lock_state().member(self.id).map(|member| member.identity.name.to_string())
+            }
         };
         name.map_or("*".into(), Cow::from)
     }
 
-    /// A numeric reply.
+    /// Writes a numeric reply.
     fn reply(&self, client: &mut Connection, number: u16, text: impl Display) -> io::Result<()> {
-        client.write_all(numeric(number, &self.name(), text).as_bytes())
+        client.write_all(numeric_reply(number, &self.name(), text).as_bytes())
     }
 
-    fn needs_more(&self, client: &mut Connection, command: &str) -> io::Result<()> {
-        self.reply(client, 461, format_args!("{command} :Not enough parameters"))
+    fn need_more_params(&self, client: &mut Connection, command: &str) -> io::Result<()> {
+        self.reply(client, numeric::ERR_NEEDMOREPARAMS, format_args!("{command} :Not enough parameters"))
     }
 
-    /// The numeric for what can't be done with a room, or a member of it.
-    fn refuse(&self, client: &mut Connection, refusal: Refusal, room: &str, whom: &str) -> io::Result<()> {
-        let (room, whom) = (word(room), word(whom));
-        match refusal {
-            Refusal::Taken => self.reply(client, 433, format_args!("{whom} :Nickname is already in use")),
-            Refusal::Nobody => self.reply(client, 401, format_args!("{whom} :No such nick or channel")),
-            Refusal::NoRoom => self.reply(client, 403, format_args!("{room} :No such channel")),
-            Refusal::NotInRoom => self.reply(client, 442, format_args!("{room} :You are not on that channel")),
-            Refusal::NotThere => self.reply(client, 441, format_args!("{whom} {room} :They are not on that channel")),
-            Refusal::NotFirst => self.reply(client, 482, format_args!("{room} :You are not the channel's operator")),
-            Refusal::TooMany => self.reply(client, 405, format_args!("{room} :You are on too many channels")),
+    /// Writes the numeric reply for an error about a room, or about the member `target`.
+    fn refuse(&self, client: &mut Connection, error: ChatError, room: &str, target: &str) -> io::Result<()> {
+        let (room, target) = (first_word(room), first_word(target));
+        match error {
+            ChatError::NameTaken => {
+                self.reply(client, numeric::ERR_NICKNAMEINUSE, format_args!("{target} :Nickname is already in use"))
+            }
+            ChatError::NoSuchMember => {
+                self.reply(client, numeric::ERR_NOSUCHNICK, format_args!("{target} :No such nick or channel"))
+            }
+            ChatError::NoSuchRoom => {
+                self.reply(client, numeric::ERR_NOSUCHCHANNEL, format_args!("{room} :No such channel"))
+            }
+            ChatError::NotInRoom => {
+                self.reply(client, numeric::ERR_NOTONCHANNEL, format_args!("{room} :You are not on that channel"))
+            }
+            ChatError::TargetNotInRoom => self.reply(
+                client,
+                numeric::ERR_USERNOTINCHANNEL,
+                format_args!("{target} {room} :They are not on that channel"),
+            ),
+            ChatError::NotOperator => self.reply(
+                client,
+                numeric::ERR_CHANOPRIVSNEEDED,
+                format_args!("{room} :You are not the channel's operator"),
+            ),
+            ChatError::LimitReached => {
+                self.reply(client, numeric::ERR_TOOMANYCHANNELS, format_args!("{room} :You are on too many channels"))
+            }
         }
     }
 
-    /// As [`Chat::in_hall`].
-    fn hall<T>(&mut self, act: impl FnOnce(&mut Hall, &mut Mail) -> T) -> T {
+    /// Like [`Chat::with_state`], with this session's delivery.
+    fn with_state<T>(&mut self, act: impl FnOnce(&mut ChatState, &mut Delivery) -> T) -> T {
         let chat = self.chat;
-        chat.in_hall(self.mail(), act)
+        chat.with_state(self.delivery(), act)
     }
 }
 
-/// The last line of a session.
+/// Writes an ERROR message, the last line of a session.
 pub(super) fn write_error(client: &mut Connection, reason: &str) -> io::Result<()> {
     write!(client, "ERROR :Closing link: {reason}\r\n")
 }
 
 pub(super) fn refuse_long_line(client: &mut Connection, name: &str) -> io::Result<()> {
-    client.write_all(numeric(417, name, format_args!(":That line is longer than {LONGEST_OF_IRC} bytes")).as_bytes())
+    client.write_all(
+        numeric_reply(numeric::ERR_INPUTTOOLONG, name, format_args!(":That line is longer than {MAX_IRC_LINE} bytes"))
+            .as_bytes(),
+    )
 }
 
-/// A numeric reply to a client of that name.
-fn numeric(number: u16, client: &str, text: impl Display) -> String {
-    format!(":{SERVER} {number:03} {client} {text}\r\n")
+/// A numeric reply to the client with that nickname.
+fn numeric_reply(number: u16, client: &str, text: impl Display) -> String {
+    format!(":{SERVER_NAME} {number:03} {client} {text}\r\n")
 }
 
-/// What a client has sent as a word, as it can be repeated in a reply.
-fn word(text: &str) -> &str {
+/// The first word of a client's parameter, shortened so that a reply can repeat it.
+fn first_word(text: &str) -> &str {
     let first = text.split(' ').next().unwrap_or_default();
-    if first.is_empty() { "*" } else { at_most(first, 50) }
+    if first.is_empty() { "*" } else { truncate(first, 50) }
 }
 
-/// The rooms of a list such as `#a,#b`, each as it was written.
-fn rooms_of(list: &str) -> impl Iterator<Item = (&str, Option<Key>)> {
-    let key = |text: &str| text.starts_with('#').then(|| Name::of_room(text)).flatten().map(|name| name.key());
+/// Parses a list such as `#a,#b`. Each item is the text of the client, and the room's key if the text is a room's name.
+fn parse_rooms(list: &str) -> impl Iterator<Item = (&str, Option<NameKey>)> {
+    let key = |text: &str| text.starts_with('#').then(|| Name::parse_room(text)).flatten().map(|name| name.key());
     list.split(',').filter(|text| !text.is_empty()).map(move |text| (text, key(text)))
 }

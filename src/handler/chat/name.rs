@@ -1,55 +1,55 @@
-//! What members and rooms can be called. Case does not matter, and is kept.
+//! Names of members and rooms. They keep their case, but are compared without it.
 
 use std::fmt;
 
 /// The longest name of a member, in bytes.
-pub(super) const LONGEST: usize = 20;
+pub(super) const MAX_MEMBER_NAME: usize = 20;
 
 /// The longest name of a room, in bytes, without IRC's `#`.
-pub(super) const LONGEST_OF_ROOM: usize = 30;
+pub(super) const MAX_ROOM_NAME: usize = 30;
 
 /// A name: ASCII letters, digits, `_` and `-`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Name(String);
 
-/// A name by which somebody or something is found: two names that differ in case alone have the same.
+/// A name folded to lower case, for comparing and finding names.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(super) struct Key(String);
+pub(super) struct NameKey(String);
 
-/// Why something is no name.
-pub(super) const RULE: &str = "a name is 1 to 20 letters (a to z), digits, _ or -";
-pub(super) const RULE_OF_CHANNEL: &str = "A channel's name is # and 1 to 30 letters (a to z), digits, _ or -";
-pub(super) const RULE_OF_ROOM: &str = "a room's name is 1 to 30 letters (a to z), digits, _ or -";
+/// What a client is told about a malformed name.
+pub(super) const MEMBER_NAME_RULE: &str = "a name is 1 to 20 letters (a to z), digits, _ or -";
+pub(super) const CHANNEL_NAME_RULE: &str = "A channel's name is # and 1 to 30 letters (a to z), digits, _ or -";
+pub(super) const ROOM_NAME_RULE: &str = "a room's name is 1 to 30 letters (a to z), digits, _ or -";
 
-/// What the server is called, and the words with which it begins what it says itself: `/name you` and `/me read too
-/// slowly, closing` would be taken for its last words.
+/// The server's name, and the first words of its own notices. Otherwise `/name you` and `/me read too slowly, closing` would
+/// pass for a farewell.
 const RESERVED: [&str; 15] = [
     "a", "acceptd", "goodbye", "nobody", "nothing", "server", "that", "the", "there", "to", "topic", "welcome", "what",
     "you", "your",
 ];
 
 impl Name {
-    pub(super) fn of_member(text: &str) -> Option<Name> {
-        Name::new(text, LONGEST)
+    pub(super) fn parse_member(text: &str) -> Option<Name> {
+        Name::parse(text, MAX_MEMBER_NAME)
     }
 
-    /// With or without `#`.
-    pub(super) fn of_room(text: &str) -> Option<Name> {
-        Name::new(text.strip_prefix('#').unwrap_or(text), LONGEST_OF_ROOM)
+    /// Parses a room's name, with or without IRC's `#`.
+    pub(super) fn parse_room(text: &str) -> Option<Name> {
+        Name::parse(text.strip_prefix('#').unwrap_or(text), MAX_ROOM_NAME)
     }
 
-    fn new(text: &str, longest: usize) -> Option<Name> {
-        let allowed = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-';
-        ((1..=longest).contains(&text.len()) && text.bytes().all(allowed)).then(|| Name(text.to_owned()))
+    fn parse(text: &str, max_length: usize) -> Option<Name> {
+        let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-';
+        ((1..=max_length).contains(&text.len()) && text.bytes().all(is_allowed)).then(|| Name(text.to_owned()))
     }
 
-    /// Whether no member can have it.
+    /// Whether no member may have this name.
     pub(super) fn is_reserved(&self) -> bool {
         RESERVED.iter().any(|word| self.0.eq_ignore_ascii_case(word))
     }
 
-    pub(super) fn key(&self) -> Key {
-        Key(self.0.to_ascii_lowercase())
+    pub(super) fn key(&self) -> NameKey {
+        NameKey(self.0.to_ascii_lowercase())
     }
 
     pub(super) fn as_str(&self) -> &str {
@@ -68,16 +68,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_are_what_the_rule_says() {
+    fn names_follow_the_rules() {
         for good in ["a", "Bob_2", "-_-", "42", "abcdefghijklmnopqrst"] {
-            assert!(Name::of_member(good).is_some(), "{good}");
+            assert!(Name::parse_member(good).is_some(), "{good}");
         }
         for bad in ["", "abcdefghijklmnopqrstu", "a b", "bób", "a:b", "#a", "a,b", "a\u{0}", "*"] {
-            assert!(Name::of_member(bad).is_none(), "{bad}");
+            assert!(Name::parse_member(bad).is_none(), "{bad}");
         }
-        assert_eq!(Name::of_room("#Lobby").unwrap().key(), Name::of_room("lobby").unwrap().key());
-        assert!(Name::of_room("#").is_none() && Name::of_room("##a").is_none());
-        assert!(Name::of_room(&"r".repeat(LONGEST_OF_ROOM)).is_some());
-        assert!(Name::of_room(&"r".repeat(LONGEST_OF_ROOM + 1)).is_none());
+        assert_eq!(Name::parse_room("#Lobby").unwrap().key(), Name::parse_room("lobby").unwrap().key());
+        assert!(Name::parse_room("#").is_none() && Name::parse_room("##a").is_none());
+        assert!(Name::parse_room(&"r".repeat(MAX_ROOM_NAME)).is_some());
+        assert!(Name::parse_room(&"r".repeat(MAX_ROOM_NAME + 1)).is_none());
     }
 }

@@ -1,4 +1,4 @@
-//! The dialect for people at `nc` and telnet: what they type is said in their room, and commands begin with a slash.
+//! The dialect for people at `nc` and telnet: a line is a message to their room, or a command if it begins with a slash.
 
 use std::borrow::Cow;
 use std::fmt::Display;
@@ -6,25 +6,29 @@ use std::io::{self, Write};
 use std::time::Instant;
 
 use super::Chat;
-use super::event::{Dialect, Kind, LONGEST_TEXT};
-use super::hall::{Hall, Member, Refusal, Room};
-use super::lines::{Line, Lines};
-use super::mail::Mail;
-use super::name::{Key, Name, RULE, RULE_OF_ROOM};
-use super::session::{Place, Session, Then, attend_from};
-use super::text::{at_most, clean};
+use super::delivery::Delivery;
+use super::event::{Dialect, MAX_TEXT, MessageKind};
+use super::line_reader::{InputLine, LineReader};
+use super::member::Member;
+use super::member_guard::MemberGuard;
+use super::name::{MEMBER_NAME_RULE, Name, NameKey, ROOM_NAME_RULE};
+use super::room::Room;
+use super::session::{Flow, Session, run_session_from};
+use super::state::{ChatError, ChatState, OutgoingMessage};
+use super::text::{sanitize, truncate};
 use crate::connection::Connection;
 use crate::handler::Farewell;
 
 /// The longest line, with its end, in bytes.
-pub(super) const LONGEST: usize = 4096;
+pub(super) const MAX_LINE: usize = 4096;
 
-/// How many names `/who` tells in a line.
-const NAMES_IN_A_LINE: usize = 8;
+/// How many names `/who` lists in a line.
+const NAMES_PER_LINE: usize = 8;
 
-/// Where everyone starts.
+/// The room that everyone joins first.
 const LOBBY: &str = "lobby";
 
+/// What `/help` lists.
 const COMMANDS: [(&str, &str); 14] = [
     ("/name NEW", "call yourself NEW; /nick NEW does it too"),
     ("/who", "who is in your room"),
@@ -43,51 +47,57 @@ const COMMANDS: [(&str, &str); 14] = [
 ];
 
 /// A person's session.
-pub(super) struct Plain<'a> {
-    place: Place<'a>,
-    room: Option<Key>,
+pub(super) struct PlainSession<'a> {
+    guard: MemberGuard<'a>,
+    /// The room that messages go to. A kicked member is no longer in it: see [`current_room`](PlainSession::current_room).
+    room: Option<NameKey>,
 }
 
-/// Serves a person from the first line on.
+/// Runs a person's session from the first line on.
 ///
 /// # Errors
 ///
-/// The connection's.
-pub(super) fn serve(mut person: Plain<'_>, client: &mut Connection, first: Line, lines: &mut Lines) -> io::Result<()> {
-    let outcome = attend_from(&mut person, client, Some(first), lines);
-    person.place.note(client, &outcome);
+/// The connection's errors.
+pub(super) fn serve(
+    mut session: PlainSession<'_>,
+    client: &mut Connection,
+    first: InputLine,
+    lines: &mut LineReader,
+) -> io::Result<()> {
+    let outcome = run_session_from(first, &mut session, client, lines);
+    session.guard.set_reason_from(&outcome, client);
     outcome
 }
 
-impl Session for Plain<'_> {
-    fn hear(&mut self, client: &mut Connection, line: Line) -> io::Result<Then> {
-        let Line::Whole(bytes) = line else {
+impl Session for PlainSession<'_> {
+    fn on_line(&mut self, client: &mut Connection, line: InputLine) -> io::Result<Flow> {
+        let InputLine::Complete(bytes) = line else {
             refuse_long_line(client)?;
-            return Ok(Then::Continue);
+            return Ok(Flow::Continue);
         };
         let Ok(text) = std::str::from_utf8(&bytes) else {
             notice(client, "that line is not UTF-8 text; nothing was said")?;
-            return Ok(Then::Continue);
+            return Ok(Flow::Continue);
         };
-        let text = clean(text);
-        self.act(client, text.trim_end())
+        let text = sanitize(text);
+        self.on_text(client, text.trim_end())
     }
 
     fn deadline(&self) -> Option<Instant> {
         None
     }
 
-    fn wonder(&mut self, _client: &mut Connection) -> io::Result<Then> {
-        Ok(Then::Continue)
+    fn on_deadline(&mut self, _client: &mut Connection) -> io::Result<Flow> {
+        Ok(Flow::Continue)
     }
 
-    fn object(&mut self, client: &mut Connection) -> io::Result<()> {
-        "flood".clone_into(&mut self.place.reason);
+    fn on_flood(&mut self, client: &mut Connection) -> io::Result<()> {
+        "flood".clone_into(&mut self.guard.quit_reason);
         refuse_flood(client)
     }
 
-    fn mail(&mut self) -> &mut Mail {
-        &mut self.place.mail
+    fn delivery(&mut self) -> &mut Delivery {
+        &mut self.guard.delivery
     }
 
     fn farewell(reason: Farewell) -> Cow<'static, [u8]> {
@@ -98,140 +108,143 @@ impl Session for Plain<'_> {
     }
 }
 
-impl<'a> Plain<'a> {
-    /// Makes a guest of a client, greets it, and tells the lobby.
+impl<'a> PlainSession<'a> {
+    /// Adds the client to the chat as a guest, welcomes it, and makes it join the lobby.
     ///
     /// # Errors
     ///
-    /// The connection's.
-    pub(super) fn enter(chat: &'a Chat, client: &mut Connection) -> io::Result<Plain<'a>> {
-        client.set_farewell(Plain::farewell);
+    /// The connection's errors.
+    pub(super) fn start(chat: &'a Chat, client: &mut Connection) -> io::Result<PlainSession<'a>> {
+        client.set_farewell(PlainSession::farewell);
         let outbox = client.outbox()?;
-        // A guest's name is free.
-        let entered = chat.hall().enter(client.id(), None, Dialect::Plain, outbox);
-        let name = entered.map_err(|_| io::Error::other("no name is left for a guest"))?;
-        let mut person = Plain { place: Place::new(chat, client), room: None };
-        person.welcome(client, &name)?;
-        person.mail().send();
-        Ok(person)
+        // This can't fail, because a guest gets a name that is free.
+        let added = chat.lock_state().add_member(client.id(), None, Dialect::Plain, outbox);
+        let name = added.map_err(|_| io::Error::other("no name is left for a guest"))?;
+        let mut session = PlainSession { guard: MemberGuard::new(chat, client), room: None };
+        session.welcome(client, &name)?;
+        session.delivery().flush();
+        Ok(session)
     }
 
-    /// Leaves, for a reason that the others are told.
+    /// Leaves the chat with a reason that the others are told.
     pub(super) fn leave_because(mut self, reason: &str) {
-        reason.clone_into(&mut self.place.reason);
+        reason.clone_into(&mut self.guard.quit_reason);
     }
 
-    /// Leaves because the connection has failed.
-    pub(super) fn leave_after(mut self, client: &mut Connection, outcome: &io::Result<()>) {
-        self.place.note(client, outcome);
+    /// Leaves the chat because the connection failed.
+    pub(super) fn leave_after(mut self, outcome: &io::Result<()>, client: &mut Connection) {
+        self.guard.set_reason_from(outcome, client);
     }
 
     fn welcome(&mut self, client: &mut Connection, name: &Name) -> io::Result<()> {
-        let Some(lobby) = Name::of_room(LOBBY) else { return Ok(()) };
-        let here = People(self.hall(|hall, _| hall.len()));
+        let Some(lobby) = Name::parse_room(LOBBY) else { return Ok(()) };
+        let here = PeopleAre(self.with_state(|state, _| state.member_count()));
         let welcome = format!(
             "* welcome, you are {name}; {here} here\n* what you type is said in your room; /help lists the commands\n"
         );
-        self.go_to(client, &lobby, welcome)
+        self.join(client, &lobby, welcome)
     }
 
-    fn act(&mut self, client: &mut Connection, text: &str) -> io::Result<Then> {
+    fn on_text(&mut self, client: &mut Connection, text: &str) -> io::Result<Flow> {
         let Some(command) = text.strip_prefix('/').filter(|rest| !rest.starts_with('/')) else {
-            let said = text.strip_prefix('/').unwrap_or(text);
-            if !said.is_empty() {
-                self.say(client, Kind::Message, said)?;
+            let message = text.strip_prefix('/').unwrap_or(text);
+            if !message.is_empty() {
+                self.say(client, MessageKind::Message, message)?;
             }
-            return Ok(Then::Continue);
+            return Ok(Flow::Continue);
         };
-        // Its answer may be long, and who asked may read slowly.
-        self.mail().send();
+        // Sending the reply may wait for this client. Messages for other members should not.
+        self.delivery().flush();
         let (command, rest) = command.split_once(' ').unwrap_or((command, ""));
         let rest = rest.trim();
         match command.to_ascii_lowercase().as_str() {
             "name" | "nick" => self.rename(client, rest)?,
-            "who" => self.who(client)?,
-            "rooms" => self.rooms(client)?,
-            "join" => match Name::of_room(rest) {
-                Some(room) => self.go_to(client, &room, String::new())?,
-                None => notice(client, format_args!("{RULE_OF_ROOM}: /join ROOM"))?,
+            "who" => self.list_members(client)?,
+            "rooms" => self.list_rooms(client)?,
+            "join" => match Name::parse_room(rest) {
+                Some(room) => self.join(client, &room, String::new())?,
+                None => notice(client, format_args!("{ROOM_NAME_RULE}: /join ROOM"))?,
             },
             "leave" => self.leave(client)?,
-            "msg" => self.tell(client, rest)?,
+            "msg" => self.send_private(client, rest)?,
             "me" if rest.is_empty() => notice(client, "what do you do? /me waves")?,
-            "me" => self.say(client, Kind::Action, rest)?,
+            "me" => self.say(client, MessageKind::Action, rest)?,
             "topic" => self.topic(client, rest)?,
             "away" => self.away(client, rest)?,
             "ignore" => self.ignore(client, rest)?,
-            "history" => self.history(client)?,
+            "history" => self.show_history(client)?,
             "help" => {
-                for (command, what) in COMMANDS {
-                    notice(client, format_args!("{command:<14}  {what}"))?;
+                for (command, help) in COMMANDS {
+                    notice(client, format_args!("{command:<14}  {help}"))?;
                 }
             }
             "quit" => {
-                at_most(rest, LONGEST_TEXT).clone_into(&mut self.place.reason);
+                truncate(rest, MAX_TEXT).clone_into(&mut self.guard.quit_reason);
                 notice(client, "goodbye")?;
-                return Ok(Then::Close);
+                return Ok(Flow::Close);
             }
             unknown => notice(client, format_args!("there is no command /{unknown}; /help lists them"))?,
         }
-        Ok(Then::Continue)
+        Ok(Flow::Continue)
     }
 
-    fn say(&mut self, client: &mut Connection, kind: Kind, text: &str) -> io::Result<()> {
-        let Some(room) = self.room.clone() else { return nowhere(client) };
-        let id = self.place.id;
-        self.hall(|hall, mail| hall.say(id, &room, kind, text, false, mail)).or_else(|_| nowhere(client))
+    fn say(&mut self, client: &mut Connection, kind: MessageKind, text: &str) -> io::Result<()> {
+        let Some(room) = self.room.clone() else { return refuse_without_room(client) };
+        let id = self.guard.id;
+        let message = OutgoingMessage { kind, text, echo: false };
+        self.with_state(|state, delivery| state.send_to_room(id, &room, message, delivery))
+            .or_else(|_| refuse_without_room(client))
     }
 
-    fn tell(&mut self, client: &mut Connection, rest: &str) -> io::Result<()> {
-        let (whom, text) = rest.split_once(' ').unwrap_or((rest, ""));
-        let (Some(whom), text) = (Name::of_member(whom), text.trim()) else {
+    fn send_private(&mut self, client: &mut Connection, rest: &str) -> io::Result<()> {
+        let (target, text) = rest.split_once(' ').unwrap_or((rest, ""));
+        let (Some(target), text) = (Name::parse_member(target), text.trim()) else {
             return notice(client, "to whom, and what? /msg NAME TEXT");
         };
         if text.is_empty() {
             return notice(client, "to whom, and what? /msg NAME TEXT");
         }
-        // What was answered before is to be read before, if this is for oneself.
-        self.settle(client)?;
-        let id = self.place.id;
-        match self.hall(|hall, mail| hall.tell(id, &whom.key(), Kind::Message, text, false, mail)) {
+        // A member can write to themselves. The replies so far must arrive before the message.
+        self.flush_reply(client)?;
+        let id = self.guard.id;
+        let message = OutgoingMessage { kind: MessageKind::Message, text, echo: false };
+        match self.with_state(|state, delivery| state.send_to_member(id, &target.key(), message, delivery)) {
             Ok((name, Some(away))) => notice(client, format_args!("{name} is away: {away}")),
             Ok((_, None)) => Ok(()),
-            Err(refusal) => refuse(client, refusal, &whom),
+            Err(error) => refuse(client, error, &target),
         }
     }
 
     fn rename(&mut self, client: &mut Connection, name: &str) -> io::Result<()> {
-        let Some(name) = Name::of_member(name) else {
-            return notice(client, format_args!("{RULE}: /name NEW"));
+        let Some(name) = Name::parse_member(name) else {
+            return notice(client, format_args!("{MEMBER_NAME_RULE}: /name NEW"));
         };
-        let id = self.place.id;
-        match self.hall(|hall, mail| hall.rename(id, name.clone(), mail)) {
+        let id = self.guard.id;
+        match self.with_state(|state, delivery| state.rename(id, name.clone(), delivery)) {
             Ok(()) => notice(client, format_args!("you are now {name}")),
-            Err(refusal) => refuse(client, refusal, &name),
+            Err(error) => refuse(client, error, &name),
         }
     }
 
-    /// Goes to a room, out of the one before, and says so after `preface`.
-    fn go_to(&mut self, client: &mut Connection, room: &Name, preface: String) -> io::Result<()> {
-        // What was answered before is to be read before what is said there.
-        self.settle(client)?;
-        let (id, key, before) = (self.place.id, room.key(), self.present_room());
-        if before.as_ref() == Some(&key) {
+    /// Leaves the current room, joins another, and replies with `preface` and a description of the new room.
+    fn join(&mut self, client: &mut Connection, room: &Name, preface: String) -> io::Result<()> {
+        // The replies so far must arrive before the messages of the new room.
+        self.flush_reply(client)?;
+        let (id, key, current) = (self.guard.id, room.key(), self.current_room());
+        if current.as_ref() == Some(&key) {
             return notice(client, format_args!("you are in {room} already"));
         }
-        let outcome = self.hall(|hall, mail| {
-            if let Some(before) = before {
-                hall.part(id, &before, "", mail)?;
+        let outcome = self.with_state(|state, delivery| {
+            if let Some(current) = current {
+                state.part(id, &current, "", delivery)?;
             }
-            hall.join(id, room, mail)?;
+            state.join(id, room, delivery)?;
             let mut text = preface;
-            if let Some(room) = hall.room(&key) {
-                text += &format!("* you are in {}; {} here\n", room.name, People(room.len()));
+            if let Some(room) = state.room(&key) {
+                text += &format!("* you are in {}; {} here\n", room.name, PeopleAre(room.member_count()));
                 text += &room.topic.as_ref().map_or(String::new(), |topic| format!("* topic: {}\n", topic.text));
             }
-            hall.answer(id, text, mail);
+            state.queue_reply(id, text, delivery);
             Ok(())
         });
         match outcome {
@@ -239,106 +252,106 @@ impl<'a> Plain<'a> {
                 self.room = Some(key);
                 Ok(())
             }
-            Err(refusal) => refuse(client, refusal, room),
+            Err(error) => refuse(client, error, room),
         }
     }
 
     fn leave(&mut self, client: &mut Connection) -> io::Result<()> {
-        match Name::of_room(LOBBY) {
-            Some(lobby) if self.present_room().as_ref() != Some(&lobby.key()) => {
-                self.go_to(client, &lobby, String::new())
+        match Name::parse_room(LOBBY) {
+            Some(lobby) if self.current_room().as_ref() != Some(&lobby.key()) => {
+                self.join(client, &lobby, String::new())
             }
             _ => notice(client, "you are in the lobby; /quit leaves the chat"),
         }
     }
 
-    fn who(&mut self, client: &mut Connection) -> io::Result<()> {
-        let Some(key) = self.present_room() else { return nowhere(client) };
-        let room = self.hall(|hall, _| hall.room(&key).map(|room| (room.name.clone(), room.len())));
-        let Some((room, count)) = room else { return nowhere(client) };
-        notice(client, format_args!("{} in {room}:", People(count)))?;
+    fn list_members(&mut self, client: &mut Connection) -> io::Result<()> {
+        let Some(key) = self.current_room() else { return refuse_without_room(client) };
+        let room = self.with_state(|state, _| state.room(&key).map(|room| (room.name.clone(), room.member_count())));
+        let Some((room, count)) = room else { return refuse_without_room(client) };
+        notice(client, format_args!("{} in {room}:", PeopleAre(count)))?;
         let name = |member: &Member| match &member.away {
-            Some(_) => format!("{} (away)", member.person.name),
-            None => member.person.name.to_string(),
+            Some(_) => format!("{} (away)", member.identity.name),
+            None => member.identity.name.to_string(),
         };
-        self.place.chat.recite_members(client, &key, NAMES_IN_A_LINE, |_, some| {
-            let names: Vec<String> = some.iter().map(|(_, member)| name(member)).collect();
+        self.guard.chat.write_member_list(client, &key, NAMES_PER_LINE, |_, chunk| {
+            let names: Vec<String> = chunk.iter().map(|(_, member)| name(member)).collect();
             vec![format!("* {}\n", names.join(", "))]
         })
     }
 
-    fn rooms(&mut self, client: &mut Connection) -> io::Result<()> {
+    fn list_rooms(&mut self, client: &mut Connection) -> io::Result<()> {
         let topic = |room: &Room| room.topic.as_ref().map_or(String::new(), |topic| format!(": {}", topic.text));
-        let line = |room: &Room| format!("* {}, {} there{}\n", room.name, People(room.len()), topic(room));
-        self.place.chat.recite_rooms(client, line)
+        let line = |room: &Room| format!("* {}, {} there{}\n", room.name, PeopleAre(room.member_count()), topic(room));
+        self.guard.chat.write_room_list(client, line)
     }
 
     fn topic(&mut self, client: &mut Connection, text: &str) -> io::Result<()> {
-        let Some(key) = self.present_room() else { return nowhere(client) };
-        let text = at_most(text, LONGEST_TEXT);
+        let Some(key) = self.current_room() else { return refuse_without_room(client) };
+        let text = truncate(text, MAX_TEXT);
         if !text.is_empty() {
-            let id = self.place.id;
-            self.settle(client)?;
-            let outcome = self.hall(|hall, mail| hall.set_topic(id, &key, text, mail));
-            return outcome.or_else(|_| nowhere(client));
+            let id = self.guard.id;
+            self.flush_reply(client)?;
+            let outcome = self.with_state(|state, delivery| state.set_topic(id, &key, text, delivery));
+            return outcome.or_else(|_| refuse_without_room(client));
         }
-        let topic = self.hall(|hall, _| {
-            let topic = hall.room(&key)?.topic.as_ref()?;
-            Some(format!("topic: {} (set by {})", topic.text, topic.by))
+        let topic = self.with_state(|state, _| {
+            let topic = state.room(&key)?.topic.as_ref()?;
+            Some(format!("topic: {} (set by {})", topic.text, topic.set_by))
         });
         notice(client, topic.as_deref().unwrap_or("there is no topic; /topic TEXT sets one"))
     }
 
     fn away(&mut self, client: &mut Connection, text: &str) -> io::Result<()> {
-        let id = self.place.id;
-        let is_away =
-            !text.is_empty() || self.hall(|hall, _| hall.member(id).is_some_and(|member| member.away.is_none()));
-        let text = if text.is_empty() { "away" } else { at_most(text, LONGEST_TEXT) };
-        self.hall(|hall, _| hall.set_away(id, is_away.then(|| text.to_owned())));
+        let id = self.guard.id;
+        let is_away = !text.is_empty()
+            || self.with_state(|state, _| state.member(id).is_some_and(|member| member.away.is_none()));
+        let text = if text.is_empty() { "away" } else { truncate(text, MAX_TEXT) };
+        self.with_state(|state, _| state.set_away(id, is_away.then(|| text.to_owned())));
         notice(client, if is_away { "you are away; /away says that you are back" } else { "you are back" })
     }
 
-    fn ignore(&mut self, client: &mut Connection, whom: &str) -> io::Result<()> {
-        let Some(whom) = Name::of_member(whom) else { return notice(client, "whom? /ignore NAME") };
-        let id = self.place.id;
-        match self.hall(|hall, _| hall.ignore(id, &whom.key())) {
+    fn ignore(&mut self, client: &mut Connection, target: &str) -> io::Result<()> {
+        let Some(target) = Name::parse_member(target) else { return notice(client, "whom? /ignore NAME") };
+        let id = self.guard.id;
+        match self.with_state(|state, _| state.toggle_ignore(id, &target.key())) {
             Ok((name, true)) => notice(client, format_args!("you hear no more of {name}; the same again to undo it")),
             Ok((name, false)) => notice(client, format_args!("you hear {name} again")),
-            Err(refusal) => refuse(client, refusal, &whom),
+            Err(error) => refuse(client, error, &target),
         }
     }
 
-    fn history(&mut self, client: &mut Connection) -> io::Result<()> {
-        let Some(key) = self.present_room() else { return nowhere(client) };
-        let mut numbers = self.hall(|hall, _| hall.room(&key).map(Room::remembered)).unwrap_or_default();
+    fn show_history(&mut self, client: &mut Connection) -> io::Result<()> {
+        let Some(key) = self.current_room() else { return refuse_without_room(client) };
+        let numbers = self.with_state(|state, _| state.room(&key).map(|room| room.history.numbers()));
+        let mut numbers = numbers.unwrap_or_default();
         if numbers.is_empty() {
             return notice(client, "nothing was said here yet");
         }
         notice(client, format_args!("the last lines ({}), with their times in UTC:", numbers.end - numbers.start))?;
-        self.place.chat.recite(client, |hall| {
-            // What is forgotten meanwhile is left out.
-            let line = numbers.find_map(|number| hall.room(&key)?.line(number));
+        self.guard.chat.write_list(client, |state| {
+            // Skips lines that have been dropped in the meantime.
+            let line = numbers.find_map(|number| state.room(&key)?.history.line(number));
             line.map(|(at, line)| format!("{} {line}", at.strftime("%H:%M:%S"))).into_iter().collect()
         })
     }
 
-    /// The room that one is in, unless it was left by a kick.
-    fn present_room(&mut self) -> Option<Key> {
-        let id = self.place.id;
+    /// The room that messages go to, unless the member has been kicked out of it.
+    fn current_room(&mut self) -> Option<NameKey> {
+        let id = self.guard.id;
         let room = self.room.take();
-        self.room =
-            room.filter(|key| self.hall(|hall, _| hall.member(id).is_some_and(|member| member.rooms.contains(key))));
+        self.room = room.filter(|key| self.with_state(|state, _| state.is_in_room(id, key)));
         self.room.clone()
     }
 
-    /// As [`Chat::in_hall`].
-    fn hall<T>(&mut self, act: impl FnOnce(&mut Hall, &mut Mail) -> T) -> T {
-        self.place.chat.in_hall(&mut self.place.mail, act)
+    /// Like [`Chat::with_state`], with this session's delivery.
+    fn with_state<T>(&mut self, act: impl FnOnce(&mut ChatState, &mut Delivery) -> T) -> T {
+        self.guard.chat.with_state(&mut self.guard.delivery, act)
     }
 }
 
 pub(super) fn refuse_long_line(client: &mut Connection) -> io::Result<()> {
-    notice(client, format_args!("that line is longer than {LONGEST} bytes; nothing was said"))
+    notice(client, format_args!("that line is longer than {MAX_LINE} bytes; nothing was said"))
 }
 
 pub(super) fn refuse_flood(client: &mut Connection) -> io::Result<()> {
@@ -349,23 +362,23 @@ fn notice(client: &mut Connection, text: impl Display) -> io::Result<()> {
     writeln!(client, "* {text}")
 }
 
-fn nowhere(client: &mut Connection) -> io::Result<()> {
+fn refuse_without_room(client: &mut Connection) -> io::Result<()> {
     notice(client, "you are in no room; /join lobby")
 }
 
-fn refuse(client: &mut Connection, refusal: Refusal, name: &Name) -> io::Result<()> {
-    match refusal {
-        Refusal::Taken => notice(client, format_args!("{name} is taken; choose another name")),
-        Refusal::Nobody => notice(client, format_args!("nobody here is called {name}; /who tells who is")),
-        Refusal::TooMany => notice(client, "that is one too many"),
-        _ => nowhere(client),
+fn refuse(client: &mut Connection, error: ChatError, name: &Name) -> io::Result<()> {
+    match error {
+        ChatError::NameTaken => notice(client, format_args!("{name} is taken; choose another name")),
+        ChatError::NoSuchMember => notice(client, format_args!("nobody here is called {name}; /who tells who is")),
+        ChatError::LimitReached => notice(client, "that is one too many"),
+        _ => refuse_without_room(client),
     }
 }
 
-/// `1 person is`, `3 people are`.
-struct People(usize);
+/// Displays as `1 person is` or `3 people are`.
+struct PeopleAre(usize);
 
-impl Display for People {
+impl Display for PeopleAre {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         if self.0 == 1 { f.write_str("1 person is") } else { write!(f, "{} people are", self.0) }
     }

@@ -1,13 +1,13 @@
-//! Flood control: how many lines a client may have acted on, and when (a token bucket).
+//! Flood control: a token bucket that limits how fast a client's lines are processed.
 
 use std::time::{Duration, Instant};
 
 /// How many lines a client may send.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rate {
-    /// In the long run, in a second; 0: as many as they like.
+    /// Lines per second in the long run; 0: no limit.
     pub per_second: u32,
-    /// At once, after a silence.
+    /// Lines at once after a pause.
     pub burst: u32,
 }
 
@@ -17,34 +17,35 @@ impl Default for Rate {
     }
 }
 
-/// What one client may still send.
-pub(super) struct Bucket {
-    /// How long it takes to earn a line; zero: no limit.
-    each: Duration,
-    burst: Duration,
-    /// When the bucket is, or was, full.
+/// One client's budget.
+pub(super) struct TokenBucket {
+    /// How long it takes to refill one token, which is one line; zero: no limit.
+    refill: Duration,
+    /// How long it takes to refill an empty bucket.
+    capacity: Duration,
+    /// When the bucket will be full again, or became full.
     full_at: Instant,
 }
 
-impl Bucket {
-    pub(super) fn new(rate: Rate) -> Bucket {
-        let each = Duration::from_secs(1).checked_div(rate.per_second).unwrap_or_default();
-        Bucket { each, burst: each * rate.burst.max(1), full_at: Instant::now() }
+impl TokenBucket {
+    pub(super) fn new(rate: Rate) -> TokenBucket {
+        let refill = Duration::from_secs(1).checked_div(rate.per_second).unwrap_or_default();
+        TokenBucket { refill, capacity: refill * rate.burst.max(1), full_at: Instant::now() }
     }
 
-    /// Takes one line out, or tells when there will be one.
+    /// Takes one token.
     ///
     /// # Errors
     ///
-    /// Not before this time.
+    /// When there will be one, if there is none now.
     pub(super) fn take(&mut self) -> Result<(), Instant> {
-        if self.each.is_zero() {
+        if self.refill.is_zero() {
             return Ok(());
         }
         let now = Instant::now();
-        let full_at = self.full_at.max(now) + self.each;
-        if full_at > now + self.burst {
-            return Err(full_at - self.burst);
+        let full_at = self.full_at.max(now) + self.refill;
+        if full_at > now + self.capacity {
+            return Err(full_at - self.capacity);
         }
         self.full_at = full_at;
         Ok(())
@@ -56,8 +57,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_burst_passes_and_then_each_line_at_its_time() {
-        let mut bucket = Bucket::new(Rate { per_second: 50, burst: 5 });
+    fn a_burst_passes_and_then_lines_pass_at_the_rate() {
+        let mut bucket = TokenBucket::new(Rate { per_second: 50, burst: 5 });
         let start = Instant::now();
         for number in 0..15u32 {
             while let Err(until) = bucket.take() {
@@ -70,8 +71,8 @@ mod tests {
     }
 
     #[test]
-    fn no_rate_is_no_limit() {
-        let mut bucket = Bucket::new(Rate { per_second: 0, burst: 0 });
+    fn rate_zero_means_no_limit() {
+        let mut bucket = TokenBucket::new(Rate { per_second: 0, burst: 0 });
         assert!((0..100_000).all(|_| bucket.take().is_ok()));
     }
 }

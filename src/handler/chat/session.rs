@@ -1,151 +1,101 @@
-//! A client's session, in either dialect: its lines one after the other, and its place among the members.
+//! A client's session in either dialect: it handles the client's lines one after the other.
 
 use std::borrow::Cow;
-use std::io::{self, ErrorKind, Write};
+use std::io::{self, Write};
 use std::time::Instant;
 
-use super::Chat;
-use super::lines::{Arrival, Line, Lines};
-use super::mail::Mail;
+use super::delivery::Delivery;
+use super::line_reader::{InputLine, LineReader, ReadOutcome};
 use crate::connection::Connection;
 use crate::handler::Farewell;
 use crate::protocol_error::protocol_error;
 
-/// What each dialect makes of a client's lines.
+/// What a dialect does with a client's lines. Errors are those of the connection, and end the session.
 pub(super) trait Session {
-    /// # Errors
-    ///
-    /// The connection's.
-    fn hear(&mut self, client: &mut Connection, line: Line) -> io::Result<Then>;
+    /// Handles a line.
+    fn on_line(&mut self, client: &mut Connection, line: InputLine) -> io::Result<Flow>;
 
-    /// When to act although nothing is heard.
+    /// When to call [`on_deadline`](Session::on_deadline) if no line arrives before.
     fn deadline(&self) -> Option<Instant>;
 
-    /// Nothing was heard until then.
-    ///
-    /// # Errors
-    ///
-    /// The connection's.
-    fn wonder(&mut self, client: &mut Connection) -> io::Result<Then>;
+    /// No line arrived before the deadline.
+    fn on_deadline(&mut self, client: &mut Connection) -> io::Result<Flow>;
 
-    /// Says that the client sends too much.
-    ///
-    /// # Errors
-    ///
-    /// The connection's.
-    fn object(&mut self, client: &mut Connection) -> io::Result<()>;
+    /// Tells the client that it sends too fast. Afterwards it is closed.
+    fn on_flood(&mut self, client: &mut Connection) -> io::Result<()>;
 
-    fn mail(&mut self) -> &mut Mail;
+    fn delivery(&mut self) -> &mut Delivery;
 
-    /// Sends what was answered so far, so that it is read before what comes by way of the outbox. Who reads slowly is waited
-    /// for, and what was said to others goes first.
-    ///
-    /// # Errors
-    ///
-    /// The connection's.
-    fn settle(&mut self, client: &mut Connection) -> io::Result<()> {
+    /// Flushes the replies so far, so that the client gets them before the events that are queued in its outbox next. This may
+    /// wait for the client, so messages for other members go first.
+    fn flush_reply(&mut self, client: &mut Connection) -> io::Result<()> {
         if client.has_output() {
-            self.mail().send();
+            self.delivery().flush();
             client.flush()?;
         }
         Ok(())
     }
 
-    /// Last words.
     fn farewell(reason: Farewell) -> Cow<'static, [u8]>;
 }
 
-/// What comes after a line.
+/// Whether a session goes on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Then {
+pub(super) enum Flow {
     Continue,
     Close,
 }
 
-/// As [`attend`], beginning with a line that was read before.
-pub(super) fn attend_from<S: Session>(
+/// Like [`run_session`], but handles a line first that has been read already.
+pub(super) fn run_session_from<S: Session>(
+    first: InputLine,
     session: &mut S,
     client: &mut Connection,
-    first: Option<Line>,
-    lines: &mut Lines,
+    lines: &mut LineReader,
 ) -> io::Result<()> {
-    match first.map(|line| session.hear(client, line)).transpose()? {
-        Some(Then::Close) => Ok(()),
-        Some(Then::Continue) | None => attend(session, client, lines),
+    match session.on_line(client, first)? {
+        Flow::Continue => run_session(session, client, lines),
+        Flow::Close => Ok(()),
     }
 }
 
-/// A session from its next line to its last.
-pub(super) fn attend<S: Session>(session: &mut S, client: &mut Connection, lines: &mut Lines) -> io::Result<()> {
+/// Runs a session until its client leaves, or is closed.
+pub(super) fn run_session<S: Session>(
+    session: &mut S,
+    client: &mut Connection,
+    lines: &mut LineReader,
+) -> io::Result<()> {
     loop {
-        // What was said goes out when there is nothing more to be heard at the moment, so that many lines that come at
-        // once are sent at once.
-        let arrival = match lines.next(client, Some(Instant::now()))? {
-            Arrival::Deadline => {
-                session.mail().send();
-                lines.next(client, session.deadline())?
+        // Flushes only before a wait, so that the messages of many lines that arrive together are sent together.
+        let outcome = match lines.read_line(client, Some(Instant::now()))? {
+            ReadOutcome::Deadline => {
+                session.delivery().flush();
+                lines.read_line(client, session.deadline())?
             }
-            arrival => arrival,
+            outcome => outcome,
         };
-        let then = match arrival {
-            Arrival::Line(line) => session.hear(client, line)?,
-            Arrival::Deadline => session.wonder(client)?,
-            Arrival::End => Then::Close,
-            Arrival::Unfinished => {
-                // A drain has its own last words.
+        let flow = match outcome {
+            ReadOutcome::Line(line) => session.on_line(client, line)?,
+            ReadOutcome::Deadline => session.on_deadline(client)?,
+            ReadOutcome::End => Flow::Close,
+            ReadOutcome::Unfinished => {
+                // In a drain, the server sends the farewell.
                 if !client.is_draining() {
                     client.write_all(&S::farewell(Farewell::Unfinished))?;
                 }
-                Then::Close
+                Flow::Close
             }
-            Arrival::Flood => {
-                session.object(client)?;
+            ReadOutcome::Flood => {
+                session.on_flood(client)?;
                 return Err(protocol_error("flood: sends faster than allowed"));
             }
         };
-        if then == Then::Close {
+        if flow == Flow::Close {
             return Ok(());
         }
-        // An answer may have to wait for who asked, and what was said to others should not.
+        // Sending a reply may wait for this client. Messages for other members should not.
         if client.has_output() {
-            session.mail().send();
+            session.delivery().flush();
         }
-    }
-}
-
-/// A member's place in the hall, given back when it is dropped, whatever happened.
-pub(super) struct Place<'a> {
-    pub(super) chat: &'a Chat,
-    pub(super) id: u64,
-    /// What the others are told when the member leaves.
-    pub(super) reason: String,
-    pub(super) mail: Mail,
-}
-
-impl<'a> Place<'a> {
-    pub(super) fn new(chat: &'a Chat, client: &Connection) -> Place<'a> {
-        let mail = Mail::new(chat.courier.clone(), client.limits().max_outbox);
-        Place { chat, id: client.id(), reason: String::new(), mail }
-    }
-
-    /// Notes how the conversation ended, unless the member has said why.
-    pub(super) fn note(&mut self, client: &mut Connection, outcome: &io::Result<()>) {
-        let Err(error) = outcome else { return };
-        if !self.reason.is_empty() {
-            return;
-        }
-        self.reason = match error.kind() {
-            ErrorKind::TimedOut if client.outbox().is_ok_and(|outbox| !outbox.is_open()) => "read too slowly",
-            ErrorKind::TimedOut => "timed out",
-            ErrorKind::UnexpectedEof => "",
-            _ => "connection lost",
-        }
-        .to_owned();
-    }
-}
-
-impl Drop for Place<'_> {
-    fn drop(&mut self) {
-        self.chat.hall().quit(self.id, &self.reason, &mut self.mail);
     }
 }

@@ -1,16 +1,16 @@
-//! What people write to each other, before it reaches anybody's terminal: text, and nothing that a terminal obeys.
+//! Sanitizes the text that members send, so that it can't control another member's terminal.
 
-/// Begins and ends what IRC clients say to each other behind their users' backs (CTCP).
-pub(super) const CTCP: char = '\u{1}';
+/// Begins and ends a CTCP message, which IRC clients exchange without showing it.
+pub(super) const CTCP_DELIMITER: char = '\u{1}';
 
-/// Text that can be shown to anybody: control characters (C0, DEL, C1) and those that change the direction of text are
-/// shown as U+FFFD, a tab is a space, and IRC's formatting (modern.ircdocs.horse/formatting) is left out.
-pub(super) fn clean(text: &str) -> String {
-    let mut clean = String::with_capacity(text.len());
+/// Makes text safe to show. Control characters (C0, DEL, C1) and characters that change the direction of text become U+FFFD,
+/// a tab becomes a space, and IRC formatting (modern.ircdocs.horse/formatting) is removed.
+pub(super) fn sanitize(text: &str) -> String {
+    let mut safe = String::with_capacity(text.len());
     let mut rest = text.chars().peekable();
     while let Some(character) = rest.next() {
         match character {
-            '\t' => clean.push(' '),
+            '\t' => safe.push(' '),
             // Bold, reset, monospace, reverse, italics, strikethrough, underline.
             '\u{2}' | '\u{F}' | '\u{11}' | '\u{16}' | '\u{1D}' | '\u{1E}' | '\u{1F}' => {}
             // Colours: up to two digits, and two more after a comma; or up to six hexadecimal ones.
@@ -26,16 +26,16 @@ pub(super) fn clean(text: &str) -> String {
                     skip(&mut rest, 6, char::is_ascii_hexdigit);
                 }
             }
-            other if is_obeyed(other) => clean.push(char::REPLACEMENT_CHARACTER),
-            other => clean.push(other),
+            other if is_unsafe(other) => safe.push(char::REPLACEMENT_CHARACTER),
+            other => safe.push(other),
         }
     }
-    clean
+    safe
 }
 
 type Rest<'a> = std::iter::Peekable<std::str::Chars<'a>>;
 
-/// Skips at most `count` characters of a kind. Whether there was one.
+/// Skips at most `count` characters of a kind. Returns whether there was one.
 fn skip(rest: &mut Rest<'_>, count: usize, kind: fn(&char) -> bool) -> bool {
     (0..count).filter(|_| rest.next_if(kind).is_some()).count() > 0
 }
@@ -45,15 +45,15 @@ fn followed_by(rest: &Rest<'_>, first: char, second: fn(&char) -> bool) -> bool 
     ahead.next() == Some(first) && ahead.next().is_some_and(|character| second(&character))
 }
 
-/// Whether a terminal may do something else with it than to show it.
-fn is_obeyed(character: char) -> bool {
+/// Whether a terminal might do anything but show the character.
+fn is_unsafe(character: char) -> bool {
     character.is_control()
         || matches!(character, '\u{061C}' | '\u{200E}' | '\u{200F}' | '\u{2028}'..='\u{202E}' | '\u{2066}'..='\u{2069}')
 }
 
-/// The longest beginning of a text that has at most `limit` bytes.
-pub(super) fn at_most(text: &str, limit: usize) -> &str {
-    text.get(..text.floor_char_boundary(limit)).unwrap_or_default()
+/// The longest prefix of a text that has at most `max_length` bytes and ends between two characters.
+pub(super) fn truncate(text: &str, max_length: usize) -> &str {
+    text.get(..text.floor_char_boundary(max_length)).unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -61,33 +61,33 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nothing_that_a_terminal_obeys_is_left() {
-        for character in ('\0'..='\u{FFFF}').filter(|&character| is_obeyed(character)) {
-            let clean = clean(&format!("a{character}z"));
-            assert!(!clean.contains(is_obeyed), "{character:?}");
-            assert!(clean.starts_with('a') && clean.ends_with('z'), "{character:?}");
+    fn no_character_is_left_that_a_terminal_might_obey() {
+        for character in ('\0'..='\u{FFFF}').filter(|&character| is_unsafe(character)) {
+            let safe = sanitize(&format!("a{character}z"));
+            assert!(!safe.contains(is_unsafe), "{character:?}");
+            assert!(safe.starts_with('a') && safe.ends_with('z'), "{character:?}");
         }
-        assert_eq!(clean("\u{1b}[31mred\u{7}"), "\u{FFFD}[31mred\u{FFFD}");
-        assert_eq!(clean("a\tb"), "a b");
+        assert_eq!(sanitize("\u{1b}[31mred\u{7}"), "\u{FFFD}[31mred\u{FFFD}");
+        assert_eq!(sanitize("a\tb"), "a b");
     }
 
     #[test]
-    fn formatting_is_left_out_and_digits_that_are_none_stay() {
-        assert_eq!(clean("\u{2}bold\u{2} \u{3}04,12red\u{3}, \u{3}1,x \u{3}123"), "bold red, ,x 3");
-        assert_eq!(clean("\u{4}ff0000red \u{4}00ff00,0000ffblue"), "red blue");
+    fn formatting_is_removed_and_other_digits_stay() {
+        assert_eq!(sanitize("\u{2}bold\u{2} \u{3}04,12red\u{3}, \u{3}1,x \u{3}123"), "bold red, ,x 3");
+        assert_eq!(sanitize("\u{4}ff0000red \u{4}00ff00,0000ffblue"), "red blue");
     }
 
     #[test]
-    fn all_other_text_stays_as_it_is() {
+    fn ordinary_text_is_unchanged() {
         for text in ["", "hello", "Grüße, мир, 世界, 👩‍👩‍👧", "1,2,3"] {
-            assert_eq!(clean(text), text);
+            assert_eq!(sanitize(text), text);
         }
     }
 
     #[test]
-    fn a_beginning_ends_between_characters() {
-        assert_eq!(at_most("Grüße", 3), "Gr");
-        assert_eq!(at_most("Grüße", 4), "Grü");
-        assert_eq!(at_most("Grüße", 40), "Grüße");
+    fn truncation_keeps_characters_whole() {
+        assert_eq!(truncate("Grüße", 3), "Gr");
+        assert_eq!(truncate("Grüße", 4), "Grü");
+        assert_eq!(truncate("Grüße", 40), "Grüße");
     }
 }

@@ -6,8 +6,8 @@ use super::reply::Dialect;
 use super::request::MAX_LINE;
 use super::{Protocol, protocol_error};
 use crate::Connection;
-use crate::handler::telnet::{Item, Scanner};
-use crate::handler::tls;
+use crate::handler::shared::telnet::{Item, Scanner};
+use crate::handler::shared::tls;
 
 /// What the unread input begins with.
 enum Start {
@@ -48,7 +48,7 @@ fn recognize(scanner: &mut Scanner, unread: &[u8], protocol: Protocol) -> Option
         _ => return Some((Start::Dialect(dialect_of(unread, protocol)), 0)),
     };
     match item? {
-        Item::Other { length, reply } => Some((Start::Telnet(reply), length)),
+        Item::Skip { length, reply } => Some((Start::Telnet(reply), length)),
         Item::Line(_) => Some((Start::Dialect(dialect_of(unread, protocol)), 0)),
     }
 }

@@ -6,7 +6,7 @@
 use std::borrow::Cow;
 use std::ops::Range;
 
-use crate::handler::telnet::{Item, Scanner};
+use crate::handler::shared::telnet::{Item, Scanner};
 
 mod resp;
 mod split;
@@ -126,7 +126,7 @@ impl Parser {
             return self.next_text(input);
         }
         // A client that has switched to RESP by a line ending with CR may still send the LF of that line.
-        let length = self.text.rest_of_end(input);
+        let length = self.text.late_line_end(input);
         if length > 0 {
             return Ok(Some(Frame::TelnetCommand { reply: b"", length }));
         }
@@ -138,7 +138,7 @@ impl Parser {
         // An incomplete line counts as well, so the limit is the same however the line arrives.
         let line_length = match found {
             Some(Item::Line(line)) => line.end_at,
-            Some(Item::Other { .. }) => 0,
+            Some(Item::Skip { .. }) => 0,
             None => input.len(),
         };
         if line_length > MAX_LINE {
@@ -146,7 +146,7 @@ impl Parser {
         }
         Ok(found.map(|item| match item {
             Item::Line(line) => Frame::Line { line: line.text(input), end: line.end, length: line.length },
-            Item::Other { length, reply } => Frame::TelnetCommand { reply, length },
+            Item::Skip { length, reply } => Frame::TelnetCommand { reply, length },
         }))
     }
 }

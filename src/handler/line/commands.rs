@@ -1,75 +1,85 @@
-//! The built-in commands of the line protocol, as a pure function from a line to a reply.
+//! The built-in commands of the line protocol: a pure function from a line to its reply.
 
 use jiff::{SignedDuration, Span, SpanRound, Unit};
 use unicode_segmentation::UnicodeSegmentation;
 
-use super::{Facts, Reply, Then};
+use super::{AfterReply, LineContext, Reply};
 
-/// Longer words are not repeated to the client in full.
-const SHOWN_AT_MOST: usize = 40;
+/// An error message quotes at most this many characters of a client's word.
+const MAX_QUOTED: usize = 40;
 
-/// A command: its name, what follows it, what it does, and what it answers.
 struct Command {
     name: &'static str,
+    /// How HELP shows the argument; empty if there is none.
     argument: &'static str,
     help: &'static str,
-    reply: Answer,
+    action: Action,
 }
 
-enum Answer {
-    /// Of what follows the command.
+enum Action {
+    /// Replies with a function of the argument.
     Text(fn(&str) -> String),
-    /// Of the connection and the server; nothing may follow.
-    Facts(fn(&Facts) -> String),
+    /// Replies with a function of the connection and the server. The command takes no argument.
+    Context(fn(&LineContext) -> String),
     Help,
     Quit,
 }
 
 static COMMANDS: [Command; 12] = [
-    Command { name: "HELP", argument: "", help: "this list", reply: Answer::Help },
-    Command { name: "ECHO", argument: "text", help: "the text", reply: Answer::Text(str::to_owned) },
-    Command { name: "UPPER", argument: "text", help: "the text in capitals", reply: Answer::Text(upper) },
+    Command { name: "HELP", argument: "", help: "this list", action: Action::Help },
+    Command { name: "ECHO", argument: "text", help: "the text", action: Action::Text(str::to_owned) },
+    Command { name: "UPPER", argument: "text", help: "the text in capitals", action: Action::Text(upper) },
     Command {
         name: "LOWER",
         argument: "text",
         help: "the text in small letters",
-        reply: Answer::Text(str::to_lowercase),
+        action: Action::Text(str::to_lowercase),
     },
     Command {
         name: "REVERSE",
         argument: "text",
         help: "the text backwards, by grapheme",
-        reply: Answer::Text(reverse),
+        action: Action::Text(reverse),
     },
-    Command { name: "COUNT", argument: "", help: "lines and bytes that you have sent", reply: Answer::Facts(count) },
-    Command { name: "TIME", argument: "", help: "the time, as RFC 3339 has it, UTC", reply: Answer::Facts(time) },
+    Command { name: "COUNT", argument: "", help: "lines and bytes that you have sent", action: Action::Context(count) },
+    Command { name: "TIME", argument: "", help: "the time, as RFC 3339 has it, UTC", action: Action::Context(time) },
     Command {
         name: "DAYTIME",
         argument: "",
         help: "the time, as a person would write it, UTC",
-        reply: Answer::Facts(daytime),
+        action: Action::Context(daytime),
     },
-    Command { name: "UPTIME", argument: "", help: "how long the server has been up", reply: Answer::Facts(uptime) },
-    Command { name: "WHOAMI", argument: "", help: "your address and connection number", reply: Answer::Facts(whoami) },
-    Command { name: "STATS", argument: "", help: "connections now, in all, and refused", reply: Answer::Facts(stats) },
-    Command { name: "QUIT", argument: "", help: "close the connection", reply: Answer::Quit },
+    Command { name: "UPTIME", argument: "", help: "how long the server has been up", action: Action::Context(uptime) },
+    Command {
+        name: "WHOAMI",
+        argument: "",
+        help: "your address and connection number",
+        action: Action::Context(whoami),
+    },
+    Command {
+        name: "STATS",
+        argument: "",
+        help: "connections now, in all, and refused",
+        action: Action::Context(stats),
+    },
+    Command { name: "QUIT", argument: "", help: "close the connection", action: Action::Quit },
 ];
 
-/// Answers a line: a command in capitals or small letters, then a space and the rest.
-pub fn reply(line: &str, facts: &Facts) -> Reply {
+/// The reply to a line: a command in any case, and an argument after a space or tab.
+pub fn reply(line: &str, context: &LineContext) -> Reply {
     let line = line.trim_start();
     let (word, rest) = line.split_once([' ', '\t']).unwrap_or((line, ""));
     let Some(command) = find(word) else { return unknown(word).into() };
     let is_alone = rest.trim().is_empty();
-    if command.argument.is_empty() && !is_alone && !matches!(command.reply, Answer::Help) {
+    if command.argument.is_empty() && !is_alone && !matches!(command.action, Action::Help) {
         return format!("ERROR {} stands alone, without {:?}", command.name, shorten(rest.trim())).into();
     }
-    match command.reply {
-        Answer::Text(of) => of(rest).into(),
-        Answer::Facts(of) => of(facts).into(),
-        Answer::Help if is_alone => COMMANDS.iter().map(help).collect::<String>().into(),
-        Answer::Help => find(rest.trim()).map_or_else(|| unknown(rest.trim()), help).into(),
-        Answer::Quit => Reply { text: "BYE".into(), then: Then::Close },
+    match command.action {
+        Action::Text(reply) => reply(rest).into(),
+        Action::Context(reply) => reply(context).into(),
+        Action::Help if is_alone => COMMANDS.iter().map(help).collect::<String>().into(),
+        Action::Help => find(rest.trim()).map_or_else(|| unknown(rest.trim()), help).into(),
+        Action::Quit => Reply { text: "BYE".into(), after: AfterReply::Close },
     }
 }
 
@@ -84,13 +94,13 @@ fn unknown(word: &str) -> String {
     }
 }
 
-/// A command's line in the list of all.
+/// A command's line in the list of commands.
 fn help(command: &Command) -> String {
     format!("{:<14}{}\n", format!("{} {}", command.name, command.argument), command.help)
 }
 
-/// As `str::to_uppercase`, but measured first: a string that grows keeps up to twice what it needs, for as long as the reply
-/// is being sent.
+/// Like `str::to_uppercase`, but allocates exactly what it needs: a string that grows may keep twice that while the reply is
+/// being sent.
 fn upper(text: &str) -> String {
     let characters = || text.chars().flat_map(char::to_uppercase);
     let mut upper = String::with_capacity(characters().map(char::len_utf8).sum());
@@ -98,46 +108,46 @@ fn upper(text: &str) -> String {
     upper
 }
 
-/// By grapheme: what a person sees as one character stays whole (UAX #29).
+/// Reverses by grapheme (UAX #29), so that what a person sees as one character stays intact.
 fn reverse(text: &str) -> String {
     let mut reversed = String::with_capacity(text.len());
     reversed.extend(text.graphemes(true).rev());
     reversed
 }
 
-fn count(facts: &Facts) -> String {
-    format!("lines={} bytes={}", facts.lines, facts.bytes)
+fn count(context: &LineContext) -> String {
+    format!("lines={} bytes={}", context.lines, context.bytes)
 }
 
-fn time(facts: &Facts) -> String {
-    facts.now.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
+fn time(context: &LineContext) -> String {
+    context.now.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
 }
 
-fn daytime(facts: &Facts) -> String {
-    facts.now.strftime("%A, %-d %B %Y, %H:%M:%S UTC").to_string()
+fn daytime(context: &LineContext) -> String {
+    context.now.strftime("%A, %-d %B %Y, %H:%M:%S UTC").to_string()
 }
 
-fn uptime(facts: &Facts) -> String {
-    let whole = SignedDuration::from_secs(i64::try_from(facts.uptime.as_secs()).unwrap_or(i64::MAX));
+fn uptime(context: &LineContext) -> String {
+    let whole = SignedDuration::from_secs(i64::try_from(context.uptime.as_secs()).unwrap_or(i64::MAX));
     let in_days = SpanRound::new().largest(Unit::Day).days_are_24_hours();
     let written = Span::try_from(whole).and_then(|span| span.round(in_days));
-    // No server has been up for longer than a span can tell.
+    // A span can't represent more than about 20,000 years.
     written.map_or_else(|_| format!("up {whole:#}"), |span| format!("up {span:#}"))
 }
 
-fn whoami(facts: &Facts) -> String {
-    format!("{} connection={}", facts.peer, facts.id)
+fn whoami(context: &LineContext) -> String {
+    format!("{} connection={}", context.peer, context.id)
 }
 
-fn stats(facts: &Facts) -> String {
-    let stats = facts.stats;
+fn stats(context: &LineContext) -> String {
+    let stats = context.stats;
     format!("now={} all={} refused={}", stats.connections, stats.served, stats.refused)
 }
 
-/// The start of a word, by characters, since a single grapheme can be as long as a line.
+/// The start of a word. Counts characters, because a single grapheme can be as long as a line.
 fn shorten(word: &str) -> String {
     let mut characters = word.chars();
-    let start: String = characters.by_ref().take(SHOWN_AT_MOST).collect();
+    let start: String = characters.by_ref().take(MAX_QUOTED).collect();
     if characters.next().is_some() { start + "…" } else { start }
 }
 
@@ -148,8 +158,8 @@ mod tests {
     use super::*;
     use crate::Stats;
 
-    fn facts() -> Facts {
-        Facts {
+    fn context() -> LineContext {
+        LineContext {
             id: 7,
             peer: "127.0.0.1:4242".parse().unwrap(),
             lines: 3,
@@ -160,12 +170,12 @@ mod tests {
         }
     }
 
-    fn answer(line: &str) -> String {
-        reply(line, &facts()).text.into_owned()
+    fn reply_text(line: &str) -> String {
+        reply(line, &context()).text.into_owned()
     }
 
     #[test]
-    fn every_command_answers() {
+    fn every_command_replies() {
         for (line, expected) in [
             ("ECHO hello world", "hello world"),
             ("ECHO  two spaces ", " two spaces "),
@@ -180,59 +190,59 @@ mod tests {
             ("STATS", "now=1 all=12 refused=2"),
             ("QUIT", "BYE"),
         ] {
-            assert_eq!(answer(line), expected, "{line}");
+            assert_eq!(reply_text(line), expected, "{line}");
         }
     }
 
     #[test]
-    fn help_with_a_command_is_its_line_of_the_list() {
+    fn help_for_a_command_is_its_line_of_the_list() {
         for command in &COMMANDS {
-            let line = answer(&format!("HELP  {} ", command.name.to_lowercase()));
+            let line = reply_text(&format!("HELP  {} ", command.name.to_lowercase()));
             assert_eq!(line.lines().count(), 1);
-            assert!(answer("help").contains(&line), "{line}");
+            assert!(reply_text("help").contains(&line), "{line}");
         }
-        assert_eq!(answer("HELP make"), "ERROR unknown command \"make\", try HELP");
-        assert!(answer(&format!("HELP {}", "x".repeat(60_000))).len() < 100);
+        assert_eq!(reply_text("HELP make"), "ERROR unknown command \"make\", try HELP");
+        assert!(reply_text(&format!("HELP {}", "x".repeat(60_000))).len() < 100);
     }
 
     #[test]
     fn help_lists_every_command() {
-        let help = answer("HELP");
+        let help = reply_text("HELP");
         for command in &COMMANDS {
             assert!(help.lines().any(|line| line.starts_with(command.name)), "{}", command.name);
         }
     }
 
     #[test]
-    fn any_case_will_do() {
+    fn commands_are_case_insensitive() {
         for line in ["echo x", "Echo x", "eChO\tx", "  ECHO x"] {
-            assert_eq!(answer(line), "x", "{line}");
+            assert_eq!(reply_text(line), "x", "{line}");
         }
     }
 
     #[test]
     fn text_is_reversed_by_grapheme() {
-        assert_eq!(answer("REVERSE abc"), "cba");
-        assert_eq!(answer("REVERSE e\u{301}x"), "xe\u{301}", "an accent stays on its letter");
-        assert_eq!(answer("REVERSE a👨‍👩‍👧b"), "b👨‍👩‍👧a");
+        assert_eq!(reply_text("REVERSE abc"), "cba");
+        assert_eq!(reply_text("REVERSE e\u{301}x"), "xe\u{301}", "an accent stays on its letter");
+        assert_eq!(reply_text("REVERSE a👨‍👩‍👧b"), "b👨‍👩‍👧a");
     }
 
     #[test]
-    fn mistakes_are_told_with_what_to_do() {
-        assert_eq!(answer("FROB x"), "ERROR unknown command \"FROB\", try HELP");
-        assert_eq!(answer("say \"hi\""), "ERROR unknown command \"say\", try HELP");
-        assert_eq!(answer("\"hi\""), "ERROR unknown command \"\\\"hi\\\"\", try HELP");
-        assert_eq!(answer("   "), "ERROR no command, try HELP");
-        assert_eq!(answer("TIME please"), "ERROR TIME stands alone, without \"please\"");
-        assert!(answer(&"x".repeat(60_000)).len() < 100);
-        assert!(answer(&format!("a{}", "\u{301}".repeat(30_000))).len() < 500, "one grapheme");
+    fn errors_say_what_to_do() {
+        assert_eq!(reply_text("FROB x"), "ERROR unknown command \"FROB\", try HELP");
+        assert_eq!(reply_text("say \"hi\""), "ERROR unknown command \"say\", try HELP");
+        assert_eq!(reply_text("\"hi\""), "ERROR unknown command \"\\\"hi\\\"\", try HELP");
+        assert_eq!(reply_text("   "), "ERROR no command, try HELP");
+        assert_eq!(reply_text("TIME please"), "ERROR TIME stands alone, without \"please\"");
+        assert!(reply_text(&"x".repeat(60_000)).len() < 100);
+        assert!(reply_text(&format!("a{}", "\u{301}".repeat(30_000))).len() < 500, "one grapheme");
     }
 
     #[test]
     fn only_quit_closes() {
         for command in &COMMANDS {
-            let expected = if command.name == "QUIT" { Then::Close } else { Then::Continue };
-            assert_eq!(reply(command.name, &facts()).then, expected, "{}", command.name);
+            let expected = if command.name == "QUIT" { AfterReply::Close } else { AfterReply::Continue };
+            assert_eq!(reply(command.name, &context()).after, expected, "{}", command.name);
         }
     }
 
@@ -241,7 +251,7 @@ mod tests {
         for (seconds, expected) in
             [(0, "up 0s"), (59, "up 59s"), (60, "up 1m"), (3_661, "up 1h 1m 1s"), (90_061, "up 1d 1h 1m 1s")]
         {
-            assert_eq!(uptime(&Facts { uptime: Duration::from_secs(seconds), ..facts() }), expected);
+            assert_eq!(uptime(&LineContext { uptime: Duration::from_secs(seconds), ..context() }), expected);
         }
     }
 }

@@ -1,22 +1,26 @@
-//! Whether a line is text, and what to say if it is not.
+//! Decodes a line as text, and describes what is wrong if it is not text.
 
-/// The line as text, or why it is none.
-pub(super) fn readable(line: &[u8]) -> Result<&str, String> {
+/// The line as text.
+///
+/// # Errors
+///
+/// What is wrong with it, for the client.
+pub(super) fn decode(line: &[u8]) -> Result<&str, String> {
     let text = std::str::from_utf8(line).map_err(|_| "invalid UTF-8".to_owned())?;
     match text.chars().find(|&character| character.is_control() && character != '\t') {
         None => Ok(text),
-        Some(control) => Err(format!("control character {}, send plain text", named(control))),
+        Some(control) => Err(format!("control character {}, send plain text", describe(control))),
     }
 }
 
-/// `U+001B (escape)`.
-fn named(control: char) -> String {
+/// A control character as in `U+001B (escape)`.
+fn describe(control: char) -> String {
     let number = u32::from(control);
-    let name = NAMES.iter().zip(0..).find(|(_, of)| *of == number).map_or("C1 control", |(name, _)| *name);
+    let name = NAMES.iter().zip(0..).find(|(_, code)| *code == number).map_or("C1 control", |(name, _)| *name);
     format!("U+{number:04X} ({name})")
 }
 
-/// The control characters of ASCII, as ECMA-48 and people call them.
+/// The control characters of ASCII by code: their names in ECMA-48, or their common names.
 const NAMES: [&str; 32] = [
     "NUL",
     "start of heading, Ctrl-A",
@@ -57,15 +61,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn text_of_any_language_is_text_and_so_is_a_tab() {
+    fn text_in_any_language_and_tabs_are_text() {
         for text in ["", "hello", "a\tb", "Grüße", "日本語", "👩‍👩‍👧"] {
-            assert_eq!(readable(text.as_bytes()), Ok(text));
+            assert_eq!(decode(text.as_bytes()), Ok(text));
         }
     }
 
     #[test]
-    fn what_is_not_is_called_by_its_name() {
-        let why = |line: &[u8]| readable(line).unwrap_err();
+    fn errors_name_what_is_not_text() {
+        let why = |line: &[u8]| decode(line).unwrap_err();
         assert_eq!(why(b"\xff"), "invalid UTF-8");
         assert_eq!(why(b"a\0"), "control character U+0000 (NUL), send plain text");
         assert_eq!(why(b"\x1b[2J"), "control character U+001B (escape), send plain text");

@@ -1,4 +1,4 @@
-//! Rooms, as IRC clients see them.
+//! Channels: rooms as IRC clients see them.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -8,7 +8,7 @@ use std::time::Instant;
 use crate::support::chat::{Member, numerics, serve};
 use crate::support::{PATIENCE, TestServer};
 
-/// The value of a token that the server says it supports.
+/// The value of a token of RPL_ISUPPORT.
 fn supported(member: &mut Member, token: &str) -> String {
     let lines = member.ask("VERSION");
     let mut tokens = lines.iter().filter(|line| line.contains(" 005 ")).flat_map(|line| line.split(' '));
@@ -21,16 +21,16 @@ fn number(member: &mut Member, token: &str) -> usize {
     supported(member, token).parse().unwrap()
 }
 
-/// Two clients in `#lobby`, of whom alice came first.
+/// Two clients in `#lobby`. alice joined first.
 fn alice_and_bob(server: &TestServer) -> (Member, Member) {
     let mut alice = Member::irc_in_lobby(server, "alice");
     let bob = Member::irc_in_lobby(server, "bob");
-    alice.hears();
+    alice.received();
     (alice, bob)
 }
 
 #[test]
-fn the_lengths_that_are_said_to_be_supported_are_exact() {
+fn the_lengths_in_isupport_are_exact() {
     let server = serve();
     let (mut alice, mut bob) = alice_and_bob(&server);
     let length = number(&mut alice, "NICKLEN");
@@ -42,22 +42,22 @@ fn the_lengths_that_are_said_to_be_supported_are_exact() {
     assert_eq!(numerics(&bob.ask(&format!("JOIN #{}", "c".repeat(length - 1)))), [353, 366]);
     let longest = |length: usize| ("t".repeat(length), "t".repeat(length + 1));
     let (fits, too_long) = longest(number(&mut alice, "TOPICLEN"));
-    alice.hears();
+    alice.received();
     alice.ask(&format!("TOPIC #lobby :{fits}"));
-    assert!(bob.hears()[0].ends_with(&format!("TOPIC #lobby :{fits}")));
+    assert!(bob.received()[0].ends_with(&format!("TOPIC #lobby :{fits}")));
     alice.ask(&format!("TOPIC #lobby :{too_long}"));
-    assert!(bob.hears()[0].ends_with(&format!("TOPIC #lobby :{fits}")));
+    assert!(bob.received()[0].ends_with(&format!("TOPIC #lobby :{fits}")));
     let (fits, too_long) = longest(number(&mut alice, "AWAYLEN"));
     alice.ask(&format!("AWAY :{too_long}"));
     assert_eq!(bob.ask_one("PRIVMSG alice :hello"), format!(":acceptd 301 bob alice :{fits}"));
     let (fits, too_long) = longest(number(&mut alice, "KICKLEN"));
     alice.ask(&format!("KICK #lobby bob :{too_long}"));
-    assert_eq!(bob.hears(), [format!(":alice!~alice@chat KICK #lobby bob :{fits}")]);
+    assert_eq!(bob.received(), [format!(":alice!~alice@chat KICK #lobby bob :{fits}")]);
     assert_eq!(number(&mut alice, "LINELEN"), 512);
 }
 
 #[test]
-fn the_rest_of_what_is_said_to_be_supported_is_true() {
+fn the_other_tokens_in_isupport_are_true() {
     let server = serve();
     let (mut alice, mut bob) = alice_and_bob(&server);
     let limit: usize = supported(&mut alice, "CHANLIMIT").strip_prefix("#:").unwrap().parse().unwrap();
@@ -68,16 +68,16 @@ fn the_rest_of_what_is_said_to_be_supported_is_true() {
     let limits = supported(&mut alice, "TARGMAX");
     let (names, limits) = limits.split_once(',').unwrap();
     assert_eq!(names, "NAMES:1");
-    assert_eq!(numerics(&bob.ask("NAMES #lobby,#r2")), [353, 366], "of the first one alone");
+    assert_eq!(numerics(&bob.ask("NAMES #lobby,#r2")), [353, 366], "only of the first one");
     for limit in limits.split(',') {
         let (command, count) = limit.split_once(':').unwrap();
         let count: usize = count.parse().unwrap();
         let targets = |count: usize| vec!["alice"; count].join(",");
         assert!(bob.ask(&format!("{command} {} :hello", targets(count))).is_empty());
-        assert_eq!(alice.hears().len(), count, "{command}");
-        let answer = numerics(&bob.ask(&format!("{command} {} :hello", targets(count + 1))));
-        assert_eq!(answer, if command == "NOTICE" { vec![] } else { vec![407] });
-        alice.hears();
+        assert_eq!(alice.received().len(), count, "{command}");
+        let reply = numerics(&bob.ask(&format!("{command} {} :hello", targets(count + 1))));
+        assert_eq!(reply, if command == "NOTICE" { vec![] } else { vec![407] });
+        alice.received();
     }
     assert_eq!(supported(&mut alice, "CASEMAPPING"), "ascii");
     assert_eq!(supported(&mut alice, "CHANTYPES"), "#");
@@ -89,11 +89,11 @@ fn the_rest_of_what_is_said_to_be_supported_is_true() {
     assert_eq!(supported(&mut alice, "UTF8ONLY"), "");
     assert_eq!(alice.ask("MODE #lobby")[0], ":acceptd 324 alice #lobby +n");
     let mut eve = Member::irc(&server, "eve");
-    assert_eq!(numerics(&eve.ask("PRIVMSG #lobby :from outside")), [404], "that is what +n means");
+    assert_eq!(numerics(&eve.ask("PRIVMSG #lobby :from outside")), [404], "+n means no messages from outside");
 }
 
 #[test]
-fn joining_is_told_to_all_and_answered_with_topic_and_names() {
+fn a_join_is_announced_and_answered_with_topic_and_names() {
     let server = serve();
     let mut alice = Member::irc(&server, "alice");
     assert_eq!(
@@ -106,17 +106,17 @@ fn joining_is_told_to_all_and_answered_with_topic_and_names() {
     );
     alice.ask("TOPIC #lobby :tea");
     let mut bob = Member::irc(&server, "bob");
-    let answer = bob.ask("JOIN #LOBBY");
-    assert_eq!(answer[..2], [":bob!~bob@chat JOIN #Lobby", ":acceptd 332 bob #Lobby :tea"]);
-    assert!(answer[2].starts_with(":acceptd 333 bob #Lobby alice "));
-    assert_eq!(answer[3..], [":acceptd 353 bob = #Lobby :@alice bob", ":acceptd 366 bob #Lobby :End of NAMES list"]);
-    assert_eq!(alice.hears(), [":bob!~bob@chat JOIN #Lobby"]);
-    assert!(bob.ask("JOIN #lobby").is_empty(), "once is enough");
-    assert!(alice.hears().is_empty());
+    let reply = bob.ask("JOIN #LOBBY");
+    assert_eq!(reply[..2], [":bob!~bob@chat JOIN #Lobby", ":acceptd 332 bob #Lobby :tea"]);
+    assert!(reply[2].starts_with(":acceptd 333 bob #Lobby alice "));
+    assert_eq!(reply[3..], [":acceptd 353 bob = #Lobby :@alice bob", ":acceptd 366 bob #Lobby :End of NAMES list"]);
+    assert_eq!(alice.received(), [":bob!~bob@chat JOIN #Lobby"]);
+    assert!(bob.ask("JOIN #lobby").is_empty(), "a second join has no effect");
+    assert!(alice.received().is_empty());
 }
 
 #[test]
-fn a_list_of_channels_is_joined_one_by_one_and_zero_leaves_all() {
+fn join_takes_a_list_of_channels_and_zero_leaves_all() {
     let server = serve();
     let mut alice = Member::irc(&server, "alice");
     assert_eq!(numerics(&alice.ask("JOIN #a,b,#c,#d!,,# key1,key2")), [353, 366, 403, 353, 366, 403, 403]);
@@ -128,28 +128,28 @@ fn a_list_of_channels_is_joined_one_by_one_and_zero_leaves_all() {
 }
 
 #[test]
-fn parting_is_told_to_all_with_its_reason() {
+fn a_part_is_announced_with_its_reason() {
     let server = serve();
     let (mut alice, mut bob) = alice_and_bob(&server);
     assert_eq!(bob.ask("PART #LOBBY :see you"), [":bob!~bob@chat PART #lobby :see you"]);
-    assert_eq!(alice.hears(), [":bob!~bob@chat PART #lobby :see you"]);
+    assert_eq!(alice.received(), [":bob!~bob@chat PART #lobby :see you"]);
     assert_eq!(numerics(&bob.ask("PART #lobby,#nowhere,x")), [442, 403, 403]);
     assert_eq!(numerics(&bob.ask("PART")), [461]);
     assert_eq!(alice.ask("PART #lobby"), [":alice!~alice@chat PART #lobby"]);
-    assert_eq!(numerics(&alice.ask("PART #lobby")), [403], "it was empty");
+    assert_eq!(numerics(&alice.ask("PART #lobby")), [403], "an empty channel is deleted");
 }
 
 #[test]
-fn a_topic_is_asked_for_set_and_removed() {
+fn a_topic_can_be_queried_set_and_removed() {
     let server = serve();
     let (mut alice, mut bob) = alice_and_bob(&server);
     let mut eve = Member::irc(&server, "eve");
     assert_eq!(alice.ask_one("TOPIC #lobby"), ":acceptd 331 alice #lobby :No topic is set");
     assert_eq!(bob.ask("TOPIC #lobby :a  b"), [":bob!~bob@chat TOPIC #lobby :a  b"]);
-    assert_eq!(alice.hears(), [":bob!~bob@chat TOPIC #lobby :a  b"]);
-    let answer = alice.ask("TOPIC #lobby");
-    assert_eq!(answer[0], ":acceptd 332 alice #lobby :a  b");
-    let time: i64 = answer[1].strip_prefix(":acceptd 333 alice #lobby bob ").unwrap().parse().unwrap();
+    assert_eq!(alice.received(), [":bob!~bob@chat TOPIC #lobby :a  b"]);
+    let reply = alice.ask("TOPIC #lobby");
+    assert_eq!(reply[0], ":acceptd 332 alice #lobby :a  b");
+    let time: i64 = reply[1].strip_prefix(":acceptd 333 alice #lobby bob ").unwrap().parse().unwrap();
     assert!((jiff::Timestamp::now().as_second() - time).abs() < 60);
     assert_eq!(numerics(&eve.ask("TOPIC #lobby :x")), [442]);
     assert_eq!(numerics(&eve.ask("TOPIC #nowhere")), [403]);
@@ -160,7 +160,7 @@ fn a_topic_is_asked_for_set_and_removed() {
 }
 
 #[test]
-fn names_and_list_tell_who_and_what_is_there() {
+fn names_and_list_show_members_and_channels() {
     let server = serve();
     let (mut alice, mut bob) = alice_and_bob(&server);
     bob.ask("JOIN #two\r\nTOPIC #two :tea");
@@ -186,7 +186,7 @@ fn names_and_list_tell_who_and_what_is_there() {
 }
 
 #[test]
-fn names_are_told_in_their_place_among_those_who_come_and_go() {
+fn names_are_in_order_with_joins_and_parts() {
     let server = serve();
     let mut first = Member::irc(&server, "first");
     first.ask("JOIN #room");
@@ -204,23 +204,24 @@ fn names_are_told_in_their_place_among_those_who_come_and_go() {
         }
         let mut watcher = Member::irc(&server, "watcher");
         for _ in 0..300 {
-            watcher.say("JOIN #room");
-            let (mut here, mut told) = (HashMap::new(), None);
-            while told.is_none() {
+            watcher.send_line("JOIN #room");
+            let (mut present, mut names) = (HashMap::new(), None);
+            while names.is_none() {
                 let line = watcher.line();
                 let name = line[1..].split(['!', ' ']).next().unwrap().to_owned();
                 match line.split(' ').nth(1).unwrap() {
-                    "JOIN" => drop(here.insert(name, true)),
-                    "PART" => drop(here.insert(name, false)),
-                    "353" => told = Some(line),
+                    "JOIN" => drop(present.insert(name, true)),
+                    "PART" => drop(present.insert(name, false)),
+                    "353" => names = Some(line),
                     _ => {}
                 }
             }
-            let told = told.unwrap();
-            let names: Vec<&str> = told.split_once(" :").unwrap().1.split(' ').collect();
-            let wrong: Vec<_> = here.iter().filter(|(name, is)| names.contains(&name.as_str()) != **is).collect();
+            let line = names.unwrap();
+            let names: Vec<&str> = line.split_once(" :").unwrap().1.split(' ').collect();
+            let wrong: Vec<_> =
+                present.iter().filter(|(name, is_present)| names.contains(&name.as_str()) != **is_present).collect();
             is_over.store(!wrong.is_empty(), Ordering::Relaxed);
-            assert!(wrong.is_empty(), "{wrong:?} was told before {told}");
+            assert!(wrong.is_empty(), "{wrong:?} was announced before {line}");
             watcher.ask("PART #room");
         }
         is_over.store(true, Ordering::Relaxed);
@@ -228,12 +229,12 @@ fn names_are_told_in_their_place_among_those_who_come_and_go() {
 }
 
 #[test]
-fn the_names_of_many_take_several_lines() {
+fn a_long_names_list_takes_several_lines() {
     let server = serve();
     let mut members: Vec<Member> =
         (10..70).map(|number| Member::irc_in_lobby(&server, &format!("member-of-20-chars{number}"))).collect();
-    let answer = members[0].ask("NAMES #lobby");
-    let lines = answer.iter().filter(|line| line.contains(" 353 "));
+    let reply = members[0].ask("NAMES #lobby");
+    let lines = reply.iter().filter(|line| line.contains(" 353 "));
     let names: Vec<&str> = lines.flat_map(|line| line.rsplit(':').next().unwrap().split(' ')).collect();
     assert_eq!(names.len(), 60);
     assert_eq!(names[0], "@member-of-20-chars10");
@@ -241,15 +242,15 @@ fn the_names_of_many_take_several_lines() {
 }
 
 #[test]
-fn the_first_member_is_the_operator_and_only_that_one_kicks() {
+fn only_the_operator_can_kick() {
     let server = serve();
     let (mut alice, mut bob) = alice_and_bob(&server);
     let mut carol = Member::irc_in_lobby(&server, "carol");
-    [&mut alice, &mut bob].into_iter().for_each(|member| drop(member.hears()));
+    [&mut alice, &mut bob].into_iter().for_each(|member| drop(member.received()));
     assert_eq!(bob.ask_one("KICK #lobby carol"), ":acceptd 482 bob #lobby :You are not the channel's operator");
     assert_eq!(alice.ask("KICK #lobby CAROL :enough"), [":alice!~alice@chat KICK #lobby carol :enough"]);
-    assert_eq!(bob.hears(), [":alice!~alice@chat KICK #lobby carol :enough"]);
-    assert_eq!(carol.hears(), [":alice!~alice@chat KICK #lobby carol :enough"]);
+    assert_eq!(bob.received(), [":alice!~alice@chat KICK #lobby carol :enough"]);
+    assert_eq!(carol.received(), [":alice!~alice@chat KICK #lobby carol :enough"]);
     assert_eq!(numerics(&carol.ask("PRIVMSG #lobby :but")), [404]);
     assert_eq!(numerics(&carol.ask("KICK #lobby alice")), [442]);
     assert_eq!(numerics(&alice.ask("KICK #lobby carol")), [441]);
@@ -258,54 +259,54 @@ fn the_first_member_is_the_operator_and_only_that_one_kicks() {
     assert_eq!(numerics(&alice.ask("KICK x bob")), [403]);
     assert_eq!(numerics(&alice.ask("KICK #lobby")), [461]);
     carol.ask("JOIN #lobby");
-    alice.hears();
-    bob.hears();
+    alice.received();
+    bob.received();
     assert_eq!(alice.ask("KICK #lobby bob,carol").len(), 2, "several at once");
 }
 
 #[test]
-fn when_the_first_member_leaves_the_next_one_is_the_operator() {
+fn when_the_operator_leaves_the_next_member_becomes_operator() {
     let server = serve();
     let (mut alice, mut bob) = alice_and_bob(&server);
     let mut carol = Member::irc_in_lobby(&server, "carol");
-    bob.hears();
+    bob.received();
     alice.ask("PART #lobby");
-    let told = [":alice!~alice@chat PART #lobby", ":acceptd MODE #lobby +o bob"];
-    assert_eq!(bob.hears(), told);
-    assert_eq!(carol.hears(), told);
+    let events = [":alice!~alice@chat PART #lobby", ":acceptd MODE #lobby +o bob"];
+    assert_eq!(bob.received(), events);
+    assert_eq!(carol.received(), events);
     alice.ask("JOIN #lobby");
-    assert_eq!(numerics(&alice.ask("KICK #lobby bob")), [482], "who comes back is the last one");
-    carol.hears();
-    bob.say("QUIT :bye");
+    assert_eq!(numerics(&alice.ask("KICK #lobby bob")), [482], "a member who rejoins is last");
+    carol.received();
+    bob.send_line("QUIT :bye");
     bob.rest();
-    carol.hears_in_the_end(":acceptd MODE #lobby +o carol");
+    carol.eventually_receives(":acceptd MODE #lobby +o carol");
     assert!(alice.ask("NAMES #lobby").contains(&":acceptd 353 alice = #lobby :@carol alice".to_owned()));
     assert_eq!(carol.ask("KICK #lobby alice"), [":carol!~carol@chat KICK #lobby alice :kicked"]);
 }
 
 #[test]
-fn modes_can_be_asked_for_and_not_be_changed() {
+fn modes_can_be_queried_but_not_changed() {
     let server = serve();
     let (mut alice, mut bob) = alice_and_bob(&server);
-    let answer = bob.ask("MODE #LOBBY");
-    assert_eq!(answer[0], ":acceptd 324 bob #lobby +n");
-    assert!(answer[1].starts_with(":acceptd 329 bob #lobby "));
+    let reply = bob.ask("MODE #LOBBY");
+    assert_eq!(reply[0], ":acceptd 324 bob #lobby +n");
+    assert!(reply[1].starts_with(":acceptd 329 bob #lobby "));
     assert_eq!(bob.ask_one("MODE #lobby b"), ":acceptd 368 bob #lobby :End of ban list");
     assert_eq!(numerics(&alice.ask("MODE #lobby +b bob!*@*")), [472]);
     assert_eq!(numerics(&alice.ask("MODE #lobby +o bob")), [472]);
     assert_eq!(numerics(&bob.ask("MODE #lobby +n")), [482]);
     assert_eq!(numerics(&alice.ask("MODE #nowhere")), [403]);
     assert_eq!(alice.ask_one("MODE alice"), ":acceptd 221 alice +i");
-    assert_eq!(alice.ask_one("MODE alice +i"), ":acceptd 221 alice +i", "what irssi asks for is told to be so");
+    assert_eq!(alice.ask_one("MODE alice +i"), ":acceptd 221 alice +i", "irssi sets it, and is told that it is set");
     assert_eq!(numerics(&alice.ask("MODE alice -i")), [501]);
     assert_eq!(numerics(&alice.ask("MODE bob")), [502]);
     assert_eq!(numerics(&alice.ask("MODE nobody")), [401]);
     assert_eq!(numerics(&alice.ask("MODE")), [461]);
-    assert!(bob.hears().is_empty());
+    assert!(bob.received().is_empty());
 }
 
 #[test]
-fn modes_of_several_channels_are_told_for_each() {
+fn modes_of_several_channels_get_a_reply_each() {
     let server = serve();
     let (mut alice, _bob) = alice_and_bob(&server);
     alice.ask("JOIN #two");

@@ -1,4 +1,4 @@
-//! Flood control: a burst passes at once, what is more waits, and too much of it is the end.
+//! Flood control: a burst passes at once, more lines are queued, and too many close the client.
 
 use std::time::{Duration, Instant};
 
@@ -11,7 +11,7 @@ fn serve_at(per_second: u32, burst: u32) -> TestServer {
     serve_with(limits(), Options { rate: Rate { per_second, burst }, ..options() })
 }
 
-/// Somebody who listens in the lobby, and has said very little.
+/// A member in the lobby who has sent nothing.
 fn listener(server: &TestServer) -> Member {
     let mut listener = Member::guest(server);
     (0..3).for_each(|_| drop(listener.line()));
@@ -23,7 +23,7 @@ fn pasted(count: usize) -> String {
 }
 
 #[test]
-fn a_burst_is_heard_at_once_and_the_rest_at_the_rate() {
+fn a_burst_is_delivered_at_once_and_the_rest_at_the_rate() {
     let server = serve_at(50, 20);
     let mut alice = listener(&server);
     let mut bob = Member::guest(&server);
@@ -35,21 +35,21 @@ fn a_burst_is_heard_at_once_and_the_rest_at_the_rate() {
         let earliest = Duration::from_millis(20) * (number + 1).saturating_sub(20);
         assert!(start.elapsed() >= earliest, "line {number} after {:?}", start.elapsed());
     }
-    // Nothing but the rate holds it up: 15 lines that waited, 20 ms each.
+    // Only the rate delays the lines: 15 of them waited, for 20 ms each.
     assert!(start.elapsed() < Duration::from_secs(10));
 }
 
 #[test]
-fn by_default_a_burst_is_20_lines_and_then_10_come_in_a_second() {
+fn the_default_rate_is_a_burst_of_20_lines_then_10_a_second() {
     assert_eq!(Options::default().rate, Rate { per_second: 10, burst: 20 });
     let server = serve_with(limits(), Options::default());
     let mut alice = listener(&server);
     let mut bob = Member::guest(&server);
-    // From here on: when alice hears the last line of the burst is up to the machine.
+    // Measures from here, because when alice receives the last line of the burst depends on the machine.
     let start = Instant::now();
     bob.client.send(pasted(22));
-    let heard: Vec<String> = (0..21).map(|_| alice.line()).collect();
-    assert_eq!(heard[20], "guest2: line 19");
+    let received: Vec<String> = (0..21).map(|_| alice.line()).collect();
+    assert_eq!(received[20], "guest2: line 19");
     alice.line();
     assert!(start.elapsed() >= Duration::from_millis(100), "{:?}", start.elapsed());
     alice.line();
@@ -80,11 +80,11 @@ fn pasted_text_survives_the_end_of_the_input_even_in_the_middle_of_a_line() {
         for number in 0..60 {
             assert!(alice.line().ends_with(&format!(": line {number}")));
         }
-        let heard = bob.rest();
-        assert_eq!(heard[3], "* 2 people are in lobby:", "the answer comes as well");
-        assert_eq!(heard.len(), if end.is_empty() { 5 } else { 6 }, "{heard:?}");
+        let received = bob.rest();
+        assert_eq!(received[3], "* 2 people are in lobby:", "the command was answered");
+        assert_eq!(received.len(), if end.is_empty() { 5 } else { 6 }, "{received:?}");
         if !end.is_empty() {
-            assert_eq!(heard[5], "* your last line was not complete; it was not said");
+            assert_eq!(received[5], "* your last line was not complete; it was not said");
         }
         assert!(alice.line().ends_with(" left"));
         alice.client.end_output();
@@ -93,24 +93,24 @@ fn pasted_text_survives_the_end_of_the_input_even_in_the_middle_of_a_line() {
 }
 
 #[test]
-fn more_than_200_lines_that_wait_are_the_end_with_a_reason_in_both_dialects() {
+fn more_than_200_queued_lines_close_the_client_with_a_reason_in_both_dialects() {
     let server = serve_at(1, 5);
     let mut alice = listener(&server);
     let mut bob = Member::guest(&server);
     bob.client.try_send(pasted(400));
     assert_eq!(bob.rest().last().unwrap(), "* you send faster than is allowed, closing");
-    let mut ike = Member::stranger(&server);
+    let mut ike = Member::unregistered(&server);
     ike.client.try_send("NICK ike\r\nUSER i 0 * :I\r\nJOIN #lobby\r\n".to_owned() + &"PING x\r\n".repeat(400));
     assert_eq!(ike.rest().last().unwrap(), "ERROR :Closing link: Excess Flood");
-    let heard: Vec<String> =
+    let received: Vec<String> =
         std::iter::from_fn(|| Some(alice.line())).take_while(|line| !line.contains("ike left")).collect();
-    assert!(heard.contains(&"* guest2 left (flood)".to_owned()), "{heard:?}");
-    let said = heard.iter().filter(|line| line.contains(": line")).count();
-    assert!((5..20).contains(&said), "{said} lines were said");
+    assert!(received.contains(&"* guest2 left (flood)".to_owned()), "{received:?}");
+    let said = received.iter().filter(|line| line.contains(": line")).count();
+    assert!((5..20).contains(&said), "{said} lines were delivered");
 }
 
 #[test]
-fn commands_and_what_is_too_long_count_as_well() {
+fn commands_and_lines_that_are_too_long_count_towards_the_rate() {
     let server = serve_at(1, 3);
     for line in ["/help\n", "/me waves\n", "\n", &("x".repeat(5000) + "\n")] {
         let mut bob = Member::guest(&server);
@@ -120,7 +120,7 @@ fn commands_and_what_is_too_long_count_as_well() {
 }
 
 #[test]
-fn one_who_floods_delays_nobody_else() {
+fn a_flooding_member_does_not_delay_the_others() {
     let server = serve_at(1, 3);
     let mut alice = listener(&server);
     let mut bob = Member::guest(&server);

@@ -1,4 +1,4 @@
-//! How an IRC client becomes a member, what it is told then, and how it leaves.
+//! Registration of IRC clients, the welcome, and how clients leave.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use acceptd::handler::chat::Options;
 use crate::support::chat::{Member, limits, numerics, options, serve, serve_with};
 
 #[test]
-fn nick_and_user_in_either_order_make_a_member_and_pass_is_allowed() {
+fn nick_and_user_in_either_order_register_and_pass_is_allowed() {
     let server = serve();
     for lines in [
         &["NICK a1", "USER me 0 * :Me"][..],
@@ -16,7 +16,7 @@ fn nick_and_user_in_either_order_make_a_member_and_pass_is_allowed() {
         &["PASS secret", "NICK a3", "USER me 0 * :Me"],
         &["nick a4", "user me 0 * Me"],
     ] {
-        let mut client = Member::stranger(&server);
+        let mut client = Member::unregistered(&server);
         let (last, first) = lines.split_last().unwrap();
         for line in first {
             assert!(client.ask(line).is_empty(), "{line}");
@@ -27,45 +27,45 @@ fn nick_and_user_in_either_order_make_a_member_and_pass_is_allowed() {
 }
 
 #[test]
-fn the_welcome_calls_the_client_by_its_name() {
+fn the_welcome_uses_the_nickname() {
     let server = serve();
-    let mut client = Member::stranger(&server);
+    let mut client = Member::unregistered(&server);
     let welcome = client.ask("NICK Alice\r\nUSER a 0 * :A");
     assert!(welcome.iter().all(|line| line.starts_with(":acceptd ") && line.contains(" Alice ")), "{welcome:?}");
     assert_eq!(welcome[0], ":acceptd 001 Alice :Welcome to the chat, Alice");
 }
 
 #[test]
-fn nothing_else_is_done_for_a_stranger() {
+fn other_commands_are_refused_before_registration() {
     let server = serve();
-    let mut stranger = Member::stranger(&server);
-    assert!(stranger.ask("NICK alice").is_empty());
+    let mut unregistered = Member::unregistered(&server);
+    assert!(unregistered.ask("NICK alice").is_empty());
     for line in ["JOIN #lobby", "PRIVMSG alice :hello", "LIST", "WHO", "MOTD", "NONSENSE", "TIME"] {
-        assert_eq!(numerics(&stranger.ask(line)), [451], "{line}");
+        assert_eq!(numerics(&unregistered.ask(line)), [451], "{line}");
     }
-    assert!(!stranger.ask("USER a 0 * :A").is_empty());
-    assert_eq!(numerics(&stranger.ask("USER b 0 * :B")), [462], "once is enough");
-    assert!(stranger.ask("WHOIS alice")[0].contains(" ~a chat * :A"));
+    assert!(!unregistered.ask("USER a 0 * :A").is_empty());
+    assert_eq!(numerics(&unregistered.ask("USER b 0 * :B")), [462], "USER works only once");
+    assert!(unregistered.ask("WHOIS alice")[0].contains(" ~a chat * :A"));
 }
 
 #[test]
-fn what_is_missing_is_said() {
+fn missing_parameters_are_reported() {
     let server = serve();
-    let mut stranger = Member::stranger(&server);
-    stranger.ask("PASS x");
-    assert_eq!(stranger.ask_one("NICK"), ":acceptd 431 * :No nickname given");
+    let mut unregistered = Member::unregistered(&server);
+    unregistered.ask("PASS x");
+    assert_eq!(unregistered.ask_one("NICK"), ":acceptd 431 * :No nickname given");
     for line in ["USER", "USER a", "USER a 0 *", "USER a 0 * :"] {
-        assert_eq!(stranger.ask_one(line), ":acceptd 461 * USER :Not enough parameters", "{line}");
+        assert_eq!(unregistered.ask_one(line), ":acceptd 461 * USER :Not enough parameters", "{line}");
     }
-    assert!(stranger.ask_one("PING").contains(" 461 "));
+    assert!(unregistered.ask_one("PING").contains(" 461 "));
 }
 
 #[test]
-fn a_name_that_is_wrong_or_taken_is_refused_whatever_its_case() {
+fn a_malformed_or_taken_nickname_is_refused_in_any_case() {
     let server = serve();
     let mut alice = Member::irc_in_lobby(&server, "alice");
     let mut bob = Member::irc_in_lobby(&server, "bob");
-    alice.hears();
+    alice.received();
     for wrong in ["1!", "a:b", "bób", "#a", "*", "a.b", "abcdefghijklmnopqrstu"] {
         assert_eq!(numerics(&bob.ask(&format!("NICK {wrong}"))), [432], "{wrong}");
     }
@@ -73,17 +73,17 @@ fn a_name_that_is_wrong_or_taken_is_refused_whatever_its_case() {
         let refused = format!(":acceptd 433 bob {taken} :Nickname is already in use");
         assert_eq!(bob.ask_one(&format!("NICK {taken}")), refused);
     }
-    let mut stranger = Member::stranger(&server);
-    assert_eq!(numerics(&stranger.ask("NICK Alice\r\nUSER a 0 * :A")), [433]);
-    assert_eq!(numerics(&stranger.ask("NICK eve"))[0], 1, "another one will do");
-    assert!(alice.hears().is_empty());
+    let mut unregistered = Member::unregistered(&server);
+    assert_eq!(numerics(&unregistered.ask("NICK Alice\r\nUSER a 0 * :A")), [433]);
+    assert_eq!(numerics(&unregistered.ask("NICK eve"))[0], 1, "another nickname is accepted");
+    assert!(alice.received().is_empty());
 }
 
 #[test]
-fn who_is_faster_gets_the_name() {
+fn the_first_client_to_register_gets_the_nickname() {
     let server = serve();
-    let mut first = Member::stranger(&server);
-    let mut second = Member::stranger(&server);
+    let mut first = Member::unregistered(&server);
+    let mut second = Member::unregistered(&server);
     assert!(first.ask("NICK alice").is_empty());
     assert!(second.ask("NICK alice").is_empty());
     assert_eq!(numerics(&second.ask("USER a 0 * :A"))[0], 1);
@@ -92,52 +92,56 @@ fn who_is_faster_gets_the_name() {
 }
 
 #[test]
-fn a_change_of_name_is_told_to_who_made_it_and_to_the_room_once() {
+fn a_nickname_change_is_announced_once_to_the_member_and_the_room() {
     let server = serve();
     let mut alice = Member::irc_in_lobby(&server, "alice");
     let mut bob = Member::irc_in_lobby(&server, "bob");
     alice.ask("JOIN #two");
     bob.ask("JOIN #two");
-    alice.hears();
-    assert_eq!(bob.ask("NICK Bob"), [":bob!~bob@chat NICK Bob"], "its case alone may change");
-    assert_eq!(alice.hears(), [":bob!~bob@chat NICK Bob"]);
-    assert!(bob.ask("NICK Bob").is_empty(), "nothing has changed");
-    assert!(alice.hears().is_empty());
+    alice.received();
+    assert_eq!(bob.ask("NICK Bob"), [":bob!~bob@chat NICK Bob"], "a member can change the case of its nickname");
+    assert_eq!(alice.received(), [":bob!~bob@chat NICK Bob"]);
+    assert!(bob.ask("NICK Bob").is_empty(), "nothing changed");
+    assert!(alice.received().is_empty());
     assert_eq!(bob.ask("NICK robert"), [":Bob!~bob@chat NICK robert"]);
-    alice.hears();
+    alice.received();
     assert!(numerics(&alice.ask("PRIVMSG bob :there?")).contains(&401));
     assert!(alice.ask("PRIVMSG robert :there?").is_empty());
-    assert_eq!(bob.hears(), [":alice!~alice@chat PRIVMSG robert :there?"]);
+    assert_eq!(bob.received(), [":alice!~alice@chat PRIVMSG robert :there?"]);
 }
 
 #[test]
 fn capabilities_suspend_registration_until_their_end() {
     let server = serve();
-    let mut client = Member::stranger(&server);
+    let mut client = Member::unregistered(&server);
     assert_eq!(client.ask("CAP LS 302"), [":acceptd CAP * LS :echo-message server-time"]);
     assert!(client.ask("NICK alice\r\nUSER a 0 * :A").is_empty());
     assert_eq!(client.ask("CAP REQ :server-time"), [":acceptd CAP alice ACK :server-time"]);
     assert_eq!(client.ask("CAP REQ :echo-message nonsense"), [":acceptd CAP alice NAK :echo-message nonsense"]);
-    assert_eq!(client.ask("CAP LIST"), [":acceptd CAP alice LIST :server-time"], "all or nothing");
+    assert_eq!(client.ask("CAP LIST"), [":acceptd CAP alice LIST :server-time"], "a request is all or nothing");
     assert_eq!(client.ask("CAP REQ :echo-message -server-time"), [":acceptd CAP alice ACK :echo-message -server-time"]);
     assert_eq!(client.ask("CAP LIST"), [":acceptd CAP alice LIST :echo-message"]);
     assert_eq!(numerics(&client.ask("CAP NONSENSE")), [410]);
     assert_eq!(numerics(&client.ask("CAP END"))[0], 1);
     assert!(client.ask("CAP END").is_empty());
-    assert_eq!(client.ask("CAP LS"), [":acceptd CAP alice LS :echo-message server-time"], "a member may ask as well");
+    assert_eq!(
+        client.ask("CAP LS"),
+        [":acceptd CAP alice LS :echo-message server-time"],
+        "a registered client may ask too"
+    );
 }
 
 #[test]
 fn a_request_for_capabilities_alone_suspends_registration_too() {
     let server = serve();
-    let mut client = Member::stranger(&server);
+    let mut client = Member::unregistered(&server);
     client.ask("CAP REQ :echo-message");
     assert!(client.ask("NICK alice\r\nUSER a 0 * :A").is_empty());
     assert_eq!(numerics(&client.ask("CAP END"))[0], 1);
 }
 
 #[test]
-fn echo_message_gives_messages_back_and_server_time_dates_them() {
+fn echo_message_returns_messages_and_server_time_dates_them() {
     let server = serve();
     let mut alice = Member::irc_in_lobby(&server, "alice");
     assert!(alice.ask("PRIVMSG #lobby :one").is_empty());
@@ -149,9 +153,9 @@ fn echo_message_gives_messages_back_and_server_time_dates_them() {
     alice.ask("CAP REQ :server-time");
     bob.ask("JOIN #lobby");
     bob.ask("PRIVMSG #lobby :four");
-    let heard = alice.hears();
-    assert_eq!(heard.len(), 2);
-    for (line, expected) in heard.iter().zip(["JOIN #lobby", "PRIVMSG #lobby :four"]) {
+    let received = alice.received();
+    assert_eq!(received.len(), 2);
+    for (line, expected) in received.iter().zip(["JOIN #lobby", "PRIVMSG #lobby :four"]) {
         let (tag, rest) = line.split_once(' ').unwrap();
         let time: jiff::Timestamp = tag.strip_prefix("@time=").unwrap().parse().unwrap();
         assert!((jiff::Timestamp::now() - time).total(jiff::Unit::Second).unwrap().abs() < 60.0, "{tag}");
@@ -163,19 +167,19 @@ fn echo_message_gives_messages_back_and_server_time_dates_them() {
 }
 
 #[test]
-fn each_byte_by_itself_several_lines_at_once_empty_lines_and_bare_lf_are_all_the_same() {
+fn lines_work_byte_by_byte_all_at_once_with_empty_lines_and_with_bare_lf() {
     let server = serve();
-    let mut client = Member::stranger(&server);
+    let mut client = Member::unregistered(&server);
     for byte in b"NICK alice\r\nUSER a 0 * :A\r\nPING 1\r\n" {
         client.client.send([*byte]);
         std::thread::yield_now();
     }
-    assert_eq!(client.hears().last().unwrap(), ":acceptd PONG acceptd :1");
+    assert_eq!(client.received().last().unwrap(), ":acceptd PONG acceptd :1");
     client.client.send("\r\n\n  \r\nPING 2\nPING 3\r\n\r\nPI");
     client.client.send("NG 4\r");
     client.client.send("\n");
     let pongs: Vec<String> = (2..=4).map(|number| format!(":acceptd PONG acceptd :{number}")).collect();
-    assert_eq!(client.hears(), pongs);
+    assert_eq!(client.received(), pongs);
     assert_eq!(
         client.ask("@tag=x;y :source PING :a b"),
         [":acceptd PONG acceptd :a b"],
@@ -185,24 +189,24 @@ fn each_byte_by_itself_several_lines_at_once_empty_lines_and_bare_lf_are_all_the
 }
 
 #[test]
-fn a_line_may_be_512_bytes_long_with_its_end_and_a_longer_one_is_refused_alone() {
+fn a_line_of_512_bytes_is_accepted_and_a_longer_one_is_refused() {
     let server = serve();
     let mut alice = Member::irc_in_lobby(&server, "alice");
     let mut bob = Member::irc_in_lobby(&server, "bob");
-    alice.hears();
+    alice.received();
     let start = "PRIVMSG #lobby :";
     let text = "x".repeat(512 - 2 - start.len());
     assert!(bob.ask(&format!("{start}{text}")).is_empty());
-    // With who says it, it is longer than a line; nothing is lost.
-    let heard = alice.hears();
+    // With its source, the message is longer than a line, so it is split.
+    let received = alice.received();
     let parts: Vec<&str> =
-        heard.iter().map(|line| line.strip_prefix(":bob!~bob@chat PRIVMSG #lobby :").unwrap()).collect();
+        received.iter().map(|line| line.strip_prefix(":bob!~bob@chat PRIVMSG #lobby :").unwrap()).collect();
     assert_eq!(parts.concat(), text);
     for more in [1, 2, 100, 100_000] {
         let line = format!("{start}{text}{}", "y".repeat(more));
         assert_eq!(bob.ask_one(&line), ":acceptd 417 bob :That line is longer than 512 bytes", "{more}");
     }
-    assert!(alice.hears().is_empty());
+    assert!(alice.received().is_empty());
 }
 
 #[test]
@@ -217,7 +221,7 @@ fn a_line_that_is_not_utf_8_is_refused_with_its_command() {
     ] {
         alice.client.send(line);
         assert_eq!(
-            alice.hears(),
+            alice.received(),
             [format!(":acceptd FAIL {command} INVALID_UTF8 :That was not UTF-8, and was ignored")]
         );
     }
@@ -228,17 +232,17 @@ fn a_line_that_is_not_utf_8_is_refused_with_its_command() {
 #[test]
 fn a_registration_that_is_not_utf_8_goes_on() {
     let server = serve();
-    let mut client = Member::stranger(&server);
+    let mut client = Member::unregistered(&server);
     client.client.send(b"PASS \xe9\r\nNICK Ren\xe9\r\n");
-    assert_eq!(numerics(&client.hears()), [432], "it can choose another one");
+    assert_eq!(numerics(&client.received()), [432], "the client can choose another nickname");
     client.client.send(b"NICK rene\r\nUSER Ren\xe9 0 * :Ren\xe9 de Tours\r\n");
-    let heard = client.hears();
-    assert!(heard[0].starts_with(":acceptd WARN USER INVALID_UTF8 :"), "{heard:?}");
-    assert_eq!(numerics(&heard[1..])[0], 1);
+    let received = client.received();
+    assert!(received[0].starts_with(":acceptd WARN USER INVALID_UTF8 :"), "{received:?}");
+    assert_eq!(numerics(&received[1..])[0], 1);
     assert!(client.ask("WHOIS rene")[0].ends_with(" ~Ren chat * :Ren\u{fffd} de Tours"));
-    let mut first = Member::stranger(&server);
+    let mut first = Member::unregistered(&server);
     first.client.send(b"USER u 0 * :Ren\xe9\r\nNICK ada\r\n");
-    assert!(numerics(&first.hears()).contains(&1), "as a first line too");
+    assert!(numerics(&first.received()).contains(&1), "it may be the first line");
 }
 
 #[test]
@@ -255,9 +259,9 @@ fn motd_lusers_version_and_time_are_answered() {
     let mut alice = Member::irc_in_lobby(&server, "alice");
     assert_eq!(numerics(&alice.ask("MOTD")), [375, 372, 376]);
     let mut bob = Member::person(&server, "bob");
-    bob.say("/quit");
+    bob.send_line("/quit");
     bob.rest();
-    alice.hears_in_the_end(":bob!~guest1@chat QUIT :");
+    alice.eventually_receives(":bob!~guest1@chat QUIT :");
     let lusers = alice.ask("LUSERS");
     assert_eq!(numerics(&lusers), [251, 254, 255]);
     assert_eq!(lusers[0], ":acceptd 251 alice :There are 1 users on 1 server");
@@ -269,23 +273,23 @@ fn motd_lusers_version_and_time_are_answered() {
 }
 
 #[test]
-fn quit_is_answered_with_error_and_told_to_the_others_once() {
+fn quit_is_answered_with_error_and_announced_once() {
     let server = serve();
     let mut alice = Member::irc_in_lobby(&server, "alice");
     for (line, reason) in [("QUIT :see you", "see you"), ("QUIT", "quit")] {
         let mut bob = Member::irc_in_lobby(&server, "bob");
         alice.ask("JOIN #two");
         bob.ask("JOIN #two");
-        alice.hears();
-        bob.say(line);
+        alice.received();
+        bob.send_line(line);
         assert_eq!(bob.rest(), [format!("ERROR :Closing link: {reason}")]);
-        alice.hears_in_the_end(&format!(":bob!~bob@chat QUIT :{reason}"));
-        assert!(alice.hears().is_empty());
+        alice.eventually_receives(&format!(":bob!~bob@chat QUIT :{reason}"));
+        assert!(alice.received().is_empty());
     }
-    let mut stranger = Member::stranger(&server);
-    stranger.say("NICK eve\r\nQUIT");
-    assert_eq!(stranger.rest(), ["ERROR :Closing link: quit"]);
-    assert!(alice.hears().is_empty(), "a stranger was never there");
+    let mut unregistered = Member::unregistered(&server);
+    unregistered.send_line("NICK eve\r\nQUIT");
+    assert_eq!(unregistered.rest(), ["ERROR :Closing link: quit"]);
+    assert!(alice.received().is_empty(), "an unregistered client is never announced");
 }
 
 #[test]
@@ -295,35 +299,35 @@ fn a_silent_client_is_pinged_and_closed_if_it_does_not_answer() {
     let mut bob = Member::irc_in_lobby(&server, "bob");
     for _ in 0..3 {
         assert_eq!(bob.line(), "PING :acceptd");
-        bob.say("PONG :acceptd");
+        bob.send_line("PONG :acceptd");
     }
     assert_eq!(bob.line(), "PING :acceptd");
     assert_eq!(bob.rest(), ["ERROR :Closing link: ping timeout"]);
-    alice.hears_in_the_end("* bob left (ping timeout)");
+    alice.eventually_receives("* bob left (ping timeout)");
 }
 
 #[test]
-fn a_client_need_not_be_asked_whether_it_is_still_there() {
+fn pings_can_be_disabled() {
     let server = serve_with(limits(), Options { ping: Duration::MAX, ..options() });
     let mut bob = Member::irc_in_lobby(&server, "bob");
     assert_eq!(bob.ask_one("PING x"), ":acceptd PONG acceptd :x");
 }
 
 #[test]
-fn a_stranger_who_does_not_register_in_time_is_closed_however_busy_it_is() {
+fn a_client_that_does_not_register_in_time_is_closed_however_busy_it_is() {
     let limits = Limits { request_timeout: Duration::from_millis(600), ..limits() };
     let server = serve_with(limits, Options { ping: Duration::from_secs(60), ..options() });
-    let mut silent = Member::stranger(&server);
-    silent.say("NICK alice");
+    let mut silent = Member::unregistered(&server);
+    silent.send_line("NICK alice");
     assert_eq!(silent.rest(), ["ERROR :Closing link: registration timeout"]);
-    let mut busy = Member::stranger(&server);
-    busy.say("CAP LS");
-    let mut heard = Vec::new();
+    let mut busy = Member::unregistered(&server);
+    busy.send_line("CAP LS");
+    let mut received = Vec::new();
     crate::support::eventually("it is closed", || {
         busy.client.try_send("PING x\r\n");
-        heard.extend(busy.next());
-        heard.last().unwrap().starts_with("ERROR")
+        received.extend(busy.next());
+        received.last().unwrap().starts_with("ERROR")
     });
-    assert_eq!(heard.last().unwrap(), "ERROR :Closing link: registration timeout");
+    assert_eq!(received.last().unwrap(), "ERROR :Closing link: registration timeout");
     Member::irc(&server, "alice");
 }

@@ -1,45 +1,45 @@
-//! Rooms, as people see them.
+//! Rooms as people see them.
 
 use crate::support::chat::{Member, serve};
 
 #[test]
-fn everyone_starts_in_the_lobby_and_goes_from_room_to_room() {
+fn people_start_in_the_lobby_and_move_between_rooms() {
     let server = serve();
     let mut alice = Member::person(&server, "alice");
     let mut bob = Member::person(&server, "bob");
-    alice.hears();
+    alice.received();
     assert_eq!(bob.ask_one("/join Kitchen"), "* you are in Kitchen; 1 person is here");
-    assert_eq!(alice.hears(), ["* bob left"]);
+    assert_eq!(alice.received(), ["* bob left"]);
     assert_eq!(bob.ask("/rooms"), ["* Kitchen, 1 person is there", "* lobby, 1 person is there"]);
     bob.ask("anybody?");
-    assert!(alice.hears().is_empty());
+    assert!(alice.received().is_empty());
     assert_eq!(alice.ask_one("/join #kitchen"), "* you are in Kitchen; 2 people are here");
-    assert_eq!(bob.hears(), ["* alice joined"]);
+    assert_eq!(bob.received(), ["* alice joined"]);
     assert_eq!(bob.ask_one("/leave"), "* you are in lobby; 1 person is here");
-    assert_eq!(alice.hears(), ["* bob left"]);
+    assert_eq!(alice.received(), ["* bob left"]);
 }
 
 #[test]
-fn a_room_that_is_empty_is_no_more() {
+fn an_empty_room_is_deleted() {
     let server = serve();
     let mut alice = Member::person(&server, "alice");
     alice.ask("/join kitchen\n/topic soup\nis it salted?");
     assert_eq!(alice.ask("/rooms"), ["* kitchen, 1 person is there: soup"]);
     alice.ask("/leave");
     assert_eq!(alice.ask("/rooms"), ["* lobby, 1 person is there"]);
-    assert_eq!(alice.ask("/join kitchen"), ["* you are in kitchen; 1 person is here"], "no topic is left");
+    assert_eq!(alice.ask("/join kitchen"), ["* you are in kitchen; 1 person is here"], "the topic is gone");
     assert_eq!(alice.ask("/history"), ["* nothing was said here yet"]);
 }
 
 #[test]
-fn a_topic_is_set_seen_by_who_comes_and_removed_with_the_room() {
+fn a_topic_is_shown_on_joining_and_removed_with_the_room() {
     let server = serve();
     let mut alice = Member::person(&server, "alice");
     let mut bob = Member::person(&server, "bob");
-    alice.hears();
+    alice.received();
     assert_eq!(alice.ask("/topic"), ["* there is no topic; /topic TEXT sets one"]);
     assert_eq!(alice.ask("/topic all about  tea"), ["* alice set the topic: all about  tea"]);
-    assert_eq!(bob.hears(), ["* alice set the topic: all about  tea"]);
+    assert_eq!(bob.received(), ["* alice set the topic: all about  tea"]);
     assert_eq!(bob.ask("/topic"), ["* topic: all about  tea (set by alice)"]);
     let mut carol = Member::guest(&server);
     let welcome: Vec<String> = (0..4).map(|_| carol.line()).collect();
@@ -47,7 +47,7 @@ fn a_topic_is_set_seen_by_who_comes_and_removed_with_the_room() {
 }
 
 #[test]
-fn history_is_the_last_100_lines_with_their_times() {
+fn history_has_the_last_100_lines_with_their_times() {
     let server = serve();
     let mut alice = Member::person(&server, "alice");
     assert_eq!(alice.ask("/history"), ["* nothing was said here yet"]);
@@ -65,34 +65,34 @@ fn history_is_the_last_100_lines_with_their_times() {
         assert_eq!(rest, expected);
         let digits: Vec<u8> = time.split(':').map(|part| part.parse().unwrap()).collect();
         assert!(digits.len() == 3 && digits[0] < 24 && digits[1] < 60 && digits[2] < 60, "{time}");
-        // Around midnight, times begin anew.
+        // At midnight the times wrap around.
         assert!(now.starts_with("00:") || (*before <= *time && *time <= *now), "{before} {time} {now}");
         time.clone_into(&mut before);
     }
     assert_eq!(history.len(), 101);
     bob.ask("/join elsewhere");
-    assert_eq!(bob.ask("/history"), ["* nothing was said here yet"], "each room has its own");
+    assert_eq!(bob.ask("/history"), ["* nothing was said here yet"], "each room has its own history");
 }
 
 #[test]
-fn when_there_are_many_rooms_each_remembers_less() {
+fn with_many_rooms_each_keeps_less_history() {
     let server = serve();
-    // 16 MiB for all: with 2,048 rooms, 8 KiB for each.
+    // All rooms share 16 MiB: with 2,048 rooms, each keeps 8 KiB.
     let mut members: Vec<Member> = (0..103).map(|number| Member::irc(&server, &format!("m{number}"))).collect();
     for (number, member) in members.iter_mut().enumerate() {
         let rooms: Vec<String> = (0..20).map(|room| format!("#r{}", number * 20 + room)).collect();
         member.ask(&format!("JOIN {}", rooms.join(",")));
     }
-    let (mut alice, mut remembered) = (Member::person(&server, "alice"), Vec::new());
+    let (mut alice, mut kept) = (Member::person(&server, "alice"), Vec::new());
     alice.ask("/join r0");
     let line = "x".repeat(1000);
     for _ in 0..2 {
         alice.ask(&format!("{line}\n").repeat(20));
-        remembered.push(alice.ask("/history").len() - 1);
+        kept.push(alice.ask("/history").len() - 1);
         members.truncate(1);
         crate::support::eventually("there are few rooms", || alice.ask("/rooms").len() == 20);
     }
-    assert_eq!(remembered, [7, 27]);
+    assert_eq!(kept, [7, 27]);
 }
 
 #[test]
@@ -114,19 +114,22 @@ fn lists_of_many_rooms_and_many_members_are_complete_and_in_order() {
     let names: Vec<String> = (0..70).map(|number| format!("m{number:02}")).collect();
     let who = alice.ask("/who");
     assert_eq!(who[0], "* 71 people are in lobby:");
-    let told: Vec<&str> = who[1..].iter().flat_map(|line| line[2..].split(", ")).collect();
-    assert_eq!(told[..70], names);
-    assert_eq!(told[70..], ["alice"]);
+    let listed: Vec<&str> = who[1..].iter().flat_map(|line| line[2..].split(", ")).collect();
+    assert_eq!(listed[..70], names);
+    assert_eq!(listed[70..], ["alice"]);
 
     let member = &mut members[69];
-    member.hears();
-    let listed = member.ask("LIST");
-    let rooms: Vec<&str> = listed[1..73].iter().map(|line| line.split(' ').nth(3).unwrap()).collect();
+    member.received();
+    let list = member.ask("LIST");
+    let rooms: Vec<&str> = list[1..73].iter().map(|line| line.split(' ').nth(3).unwrap()).collect();
     assert_eq!(rooms, expected.iter().map(|room| format!("#{room}")).collect::<Vec<_>>());
-    let mut told = member.ask("NAMES #even");
-    assert_eq!(told.pop_if(|line| line.contains(" 366 ")).unwrap(), ":acceptd 366 m69 #even :End of NAMES list");
-    let told: Vec<&str> = told.iter().flat_map(|line| line.split_once(" :").unwrap().1.split(' ')).collect();
-    assert_eq!((told[0], &told[1..]), ("@m00", names[1..].iter().map(String::as_str).collect::<Vec<_>>().as_slice()));
+    let mut replies = member.ask("NAMES #even");
+    assert_eq!(replies.pop_if(|line| line.contains(" 366 ")).unwrap(), ":acceptd 366 m69 #even :End of NAMES list");
+    let listed: Vec<&str> = replies.iter().flat_map(|line| line.split_once(" :").unwrap().1.split(' ')).collect();
+    assert_eq!(
+        (listed[0], &listed[1..]),
+        ("@m00", names[1..].iter().map(String::as_str).collect::<Vec<_>>().as_slice())
+    );
     let who = member.ask("WHO #even");
     assert_eq!(who.len(), 71);
     assert!(
@@ -135,7 +138,7 @@ fn lists_of_many_rooms_and_many_members_are_complete_and_in_order() {
             .zip(&names)
             .all(|(line, name)| line.contains(&format!(" 352 m69 #even ~{name} chat acceptd {name} H")))
     );
-    // Who shares several rooms with somebody is told once.
+    // A member who shares several rooms with another is listed only once.
     let who = member.ask("WHO *");
     assert_eq!(who.len(), 72);
     assert!(
@@ -148,31 +151,31 @@ fn lists_of_many_rooms_and_many_members_are_complete_and_in_order() {
 }
 
 #[test]
-fn in_a_room_of_more_than_50_nobody_is_told_who_comes_and_goes_but_who_tells() {
+fn a_room_of_more_than_50_does_not_announce_joins_and_parts_but_shows_messages() {
     let server = serve();
     let mut crowd: Vec<Member> = (1..=50).map(|number| Member::person(&server, &format!("m{number}"))).collect();
     let mut first = crowd.remove(0);
-    assert!(first.hears().iter().any(|line| line == "* guest50 joined"), "the fiftieth is announced");
+    assert!(first.received().iter().any(|line| line == "* guest50 joined"), "the 50th member is announced");
     let mut last = Member::guest(&server);
-    last.hears();
-    assert!(first.hears().is_empty(), "the next is not");
+    last.received();
+    assert!(first.received().is_empty(), "the 51st is not");
     let who = first.ask("/who");
     assert_eq!(who[0], "* 51 people are in lobby:");
     assert!(who.join(" ").contains("guest51"));
-    last.say("/quit");
+    last.send_line("/quit");
     last.rest();
-    // The goodbye comes before the seat is free.
+    // `goodbye` arrives before the member is removed from the room.
     crate::support::eventually("50 are left", || first.ask("/who")[0] == "* 50 people are in lobby:");
-    assert!(first.hears().is_empty());
+    assert!(first.received().is_empty());
 }
 
 #[test]
-fn a_person_who_was_kicked_is_in_no_room_and_finds_another() {
+fn a_kicked_person_is_in_no_room_and_can_join_another() {
     let server = serve();
     let mut alice = Member::irc_in_lobby(&server, "alice");
     let mut bob = Member::person(&server, "bob");
     alice.ask("KICK #lobby bob :enough");
-    assert_eq!(bob.hears(), ["* alice kicked bob (enough)"]);
+    assert_eq!(bob.received(), ["* alice kicked bob (enough)"]);
     let nowhere = "* you are in no room; /join lobby";
     assert_eq!(bob.ask("is anybody there?"), [nowhere]);
     for command in ["/me waves", "/who", "/topic", "/topic tea", "/history"] {

@@ -1,23 +1,23 @@
-//! The settings of the chat on the command line.
+//! The chat's options on the command line.
 
 use rustix::process::Signal;
 
 use crate::support::daemon::{Daemon, acceptd};
 
-/// Lines that are pasted into a chat with these settings: how many are carried out, and how it ends.
+/// Sends many commands at once to a chat with these options. Returns how many were carried out, and the last line received.
 fn pasted(arguments: &[&str], count: usize) -> (usize, String) {
     let daemon = Daemon::start(&[&["--handler", "chat"], arguments].concat());
     let mut client = daemon.connect();
     client.try_send("/me\n".repeat(count) + "/quit\n");
-    let heard = client.rest();
-    let end = heard.lines().last().unwrap_or_default().to_owned();
+    let received = client.rest();
+    let end = received.lines().last().unwrap_or_default().to_owned();
     let (status, log) = daemon.end(Signal::TERM);
     assert!(status.success(), "{log}");
-    (heard.matches("what do you do?").count(), end)
+    (received.matches("what do you do?").count(), end)
 }
 
 #[test]
-fn the_rate_of_messages_is_a_number_and_a_burst() {
+fn the_message_rate_is_a_number_and_a_burst() {
     assert_eq!(pasted(&["--message-rate", "0"], 2000), (2000, "* goodbye".to_owned()));
     assert_eq!(pasted(&["--message-rate", "1000000/10000"], 2000), (2000, "* goodbye".to_owned()));
     let (count, end) = pasted(&["--message-rate", "1/7"], 1000);
@@ -34,10 +34,10 @@ fn the_dialect_can_be_fixed() {
         [("auto", ":acceptd 451 bob WHO "), ("text", "* welcome, you are guest1;"), ("irc", ":acceptd 451 bob WHO ")]
     {
         let daemon = Daemon::start(&["--handler", "chat", "--chat-protocol", protocol]);
-        let heard = daemon.connect().talk("NICK bob\nWHO\n");
-        assert!(heard.starts_with(expected), "{protocol}: {heard}");
-        let heard = daemon.connect().talk("hello\n/quit\n");
-        assert_eq!(heard.contains("* goodbye"), protocol != "irc", "{protocol}: {heard}");
+        let received = daemon.connect().talk("NICK bob\nWHO\n");
+        assert!(received.starts_with(expected), "{protocol}: {received}");
+        let received = daemon.connect().talk("hello\n/quit\n");
+        assert_eq!(received.contains("* goodbye"), protocol != "irc", "{protocol}: {received}");
         daemon.end(Signal::TERM);
     }
 }
@@ -50,7 +50,7 @@ fn the_outbox_is_a_size() {
 }
 
 #[test]
-fn what_cannot_be_meant_is_refused_in_words() {
+fn malformed_values_are_refused_with_the_name_of_the_option() {
     for (name, value) in [
         ("--message-rate", ""),
         ("--message-rate", "fast"),

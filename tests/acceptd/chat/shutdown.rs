@@ -1,4 +1,4 @@
-//! What both dialects are told when the server shuts down.
+//! Shutdown of the server, in both dialects.
 
 use std::time::{Duration, Instant};
 
@@ -12,18 +12,18 @@ const TO_PEOPLE: &str = "* the server is shutting down";
 const TO_IRC: &str = "ERROR :Closing link: the server is shutting down";
 
 #[test]
-fn everybody_gets_last_words_also_in_the_middle_of_a_line() {
+fn every_member_gets_a_farewell_even_in_the_middle_of_a_line() {
     let server = serve();
     let mut members = [
         Member::person(&server, "ann"),
         Member::irc_in_lobby(&server, "ike"),
         Member::person(&server, "bob"),
         Member::irc_in_lobby(&server, "eve"),
-        Member::stranger(&server),
+        Member::unregistered(&server),
     ];
     members[2].client.send("/me\nhalf a li");
     members[3].client.send("PING x\r\nPRIVMSG #lobby :half a li");
-    // An answer shows that the half line has arrived as well.
+    // The reply shows that the incomplete line has arrived too.
     while members[2].line() != "* what do you do? /me waves" {}
     while members[3].line() != ":acceptd PONG acceptd :x" {}
     members[4].ask("NICK new");
@@ -40,50 +40,50 @@ fn everybody_gets_last_words_also_in_the_middle_of_a_line() {
 }
 
 #[test]
-fn what_was_said_before_is_heard_before_the_end() {
+fn messages_sent_before_the_shutdown_are_delivered() {
     let server = serve();
     let mut alice = Member::person(&server, "alice");
     let mut bob = Member::irc_in_lobby(&server, "bob");
-    alice.hears();
+    alice.received();
     bob.ask("PRIVMSG #lobby :last");
     drop(server);
-    let heard = alice.rest();
-    assert_eq!(heard[0], "bob: last");
-    assert_eq!(heard.last().unwrap(), TO_PEOPLE);
+    let received = alice.rest();
+    assert_eq!(received[0], "bob: last");
+    assert_eq!(received.last().unwrap(), TO_PEOPLE);
     assert_eq!(bob.rest().last().unwrap(), TO_IRC);
 }
 
 #[test]
-fn lines_that_wait_because_of_a_flood_are_answered_and_the_end_is_not_delayed() {
+fn queued_lines_are_answered_in_a_drain_without_delaying_it() {
     let rate = Rate { per_second: 1, burst: 3 };
     for half in ["", "half a line"] {
         let server = serve_with(limits(), Options { rate, ..options() });
         let mut bob = Member::guest(&server);
         bob.client.send("/me\n".repeat(100) + half);
         (0..6).for_each(|_| drop(bob.line()));
-        // It waits for the rate now, for more than a minute if nothing comes between.
+        // The queued lines would take more than a minute at the rate.
         let start = Instant::now();
         let summary = server.stop();
         assert!(start.elapsed() < PATIENCE / 2);
         assert_eq!(summary.cut, 0);
-        let mut heard = bob.rest();
-        assert_eq!(heard.pop().unwrap(), TO_PEOPLE, "{half:?}");
-        assert_eq!(heard.len(), 97, "{heard:?}");
-        assert!(heard.iter().all(|line| line == "* what do you do? /me waves"));
+        let mut received = bob.rest();
+        assert_eq!(received.pop().unwrap(), TO_PEOPLE, "{half:?}");
+        assert_eq!(received.len(), 97, "{received:?}");
+        assert!(received.iter().all(|line| line == "* what do you do? /me waves"));
     }
 }
 
 #[test]
-fn one_who_does_not_read_delays_the_end_no_longer_than_the_drain_allows() {
+fn a_member_who_does_not_read_delays_the_end_no_longer_than_the_drain_timeout() {
     let limits = Limits { drain_timeout: Duration::from_millis(400), max_outbox: 64 << 20, ..limits() };
     let server = serve_with(limits, options());
     let mut alice = Member::person(&server, "alice");
     let _bob = Member::irc_in_lobby(&server, "bob");
     let line = "x".repeat(4000);
     for _ in 0..2000 {
-        alice.say(&line);
+        alice.send_line(&line);
     }
-    alice.hears();
+    alice.received();
     let start = Instant::now();
     let summary = server.stop();
     assert!(start.elapsed() < PATIENCE / 2);

@@ -1,4 +1,4 @@
-//! Members of a chat as sockets: how they come, and one thread that listens for all of them.
+//! Members of a chat as sockets: how they join, and how one thread reads for all of them.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -13,8 +13,8 @@ use socket2::{Domain, SockRef, Socket, Type};
 use crate::crowds::source;
 use crate::support::{Client, PATIENCE};
 
-/// What the kernel may keep for a member who is not meant to read; it takes twice as much.
-const SMALL: usize = 4096;
+/// The receive buffer of a member who is not meant to read. The kernel doubles it.
+const SMALL_BUFFER: usize = 4096;
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Dialect {
@@ -22,113 +22,113 @@ pub enum Dialect {
     Irc,
 }
 
-/// Whether the kernel reads on when the member does not.
+/// How much the kernel buffers for a member who does not read.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Room {
-    /// As much as the system likes.
-    Usual,
-    /// Next to nothing.
+pub enum ReceiveBuffer {
+    /// The system's default.
+    Default,
+    /// Almost nothing.
     Small,
 }
 
-/// Connects as the `n`th client, without a word.
-pub fn connect(n: u32, addr: SocketAddr, room: Room) -> Client {
+/// Connects as the `n`th client, and sends nothing.
+pub fn connect(n: u32, addr: SocketAddr, buffer: ReceiveBuffer) -> Client {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
-    if room == Room::Small {
-        socket.set_recv_buffer_size(SMALL).unwrap();
+    if buffer == ReceiveBuffer::Small {
+        socket.set_recv_buffer_size(SMALL_BUFFER).unwrap();
     }
     socket.bind(&source(n).into()).unwrap();
     socket.connect(&addr.into()).unwrap();
     Client::of(socket.into())
 }
 
-/// Says what makes a member of the lobby of a client, at once: the first line decides about the dialect.
-pub fn introduce(client: &mut Client, n: u32, dialect: Dialect) {
+/// Sends what makes a client a member of the lobby at once, because the first line decides the dialect.
+pub fn request_to_join(client: &mut Client, n: u32, dialect: Dialect) {
     match dialect {
         Dialect::Plain => client.send("/me\n"),
         Dialect::Irc => client.send(format!("NICK i{n}\r\nUSER i{n} 0 * :{n}\r\nJOIN #lobby\r\n")),
     }
 }
 
-/// What the answer to [`introduce`] ends with.
-pub fn is_introduced(line: &[u8]) -> bool {
+/// Whether a line is the last one of the reply to [`request_to_join`].
+pub fn has_joined(line: &[u8]) -> bool {
     line == b"* what do you do? /me waves" || line.ends_with(b" #lobby :End of NAMES list")
 }
 
-/// A member who is there, and has read all that the coming says.
-pub fn enter(n: u32, addr: SocketAddr, dialect: Dialect, room: Room) -> Client {
-    let mut client = connect(n, addr, room);
-    introduce(&mut client, n, dialect);
-    while !is_introduced(client.line().as_bytes()) {}
+/// A member of the lobby who has read the replies to joining.
+pub fn join(n: u32, addr: SocketAddr, dialect: Dialect, buffer: ReceiveBuffer) -> Client {
+    let mut client = connect(n, addr, buffer);
+    request_to_join(&mut client, n, dialect);
+    while !has_joined(client.line().as_bytes()) {}
     client
 }
 
-/// The same for somebody called `p` and this number, which all others are told.
-pub fn enter_by_name(n: u32, addr: SocketAddr, room: Room) -> Client {
-    let mut client = enter(n, addr, Dialect::Plain, room);
+/// The same, with the name `p` and this number, which is announced to the others.
+pub fn join_with_name(n: u32, addr: SocketAddr, buffer: ReceiveBuffer) -> Client {
+    let mut client = join(n, addr, Dialect::Plain, buffer);
     client.send(format!("/name p{n}\n"));
     while client.line() != format!("* you are now p{n}") {}
     client
 }
 
-/// Who had little room reads on at a usual pace.
-pub fn listen_again(client: &Client) {
+/// Enlarges the receive buffer of a member that had a small one, so that it can read at full speed.
+pub fn resume_reading(client: &Client) {
     SockRef::from(&client.stream).set_recv_buffer_size(1 << 20).unwrap();
 }
 
-/// Members who all listen.
-pub struct Listeners {
+/// Members who all read.
+pub struct Readers {
     epoll: OwnedFd,
-    members: Vec<Member>,
+    members: Vec<Reader>,
 }
 
-struct Member {
+struct Reader {
     stream: TcpStream,
     unread: Vec<u8>,
     has_ended: bool,
 }
 
-impl Listeners {
-    /// Members `numbers`, all there.
-    pub fn enter(numbers: std::ops::Range<u32>, addr: SocketAddr, dialect: fn(u32) -> Dialect) -> Listeners {
+impl Readers {
+    /// Makes the clients with these numbers join.
+    pub fn join(numbers: std::ops::Range<u32>, addr: SocketAddr, dialect: fn(u32) -> Dialect) -> Readers {
         let clients = numbers.map(|n| {
-            let mut client = connect(n, addr, Room::Usual);
-            introduce(&mut client, n, dialect(n));
+            let mut client = connect(n, addr, ReceiveBuffer::Default);
+            request_to_join(&mut client, n, dialect(n));
             client
         });
-        let mut listeners = Listeners::of(clients.collect());
-        let mut missing = listeners.members.len();
-        listeners.listen(|_, line| {
-            missing -= usize::from(is_introduced(line));
+        let mut readers = Readers::new(clients.collect());
+        let mut missing = readers.members.len();
+        readers.read_lines(|_, line| {
+            missing -= usize::from(has_joined(line));
             if missing == 0 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         });
-        listeners
+        readers
     }
 
-    pub fn of(clients: Vec<Client>) -> Listeners {
+    pub fn new(clients: Vec<Client>) -> Readers {
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC).unwrap();
         let member = |(place, client): (usize, Client)| {
             client.stream.set_nonblocking(true).unwrap();
             let data = epoll::EventData::new_u64(place as u64);
             epoll::add(&epoll, &client.stream, data, epoll::EventFlags::IN).unwrap();
-            Member { stream: client.stream, unread: Vec::new(), has_ended: false }
+            Reader { stream: client.stream, unread: Vec::new(), has_ended: false }
         };
         let members = clients.into_iter().enumerate().map(member).collect();
-        Listeners { epoll, members }
+        Readers { epoll, members }
     }
 
     pub fn len(&self) -> usize {
         self.members.len()
     }
 
-    /// Hands over each line of each member, without its end, until somebody is satisfied; at the end of a connection
-    /// what is left of a line, which is mostly nothing.
-    pub fn listen(&mut self, mut hear: impl FnMut(usize, &[u8]) -> ControlFlow<()>) {
+    /// Calls `on_line` for each line of each member, without its end, until it breaks. At the end of a connection it gets the
+    /// rest of the last line, which usually is empty.
+    pub fn read_lines(&mut self, mut on_line: impl FnMut(usize, &[u8]) -> ControlFlow<()>) {
         let start = Instant::now();
         let mut events = Vec::with_capacity(256);
         let second = Timespec { tv_sec: 1, tv_nsec: 0 };
         loop {
-            assert!(start.elapsed() < PATIENCE, "members wait in vain for what they should hear");
+            assert!(start.elapsed() < PATIENCE, "members did not receive everything in time");
             events.clear();
             match epoll::wait(&self.epoll, spare_capacity(&mut events), Some(&second)) {
                 Ok(_) | Err(rustix::io::Errno::INTR) => {}
@@ -141,9 +141,9 @@ impl Listeners {
                 if !member.receive() {
                     epoll::delete(&self.epoll, &member.stream).unwrap();
                 }
-                // All that was received is handed over before this returns.
+                // Passes on all received lines before it returns.
                 for line in member.lines() {
-                    if hear(place, &line).is_break() {
+                    if on_line(place, &line).is_break() {
                         flow = ControlFlow::Break(());
                     }
                 }
@@ -155,8 +155,8 @@ impl Listeners {
     }
 }
 
-impl Member {
-    /// What has arrived. `false`: nothing more will.
+impl Reader {
+    /// Reads what has arrived. Returns `false` at the end of the connection.
     fn receive(&mut self) -> bool {
         let mut buffer = [0; 16 * 1024];
         match self.stream.read(&mut buffer) {
@@ -185,8 +185,8 @@ impl Member {
     }
 }
 
-/// Sends for as long as it is let, up to `limit` bytes; how many went.
-pub fn send_until_stopped(client: &Client, chunk: &[u8], limit: usize) -> usize {
+/// Sends until the server stops reading, or `limit` bytes are sent. Returns how many were sent.
+pub fn send_until_blocked(client: &Client, chunk: &[u8], limit: usize) -> usize {
     let mut sent = 0;
     while sent < limit && (&client.stream).write_all(chunk).is_ok() {
         sent += chunk.len();

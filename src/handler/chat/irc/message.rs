@@ -1,27 +1,27 @@
-//! A line of IRC taken apart (RFC 2812, 2.3.1; IRCv3 message tags).
+//! Parses a line as an IRC message (RFC 2812, 2.3.1; IRCv3 message tags).
 
-use crate::handler::chat::text::{CTCP, clean};
+use crate::handler::chat::text::{CTCP_DELIMITER, sanitize};
 
-/// More parameters than this are one (RFC 2812, 2.3).
-const PARAMETERS_AT_MOST: usize = 15;
+/// The last parameter takes the rest of the line (RFC 2812, 2.3).
+const MAX_PARAMETERS: usize = 15;
 
-/// A command of a client. All of its text can be shown to anybody.
+/// A client's command. All of its text is sanitized.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Message {
-    /// In capitals.
+    /// In upper case.
     pub(super) command: String,
     pub(super) parameters: Vec<String>,
-    /// The last parameter of PRIVMSG or NOTICE is one of CTCP: its command, such as `ACTION`. The parameter is without
+    /// The CTCP command, such as `ACTION`, if this is a PRIVMSG or NOTICE with one. The last parameter is then the text after
     /// it.
     pub(super) ctcp: Option<String>,
 }
 
 impl Message {
-    /// `None` for an empty line.
+    /// Parses a line. Returns `None` if it has no command.
     pub(super) fn parse(line: &str) -> Option<Message> {
         let line = line.trim_end_matches(['\r', ' ']).trim_start();
-        // Tags mean nothing without a capability for them, and a client's source is known.
-        let line = without(without(line, '@'), ':');
+        // No capability gives tags from clients a meaning, and the server knows a client's source.
+        let line = skip_prefix(skip_prefix(line, '@'), ':');
         let (command, mut rest) = line.split_once(' ').unwrap_or((line, ""));
         if command.is_empty() {
             return None;
@@ -29,7 +29,7 @@ impl Message {
         let mut parameters = Vec::new();
         while !rest.trim_start_matches(' ').is_empty() {
             rest = rest.trim_start_matches(' ');
-            let is_last = rest.starts_with(':') || parameters.len() + 1 == PARAMETERS_AT_MOST;
+            let is_last = rest.starts_with(':') || parameters.len() + 1 == MAX_PARAMETERS;
             let (parameter, after) = match rest.split_once(' ') {
                 Some(parts) if !is_last => parts,
                 _ => (if is_last { rest.strip_prefix(':').unwrap_or(rest) } else { rest }, ""),
@@ -37,28 +37,29 @@ impl Message {
             parameters.push(parameter);
             rest = after;
         }
-        let command = clean(command).to_ascii_uppercase();
+        let command = sanitize(command).to_ascii_uppercase();
         let mut ctcp = None;
         if let "PRIVMSG" | "NOTICE" = command.as_str()
             && let Some(last) = parameters.last_mut()
-            && let Some(quoted) = last.strip_prefix(CTCP)
+            && let Some(quoted) = last.strip_prefix(CTCP_DELIMITER)
         {
-            let quoted = quoted.strip_suffix(CTCP).unwrap_or(quoted);
+            let quoted = quoted.strip_suffix(CTCP_DELIMITER).unwrap_or(quoted);
             let (quoted, text) = quoted.split_once(' ').unwrap_or((quoted, ""));
-            ctcp = Some(clean(quoted).to_ascii_uppercase());
+            ctcp = Some(sanitize(quoted).to_ascii_uppercase());
             *last = text;
         }
-        let parameters = parameters.into_iter().map(clean).collect();
+        let parameters = parameters.into_iter().map(sanitize).collect();
         Some(Message { command, parameters, ctcp })
     }
 
-    pub(super) fn parameter(&self, place: usize) -> Option<&str> {
-        self.parameters.get(place).map(String::as_str).filter(|parameter| !parameter.is_empty())
+    /// A parameter that is not empty.
+    pub(super) fn parameter(&self, index: usize) -> Option<&str> {
+        self.parameters.get(index).map(String::as_str).filter(|parameter| !parameter.is_empty())
     }
 }
 
-/// The line after a word that begins with `mark`.
-fn without(line: &str, mark: char) -> &str {
+/// A line without its first word, if that begins with `mark`.
+fn skip_prefix(line: &str, mark: char) -> &str {
     match line.strip_prefix(mark) {
         Some(rest) => rest.split_once(' ').map_or("", |(_, rest)| rest.trim_start_matches(' ')),
         None => line,
@@ -76,7 +77,7 @@ mod tests {
     }
 
     #[test]
-    fn a_message_is_a_command_and_its_parameters() {
+    fn a_message_has_a_command_and_parameters() {
         for (line, expected) in [
             ("nick bob\r", "NICK(bob)"),
             ("USER bob 0 * :Bob  the builder ", "USER(bob|0|*|Bob  the builder)"),

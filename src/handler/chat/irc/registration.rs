@@ -1,146 +1,174 @@
-//! Registration: how a client says who it is, and becomes a member.
+//! Registration: a client negotiates capabilities, gives its nickname and user, and becomes a member.
 
 use std::io::{self, Write};
 
 use super::message::Message;
-use super::{Irc, word};
+use super::{IrcSession, first_word, numeric};
 use crate::connection::Connection;
-use crate::handler::chat::event::{LONGEST_TEXT, SERVER};
-use crate::handler::chat::mail::Mail;
-use crate::handler::chat::name::{Name, RULE};
-use crate::handler::chat::session::{Place, Session};
-use crate::handler::chat::text::at_most;
+use crate::handler::chat::delivery::Delivery;
+use crate::handler::chat::event::{MAX_TEXT, SERVER_NAME};
+use crate::handler::chat::member_guard::MemberGuard;
+use crate::handler::chat::name::{MEMBER_NAME_RULE, Name};
+use crate::handler::chat::session::Session;
+use crate::handler::chat::state::ChatError;
+use crate::handler::chat::text::truncate;
 
-/// The longest name of a user, without the `~` that says that nobody has checked it.
-const LONGEST_OF_USER: usize = 10;
+/// The capabilities that the server offers: see [`Capabilities`].
+const CAPABILITIES: &str = "echo-message server-time";
 
-pub(super) enum Stage<'a> {
-    /// Has not said yet who it is.
-    Stranger(Stranger),
-    Member(Place<'a>),
+/// The longest user name, without the `~` that marks it as unverified.
+const MAX_USER_NAME: usize = 10;
+
+/// The capabilities that a client has enabled.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Capabilities {
+    /// The client gets copies of its own messages.
+    pub(super) echo_message: bool,
+    /// Events carry their time.
+    pub(super) server_time: bool,
 }
 
+pub(super) enum Registration<'a> {
+    Pending(PendingRegistration),
+    /// The client is a member.
+    Done(MemberGuard<'a>),
+}
+
+/// What a client has sent of its registration.
 #[derive(Default)]
-pub(super) struct Stranger {
+pub(super) struct PendingRegistration {
     pub(super) name: Option<Name>,
-    /// The name of the user, and the real name.
+    /// The user name and the real name.
     user: Option<(String, String)>,
-    /// Capabilities are being negotiated, which `CAP END` ends.
+    /// The client negotiates capabilities, until it sends `CAP END`.
     is_negotiating: bool,
-    pub(super) mail: Mail,
+    pub(super) delivery: Delivery,
 }
 
-impl Irc<'_> {
-    /// Capabilities (IRCv3 capability negotiation).
+impl IrcSession<'_> {
+    /// Negotiates capabilities (IRCv3 capability negotiation).
     pub(super) fn cap(&mut self, client: &mut Connection, message: &Message) -> io::Result<()> {
-        const ALL: &str = "echo-message server-time";
         let name = self.name();
         let subcommand = message.parameter(0).unwrap_or_default().to_ascii_uppercase();
-        if let (Stage::Stranger(stranger), "LS" | "REQ") = (&mut self.stage, subcommand.as_str()) {
-            stranger.is_negotiating = true;
+        if let (Registration::Pending(pending), "LS" | "REQ") = (&mut self.registration, subcommand.as_str()) {
+            pending.is_negotiating = true;
         }
         match subcommand.as_str() {
-            "LS" => write!(client, ":{SERVER} CAP {name} LS :{ALL}\r\n"),
+            "LS" => write!(client, ":{SERVER_NAME} CAP {name} LS :{CAPABILITIES}\r\n"),
             "LIST" => {
-                let has = [(self.is_echoed, "echo-message"), (self.is_timed, "server-time")];
-                let list: Vec<&str> = has.into_iter().filter_map(|(has, name)| has.then_some(name)).collect();
-                write!(client, ":{SERVER} CAP {name} LIST :{}\r\n", list.join(" "))
+                let enabled =
+                    [(self.capabilities.echo_message, "echo-message"), (self.capabilities.server_time, "server-time")];
+                let list: Vec<&str> = enabled.into_iter().filter_map(|(is_on, name)| is_on.then_some(name)).collect();
+                write!(client, ":{SERVER_NAME} CAP {name} LIST :{}\r\n", list.join(" "))
             }
             "REQ" => {
-                let asked = message.parameter(1).unwrap_or_default();
-                let words = || {
-                    asked
-                        .split_whitespace()
-                        .map(|word| word.strip_prefix('-').map_or((word, true), |word| (word, false)))
-                };
-                let is_known = words().all(|(word, _)| ALL.split(' ').any(|known| known == word));
-                let answer = if is_known { "ACK" } else { "NAK" };
-                write!(client, ":{SERVER} CAP {name} {answer} :{}\r\n", at_most(asked, LONGEST_TEXT))?;
-                for (word, is_on) in words().filter(|_| is_known) {
-                    match word {
-                        "echo-message" => self.is_echoed = is_on,
-                        _ => self.is_timed = is_on,
-                    }
+                let requested = message.parameter(1).unwrap_or_default();
+                let changed = self.changed_capabilities(requested);
+                let reply = if changed.is_some() { "ACK" } else { "NAK" };
+                write!(client, ":{SERVER_NAME} CAP {name} {reply} :{}\r\n", truncate(requested, MAX_TEXT))?;
+                if let Some(capabilities) = changed {
+                    self.capabilities = capabilities;
+                    let (id, dialect) = (self.id, self.dialect());
+                    self.with_state(|state, _| state.set_dialect(id, dialect));
                 }
-                let (id, dialect) = (self.id, self.dialect());
-                self.hall(|hall, _| hall.set_dialect(id, dialect));
                 Ok(())
             }
             "END" => {
-                if let Stage::Stranger(stranger) = &mut self.stage {
-                    stranger.is_negotiating = false;
+                if let Registration::Pending(pending) = &mut self.registration {
+                    pending.is_negotiating = false;
                 }
                 self.register(client)
             }
-            other => self.reply(client, 410, format_args!("{} :Invalid CAP command", word(other))),
+            other => self.reply(
+                client,
+                numeric::ERR_INVALIDCAPCMD,
+                format_args!("{} :Invalid CAP command", first_word(other)),
+            ),
         }
     }
 
+    /// The client's capabilities after a request that enables and (with a minus sign) disables some. `None` if the server
+    /// doesn't offer one of them.
+    fn changed_capabilities(&self, requested: &str) -> Option<Capabilities> {
+        let mut capabilities = self.capabilities;
+        for change in requested.split_whitespace() {
+            match change.strip_prefix('-').map_or((change, true), |name| (name, false)) {
+                ("echo-message", is_on) => capabilities.echo_message = is_on,
+                ("server-time", is_on) => capabilities.server_time = is_on,
+                _ => return None,
+            }
+        }
+        Some(capabilities)
+    }
+
     pub(super) fn nick(&mut self, client: &mut Connection, message: &Message) -> io::Result<()> {
-        let Some(wish) = message.parameter(0) else {
-            return self.reply(client, 431, ":No nickname given");
+        let Some(nickname) = message.parameter(0) else {
+            return self.reply(client, numeric::ERR_NONICKNAMEGIVEN, ":No nickname given");
         };
-        let Some(name) = Name::of_member(wish) else {
-            return self.reply(client, 432, format_args!("{} :{}", word(wish), RULE));
+        let Some(name) = Name::parse_member(nickname) else {
+            return self.reply(
+                client,
+                numeric::ERR_ERRONEUSNICKNAME,
+                format_args!("{} :{}", first_word(nickname), MEMBER_NAME_RULE),
+            );
         };
-        // What was answered before is to be read before what others say.
-        self.settle(client)?;
+        // The replies so far must arrive before the events that this command causes.
+        self.flush_reply(client)?;
         let id = self.id;
-        match &mut self.stage {
-            Stage::Stranger(stranger) => {
-                // Told at once, so that the client can think of another one.
-                if self.chat.hall().is_taken(&name) {
-                    return self.reply(client, 433, format_args!("{name} :Nickname is already in use"));
+        match &mut self.registration {
+            Registration::Pending(pending) => {
+                // Refuses the nickname at once, not only at the end of the registration, so that the client can choose another.
+                if self.chat.lock_state().is_taken(&name) {
+                    return self.refuse(client, ChatError::NameTaken, "", name.as_str());
                 }
-                stranger.name = Some(name);
+                pending.name = Some(name);
                 self.register(client)
             }
-            Stage::Member(_) => match self.hall(|hall, mail| hall.rename(id, name.clone(), mail)) {
-                Ok(()) => Ok(()),
-                Err(_) => self.reply(client, 433, format_args!("{name} :Nickname is already in use")),
-            },
+            Registration::Done(_) => {
+                let outcome = self.with_state(|state, delivery| state.rename(id, name.clone(), delivery));
+                outcome.or_else(|_| self.refuse(client, ChatError::NameTaken, "", name.as_str()))
+            }
         }
     }
 
     pub(super) fn user(&mut self, client: &mut Connection, message: &Message) -> io::Result<()> {
-        let Stage::Stranger(stranger) = &mut self.stage else {
-            return self.reply(client, 462, ":You are registered already");
+        let Registration::Pending(pending) = &mut self.registration else {
+            return self.reply(client, numeric::ERR_ALREADYREGISTERED, ":You are registered already");
         };
         let (Some(user), Some(real_name)) = (message.parameter(0), message.parameter(3)) else {
-            return self.needs_more(client, "USER");
+            return self.need_more_params(client, "USER");
         };
-        let mut user: String = user.chars().filter(char::is_ascii_alphanumeric).take(LONGEST_OF_USER).collect();
+        let mut user: String = user.chars().filter(char::is_ascii_alphanumeric).take(MAX_USER_NAME).collect();
         if user.is_empty() {
             "user".clone_into(&mut user);
         }
-        stranger.user = Some((format!("~{user}"), at_most(real_name, LONGEST_TEXT / 3).to_owned()));
+        pending.user = Some((format!("~{user}"), truncate(real_name, MAX_TEXT / 3).to_owned()));
         self.register(client)
     }
 
-    /// Makes a member of a stranger who has said all that is needed.
+    /// Makes the client a member once its registration is complete.
     fn register(&mut self, client: &mut Connection) -> io::Result<()> {
         let dialect = self.dialect();
-        let Stage::Stranger(stranger) = &mut self.stage else { return Ok(()) };
-        let (Some(name), Some((user, real_name)), false) = (&stranger.name, &stranger.user, stranger.is_negotiating)
+        let Registration::Pending(pending) = &mut self.registration else { return Ok(()) };
+        let (Some(name), Some((user, real_name)), false) = (&pending.name, &pending.user, pending.is_negotiating)
         else {
             return Ok(());
         };
-        let entered = {
-            let mut hall = self.chat.hall();
-            let entered = hall.enter(self.id, Some(name.clone()), dialect, self.outbox.clone());
-            if entered.is_ok() {
-                hall.introduce(self.id, user.clone(), real_name.clone());
+        let added = {
+            let mut state = self.chat.lock_state();
+            let added = state.add_member(self.id, Some(name.clone()), dialect, self.outbox.clone());
+            if added.is_ok() {
+                state.set_user(self.id, user.clone(), real_name.clone());
             }
-            entered
+            added
         };
-        if entered.is_err() {
-            // Somebody was faster.
-            let name = stranger.name.take();
-            return name
-                .map_or(Ok(()), |name| self.reply(client, 433, format_args!("{name} :Nickname is already in use")));
+        if added.is_err() {
+            // Another client has taken the name since NICK.
+            let name = pending.name.take();
+            return name.map_or(Ok(()), |name| self.refuse(client, ChatError::NameTaken, "", name.as_str()));
         }
-        let place = Place::new(self.chat, client);
-        self.stage = Stage::Member(place);
+        let guard = MemberGuard::new(self.chat, client);
+        self.registration = Registration::Done(guard);
         self.welcome(client)
     }
 }

@@ -1,9 +1,9 @@
 //! Requests that are a line of words, as people type them. Programs may send them too, instead of an array.
 
 use super::{Batch, NextAction, Session};
-use crate::handler::http;
 use crate::handler::kv::reply::Dialect;
 use crate::handler::kv::request::split;
+use crate::handler::shared::http;
 
 /// The NOAUTH error in the text dialect. Redis's own says nothing about what to type.
 pub(super) const NOAUTH: &str = "NOAUTH this store has a password: write AUTH and the password";

@@ -1,9 +1,9 @@
-//! What IRC clients say to each other, and what they can know of each other.
+//! Messages between IRC users, and queries about users.
 
 use crate::support::chat::{Member, numerics, serve};
 
 #[test]
-fn what_cannot_be_delivered_is_said_with_the_right_number() {
+fn messages_that_cannot_be_delivered_get_the_right_numeric() {
     let server = serve();
     let mut alice = Member::irc_in_lobby(&server, "alice");
     let mut bob = Member::irc(&server, "bob");
@@ -25,13 +25,13 @@ fn what_cannot_be_delivered_is_said_with_the_right_number() {
         let notice = line.replace("PRIVMSG", "NOTICE");
         assert!(alice.ask(&notice).is_empty(), "to a notice nothing is answered: {notice:?}");
     }
-    assert!(bob.hears().is_empty());
-    assert_eq!(numerics(&alice.ask("PRIVMSG nobody,bob,#two :hello")), [401, 404], "each target by itself");
-    assert_eq!(bob.hears(), [":alice!~alice@chat PRIVMSG bob :hello"]);
+    assert!(bob.received().is_empty());
+    assert_eq!(numerics(&alice.ask("PRIVMSG nobody,bob,#two :hello")), [401, 404], "one numeric for each target");
+    assert_eq!(bob.received(), [":alice!~alice@chat PRIVMSG bob :hello"]);
 }
 
 #[test]
-fn messages_notices_and_actions_arrive_as_such() {
+fn messages_notices_and_actions_keep_their_kind() {
     let server = serve();
     let mut alice = Member::irc_in_lobby(&server, "alice");
     let mut bob = Member::irc_in_lobby(&server, "bob");
@@ -42,7 +42,7 @@ fn messages_notices_and_actions_arrive_as_such() {
     alice.ask("PRIVMSG #lobby :\u{1}ACTION waves\u{1}");
     alice.ask("PRIVMSG bob :\u{1}action winks\u{1}");
     assert_eq!(
-        bob.hears(),
+        bob.received(),
         [
             "PRIVMSG #lobby :to all",
             "NOTICE #lobby :to all, quietly",
@@ -56,7 +56,7 @@ fn messages_notices_and_actions_arrive_as_such() {
 }
 
 #[test]
-fn what_a_client_sends_to_itself_comes_after_what_was_answered_before() {
+fn a_message_to_oneself_arrives_after_the_earlier_replies() {
     let server = serve();
     let mut alice = Member::irc(&server, "alice");
     assert_eq!(
@@ -71,7 +71,7 @@ fn what_a_client_sends_to_itself_comes_after_what_was_answered_before() {
 }
 
 #[test]
-fn who_is_away_is_told_to_those_who_write_to_them() {
+fn senders_are_told_that_a_member_is_away() {
     let server = serve();
     let mut alice = Member::irc(&server, "alice");
     let mut bob = Member::irc(&server, "bob");
@@ -79,18 +79,18 @@ fn who_is_away_is_told_to_those_who_write_to_them() {
     assert_eq!(bob.ask_one("PRIVMSG alice :hungry?"), ":acceptd 301 bob alice :out for  lunch");
     assert!(bob.ask("NOTICE alice :hungry?").is_empty());
     assert!(bob.ask("WHOIS alice").contains(&":acceptd 301 bob alice :out for  lunch".to_owned()));
-    assert_eq!(alice.hears().len(), 2, "the messages arrive");
+    assert_eq!(alice.received().len(), 2, "away members still get messages");
     assert_eq!(alice.ask_one("AWAY"), ":acceptd 305 alice :You are no longer marked as away");
     assert!(bob.ask("PRIVMSG alice :there?").is_empty());
 }
 
 #[test]
-fn who_and_whois_tell_what_is_known() {
+fn who_and_whois_describe_members() {
     let server = serve();
     let mut alice = Member::irc_in_lobby(&server, "alice");
     let mut bob = Member::person(&server, "bob");
     bob.ask("/away lunch");
-    alice.hears();
+    alice.received();
     assert_eq!(
         alice.ask("WHO #LOBBY"),
         [
@@ -105,10 +105,14 @@ fn who_and_whois_tell_what_is_known() {
     let mut dave = Member::irc(&server, "dave");
     dave.ask("JOIN #cellar");
     alice.ask("JOIN #attic");
-    alice.hears();
+    alice.received();
     let met = alice.ask("WHO *");
     let names = met.iter().filter_map(|line| line.split_once(" acceptd ")?.1.split(' ').next());
-    assert_eq!(names.collect::<Vec<_>>(), ["alice", "bob", "carol"], "each once, and nobody from elsewhere");
+    assert_eq!(
+        names.collect::<Vec<_>>(),
+        ["alice", "bob", "carol"],
+        "each member once, and only those who share a channel"
+    );
     assert_eq!(numerics(&alice.ask("WHO #nowhere")), [315]);
     assert_eq!(numerics(&alice.ask("WHO nobody")), [315]);
     let whois = alice.ask("WHOIS ALICE");
@@ -122,7 +126,7 @@ fn who_and_whois_tell_what_is_known() {
 }
 
 #[test]
-fn ison_and_userhost_tell_who_is_here() {
+fn ison_and_userhost_list_members_who_are_online() {
     let server = serve();
     let mut alice = Member::irc(&server, "alice");
     let mut bob = Member::irc(&server, "bob");
@@ -131,8 +135,8 @@ fn ison_and_userhost_tell_who_is_here() {
     assert_eq!(alice.ask_one("ISON :bob alice"), ":acceptd 303 alice :bob alice");
     assert_eq!(alice.ask_one("ISON nobody"), ":acceptd 303 alice :");
     assert_eq!(alice.ask_one("USERHOST bob nobody alice"), ":acceptd 302 alice :bob=-~bob@chat alice=+~alice@chat");
-    // As many as fit into the question do not fit into the answer.
+    // The names that fit into the request do not all fit into the reply.
     let many = vec!["bob"; 126].join(" ");
-    let answer = alice.ask_one(&format!("ISON {many}"));
-    assert!(answer.ends_with(":bob bob") || answer.ends_with("bob bob bob"), "{answer}");
+    let reply = alice.ask_one(&format!("ISON {many}"));
+    assert!(reply.ends_with(":bob bob") || reply.ends_with("bob bob bob"), "{reply}");
 }

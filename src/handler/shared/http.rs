@@ -1,15 +1,16 @@
 //! Recognises HTTP aimed at a line protocol, and answers it as HTTP.
 //!
 //! A web page can make a browser send any bytes in the body of a request to any port of the visitor's own network. A
-//! line protocol that answers each header with an error and goes on runs that body as commands. So the first line of
-//! HTTP, or its `Host:` header, ends the conversation. The answer is HTTP too: curl and browsers show nothing else.
+//! line protocol that answers each header with an error and carries on would run that body as commands. So the first line
+//! of HTTP, or its `Host:` header, ends the connection. The answer is HTTP too, because curl and browsers show nothing
+//! else.
 
-/// The methods of RFC 9110, of RFC 5789 (PATCH), and the preface of HTTP/2 (RFC 9113).
+/// The methods of RFC 9110 and RFC 5789 (PATCH), and the start of HTTP/2's connection preface (RFC 9113).
 const METHODS: [&[u8]; 10] =
     [b"GET", b"HEAD", b"POST", b"PUT", b"DELETE", b"CONNECT", b"OPTIONS", b"TRACE", b"PATCH", b"PRI"];
 
-/// The whole answer to a client that speaks HTTP (RFC 9112). `usage` is a sentence or two that say what the port is and how
-/// to use it. Nothing of the request is repeated, so no page can be made to appear here.
+/// The complete response to a client that speaks HTTP (RFC 9112). `usage` says in a sentence or two what the port is and
+/// how to use it. The response repeats nothing from the request, so nobody can make it show content of their own.
 pub(crate) fn response(usage: &str) -> String {
     let body = format!("This port does not speak HTTP. {usage}\n");
     format!(
@@ -19,37 +20,37 @@ pub(crate) fn response(usage: &str) -> String {
     )
 }
 
-/// Whether a line is HTTP's: a request line (`GET / HTTP/1.1`) with a method of any name, or a `Host:` header. Case does not
-/// matter, nor do spaces around the words.
+/// Whether a line is HTTP: a request line (`GET / HTTP/1.1`) with any method, or a `Host:` header. Case and extra spaces
+/// don't matter.
 pub(crate) fn is_http(line: &[u8]) -> bool {
     let mut words = line.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty());
     let Some(first) = words.next() else { return false };
-    if starts_with(first, b"host:") || first.eq_ignore_ascii_case(b"host") && words.clone().next() == Some(b":") {
+    if has_prefix(first, b"host:") || first.eq_ignore_ascii_case(b"host") && words.clone().next() == Some(b":") {
         return true;
     }
     let Some(last) = words.next_back() else { return false };
     if !is_version(last) {
         return false;
     }
-    let is_known = METHODS.iter().any(|method| method.eq_ignore_ascii_case(first));
-    is_known || words.next().is_some_and(is_target) && words.next().is_none() && is_token(first)
+    let is_known_method = METHODS.iter().any(|method| method.eq_ignore_ascii_case(first));
+    is_known_method || words.next().is_some_and(is_target) && words.next().is_none() && is_token(first)
 }
 
-fn starts_with(word: &[u8], start: &[u8]) -> bool {
-    word.get(..start.len()).is_some_and(|found| found.eq_ignore_ascii_case(start))
+fn has_prefix(word: &[u8], prefix: &[u8]) -> bool {
+    word.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix))
 }
 
 /// `HTTP/1.1`.
 fn is_version(word: &[u8]) -> bool {
-    starts_with(word, b"http/") && word.get(5).is_some_and(u8::is_ascii_digit)
+    has_prefix(word, b"http/") && word.get(5).is_some_and(u8::is_ascii_digit)
 }
 
-/// What a method is asked of: a path, a URL, or the server itself (RFC 9112, 3.2). So `SET page HTTP/1.1` is not HTTP.
+/// A request target (RFC 9112, 3.2): a path, a URL, or `*`. So `SET page HTTP/1.1` is not HTTP.
 fn is_target(word: &[u8]) -> bool {
     word.starts_with(b"/") || word == b"*" || word.windows(3).any(|three| three == b"://")
 }
 
-/// What a method's name may consist of (RFC 9110, 5.6.2).
+/// The characters that a method's name may consist of (RFC 9110, 5.6.2).
 fn is_token(word: &[u8]) -> bool {
     word.iter().all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(byte))
 }
@@ -59,7 +60,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_method_and_the_host_header_are_http_in_either_case() {
+    fn request_lines_and_host_headers_are_http_in_any_case() {
         for method in METHODS.into_iter().chain([&b"PROPFIND"[..], b"M-SEARCH", b"SET", b"ECHO", b"X"]) {
             let line = [method, b" /a%20b?c HTTP/1.1"].concat();
             for line in [line.to_ascii_lowercase(), [b"  ", &line[..], b" "].concat(), line] {
@@ -84,7 +85,7 @@ mod tests {
     }
 
     #[test]
-    fn what_people_type_is_not() {
+    fn commands_and_chat_are_not_http() {
         for line in [
             "",
             " ",
@@ -106,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn the_answer_is_whole_and_says_how_long_it_is() {
+    fn the_response_is_complete_and_states_its_length() {
         let response = response("It is a test.");
         let (head, body) = response.split_once("\r\n\r\n").unwrap();
         assert!(head.starts_with("HTTP/1.1 400 Bad Request\r\n") && head.ends_with("\r\nConnection: close"));

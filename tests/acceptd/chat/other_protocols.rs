@@ -1,5 +1,5 @@
-//! Programs of other protocols are told that they are wrong here, and nobody hears of them; nor does anybody hear a
-//! registration, whatever comes before it and in whatever pieces.
+//! Programs of other protocols get an error, and members never learn of them. Nor do members ever see a registration, whatever
+//! precedes it and however it is split.
 
 use std::cell::RefCell;
 
@@ -10,17 +10,17 @@ use crate::echo::{pieces, splits};
 use crate::support::chat::{Member, serve};
 use crate::support::{TestServer, logged};
 
-/// What a client is told that sends this, and ends; nobody else hears of it.
-fn told(server: &TestServer, listener: &mut Member, bytes: &[u8]) -> String {
+/// The reply to a client that sends these bytes. Checks that `listener` receives nothing.
+fn reply_to(server: &TestServer, listener: &mut Member, bytes: &[u8]) -> String {
     let mut client = server.connect();
     client.try_send(bytes);
-    let told = client.rest();
-    assert!(listener.hears().is_empty(), "{:?}", bytes.escape_ascii().to_string());
-    told
+    let reply = client.rest();
+    assert!(listener.received().is_empty(), "{:?}", bytes.escape_ascii().to_string());
+    reply
 }
 
 #[test]
-fn other_programs_are_answered_closed_and_announced_to_nobody() {
+fn other_protocols_are_answered_and_closed_without_an_announcement() {
     let server = serve();
     let mut alice = Member::irc_in_lobby(&server, "alice");
     for (bytes, expected) in [
@@ -41,13 +41,13 @@ fn other_programs_are_answered_closed_and_announced_to_nobody() {
         (b"\x01default\n", "* that line is not UTF-8 text"),
         (b"caf\xe9\n", "* that line is not UTF-8 text"),
     ] {
-        let heard = told(&server, &mut alice, bytes);
-        assert!(heard.starts_with(expected), "{heard:?}");
+        let received = reply_to(&server, &mut alice, bytes);
+        assert!(received.starts_with(expected), "{received:?}");
     }
 }
 
 #[test]
-fn the_log_says_what_was_spoken() {
+fn the_log_names_the_protocol() {
     let server = serve();
     let mut client = server.connect();
     let peer = client.stream.local_addr().unwrap().to_string();
@@ -57,33 +57,33 @@ fn the_log_says_what_was_spoken() {
 }
 
 #[test]
-fn forty_tls_hellos_get_an_alert_and_nobody_hears_of_them() {
+fn tls_hellos_get_an_alert_and_are_never_announced() {
     let server = serve();
     let mut alice = Member::person(&server, "alice");
     for number in 0..40_u8 {
-        // The beginning of a hello of curl, and random bytes with a line end among them.
+        // The beginning of curl's ClientHello, then arbitrary bytes that contain a line end.
         let mut hello = b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03".to_vec();
         hello.extend((0..32).map(|place| number.wrapping_mul(37).wrapping_add(place)));
         hello.extend(b"\n\x01\x02\n");
         let length = if number % 2 == 0 { hello.len() } else { 5 };
-        let alert = told(&server, &mut alice, &hello[..length]);
+        let alert = reply_to(&server, &mut alice, &hello[..length]);
         assert!(alert.starts_with("\x15\x03\x01\x00\x02\x02"), "{alert:?}");
     }
 }
 
 #[test]
-fn a_port_scan_is_heard_by_nobody() {
+fn a_port_scan_is_never_announced() {
     let server = serve();
     let mut alice = Member::person(&server, "alice");
     for _ in 0..20 {
         drop(server.connect());
         server.connect().talk("\r\n\r\n");
     }
-    assert!(alice.hears().is_empty());
+    assert!(alice.received().is_empty());
 }
 
 #[test]
-fn what_irc_programs_say_first_is_answered_in_irc_and_never_said() {
+fn first_commands_of_irc_programs_get_irc_replies_and_never_reach_a_room() {
     let server = serve();
     let mut alice = Member::irc_in_lobby(&server, "alice");
     for (line, number) in [
@@ -98,21 +98,21 @@ fn what_irc_programs_say_first_is_answered_in_irc_and_never_said() {
         ("NICK", 431),
         ("USER", 461),
     ] {
-        for front in ["", "@a=b;c ", ":source "] {
+        for prefix in ["", "@a=b;c ", ":source "] {
             let mut client = server.connect();
-            let heard = client.talk(format!("{front}{line}\r\n"));
-            assert!(heard.contains(&format!(":acceptd {number} * ")), "{line}: {heard}");
-            assert!(alice.hears().is_empty(), "{line}");
+            let received = client.talk(format!("{prefix}{line}\r\n"));
+            assert!(received.contains(&format!(":acceptd {number} * ")), "{line}: {received}");
+            assert!(alice.received().is_empty(), "{line}");
         }
     }
     assert_eq!(server.connect().talk("PING x\r\n"), ":acceptd PONG acceptd :x\r\n");
-    assert!(alice.hears().is_empty());
+    assert!(alice.received().is_empty());
 }
 
-/// All that may come before a registration: blank lines, marks, telnet's negotiation, a gateway's announcement; and the
-/// registration, whose every line has a secret.
+/// Registrations with secrets in their lines, after what may precede them: blank lines, byte order marks, telnet negotiation,
+/// a gateway's header.
 fn registrations() -> impl Strategy<Value = Vec<u8>> {
-    let front = prop_oneof![
+    let prefix = prop_oneof![
         2 => Just(&b""[..]),
         1 => Just(&b"\r\n"[..]),
         1 => Just(&b" \n\t\r\n"[..]),
@@ -139,26 +139,26 @@ fn registrations() -> impl Strategy<Value = Vec<u8>> {
         if is_lower { line.to_lowercase() } else { line }
     });
     let end = prop_oneof![Just("\r\n"), Just("\n")];
-    (prop::collection::vec(front, 0..3), prop::collection::vec((cased, end), 1..5)).prop_map(|(fronts, lines)| {
+    (prop::collection::vec(prefix, 0..3), prop::collection::vec((cased, end), 1..5)).prop_map(|(prefixes, lines)| {
         let lines = lines.into_iter().map(|(line, end)| line + end);
-        [fronts.concat(), lines.collect::<String>().into_bytes()].concat()
+        [prefixes.concat(), lines.collect::<String>().into_bytes()].concat()
     })
 }
 
 #[test]
-fn no_registration_is_ever_said_aloud_however_it_comes() {
+fn a_registration_never_reaches_a_room_however_it_is_split() {
     let server = serve();
     let alice = RefCell::new(Member::person(&server, "alice"));
     proptest!(ProptestConfig::with_cases(300), |((bytes, places) in splits(registrations()))| {
         server.connect().talk_freely(&pieces(&bytes, &places));
-        let heard = alice.borrow_mut().hears();
-        prop_assert!(!heard.iter().any(|line| line.contains("secret") || line.contains(": ")), "{:?}", heard);
+        let received = alice.borrow_mut().received();
+        prop_assert!(!received.iter().any(|line| line.contains("secret") || line.contains(": ")), "{:?}", received);
     });
     assert_eq!(alice.borrow_mut().ask("/history"), ["* nothing was said here yet"]);
 }
 
 #[test]
-fn no_registration_is_ever_said_aloud_however_late_it_comes() {
+fn a_registration_never_reaches_a_room_however_late_it_arrives() {
     let server = serve();
     let mut alice = Member::person(&server, "alice");
     let mut runner = proptest::test_runner::TestRunner::deterministic();

@@ -1,0 +1,264 @@
+//! Reads a client's lines, and bounds their length, their rate, and how many of them are queued.
+
+use std::collections::VecDeque;
+use std::io::{self, Write};
+use std::time::Instant;
+
+use super::rate::{Rate, TokenBucket};
+use crate::connection::{Connection, Next};
+use crate::handler::shared::telnet::{Item, Scanner};
+
+/// A client that sends faster than its rate may have this many lines queued. It is closed when there are more.
+const MAX_QUEUED_LINES: usize = 200;
+
+/// Reading pauses while the queued lines have at least this many bytes.
+const MAX_QUEUED_BYTES: usize = 64 * 1024;
+
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum InputLine {
+    /// A line without its end.
+    Complete(Vec<u8>),
+    /// A line that was longer than allowed, and was discarded.
+    TooLong,
+}
+
+pub(super) enum ReadOutcome {
+    Line(InputLine),
+    /// The client has closed its side.
+    End,
+    /// The client has closed its side in the middle of a line.
+    Unfinished,
+    /// The deadline passed before a line could be handled.
+    Deadline,
+    /// Too many lines are queued.
+    Flood,
+}
+
+/// Reads lines, and returns them at a bounded rate.
+pub(super) struct LineReader {
+    decoder: LineDecoder,
+    bucket: TokenBucket,
+    queue: VecDeque<InputLine>,
+    queued_bytes: usize,
+    /// The beginning of a line that arrived while others are queued. It can't stay in the connection's buffer: if the input
+    /// ended there, the connection would fail before the queued lines are handled.
+    partial: Vec<u8>,
+    /// Since when the reader has waited for the rest of a line whose beginning it has taken out of the connection's buffer.
+    /// The connection's own request timeout doesn't cover such a line.
+    partial_since: Option<Instant>,
+    has_ended: bool,
+}
+
+impl LineReader {
+    /// A line may have at most `max_length` bytes, with its end.
+    pub(super) fn new(max_length: usize, rate: Rate) -> LineReader {
+        LineReader {
+            decoder: LineDecoder::new(max_length),
+            bucket: TokenBucket::new(rate),
+            queue: VecDeque::new(),
+            queued_bytes: 0,
+            partial: Vec::new(),
+            partial_since: None,
+            has_ended: false,
+        }
+    }
+
+    /// Changes the maximum length of lines that have not arrived yet.
+    pub(super) fn set_max_length(&mut self, max_length: usize) {
+        self.decoder.max_length = max_length;
+    }
+
+    /// The next line that the rate allows. With a deadline that has passed, it returns only a line that has already arrived.
+    ///
+    /// # Errors
+    ///
+    /// The connection's errors.
+    pub(super) fn read_line(&mut self, client: &mut Connection, deadline: Option<Instant>) -> io::Result<ReadOutcome> {
+        loop {
+            let mut until = deadline;
+            if !self.queue.is_empty() {
+                // A drain ignores the rate.
+                let token = if client.is_draining() { Ok(()) } else { self.bucket.take() };
+                match token {
+                    Ok(()) => return Ok(self.dequeue().map_or(ReadOutcome::End, ReadOutcome::Line)),
+                    Err(refilled_at) => until = earliest(until, refilled_at),
+                }
+            }
+            if let Some(due) = self.partial_line_due(client, deadline)? {
+                if Instant::now() >= due {
+                    return Err(client.time_out());
+                }
+                until = earliest(until, due);
+            }
+            let is_reading_paused = self.queued_bytes >= MAX_QUEUED_BYTES || self.has_ended;
+            if let Some(until) = until.filter(|_| is_reading_paused && !self.queue.is_empty()) {
+                client.pause(until)?;
+                if deadline == Some(until) {
+                    return Ok(ReadOutcome::Deadline);
+                }
+            } else if self.has_ended {
+                return Ok(if self.partial.is_empty() { ReadOutcome::End } else { ReadOutcome::Unfinished });
+            } else {
+                match client.read_request_until(until, usize::MAX, |unread| self.decode(unread))? {
+                    Next::Request(None) => {}
+                    Next::Request(Some(line)) => self.enqueue(line),
+                    Next::End => self.has_ended = true,
+                    Next::Deadline if until == deadline => return Ok(ReadOutcome::Deadline),
+                    Next::Deadline => {}
+                }
+            }
+            client.write_all(std::mem::take(&mut self.decoder.reply))?;
+            if self.queue.len() > MAX_QUEUED_LINES {
+                return Ok(ReadOutcome::Flood);
+            }
+        }
+    }
+
+    /// When the line that has begun must be complete. `None` if the connection's own timeout covers it, or if the caller's
+    /// deadline has passed, so that nothing waits for the line.
+    fn partial_line_due(&mut self, client: &mut Connection, deadline: Option<Instant>) -> io::Result<Option<Instant>> {
+        let is_partial = !self.partial.is_empty() || self.decoder.is_discarding;
+        if !is_partial || !self.queue.is_empty() || self.has_ended {
+            self.partial_since = None;
+            return Ok(None);
+        }
+        if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
+            return Ok(None);
+        }
+        // Sends the replies to earlier lines first, so that the time it takes does not count as this line's.
+        client.flush()?;
+        let since = *self.partial_since.get_or_insert_with(Instant::now);
+        Ok(Some(since + client.limits().request_timeout))
+    }
+
+    /// The next line, if any, and how many bytes of `unread` to consume.
+    fn decode(&mut self, unread: &[u8]) -> Option<(Option<InputLine>, usize)> {
+        let before = self.partial.len();
+        if before > 0 {
+            self.partial.extend_from_slice(unread);
+            return match self.decoder.decode(&self.partial) {
+                None => Some((None, unread.len())),
+                // A telnet command in the middle of the line needs a reply. The line goes on after it.
+                Some((_, 0)) => {
+                    self.partial.truncate(self.decoder.scanner.scanned());
+                    Some((None, self.partial.len() - before))
+                }
+                Some((line, length)) => {
+                    self.partial = Vec::new();
+                    Some((line, length - before))
+                }
+            };
+        }
+        let decoded = self.decoder.decode(unread);
+        if decoded.is_none() && !self.queue.is_empty() {
+            self.partial.extend_from_slice(unread);
+            return Some((None, unread.len()));
+        }
+        decoded
+    }
+
+    fn enqueue(&mut self, line: InputLine) {
+        self.queued_bytes += line.length();
+        self.queue.push_back(line);
+    }
+
+    fn dequeue(&mut self) -> Option<InputLine> {
+        let line = self.queue.pop_front()?;
+        self.queued_bytes -= line.length();
+        Some(line)
+    }
+}
+
+fn earliest(deadline: Option<Instant>, other: Instant) -> Option<Instant> {
+    Some(deadline.map_or(other, |deadline| deadline.min(other)))
+}
+
+impl InputLine {
+    fn length(&self) -> usize {
+        match self {
+            InputLine::Complete(bytes) => bytes.len(),
+            InputLine::TooLong => 0,
+        }
+    }
+}
+
+/// Decodes lines of bounded length from bytes that arrive in pieces.
+struct LineDecoder {
+    max_length: usize,
+    scanner: Scanner,
+    /// The end of a line that is too long has not arrived yet.
+    is_discarding: bool,
+    /// The reply to a telnet command, to be sent at once.
+    reply: &'static [u8],
+}
+
+impl LineDecoder {
+    fn new(max_length: usize) -> LineDecoder {
+        LineDecoder { max_length, scanner: Scanner::default(), is_discarding: false, reply: b"" }
+    }
+
+    /// The next line and the number of bytes to consume. Without a line, these bytes are skipped. If that number is 0, there
+    /// is only a reply to send.
+    fn decode(&mut self, unread: &[u8]) -> Option<(Option<InputLine>, usize)> {
+        match self.scanner.scan(unread) {
+            None => {}
+            Some(Item::Line(span)) => {
+                let is_first = !std::mem::take(&mut self.is_discarding);
+                let complete = || InputLine::Complete(span.text(unread).into_owned());
+                let line =
+                    is_first.then(|| if span.size() > self.max_length { InputLine::TooLong } else { complete() });
+                return Some((line, span.length));
+            }
+            Some(Item::Skip { length, reply }) => {
+                self.reply = reply;
+                // With a length, the next byte begins a line.
+                self.is_discarding &= length == 0;
+                return Some((None, length));
+            }
+        }
+        // Consumes a line that is too long as it arrives.
+        if unread.len() < self.max_length && !self.is_discarding {
+            return None;
+        }
+        self.scanner.forget_scanned();
+        let is_first = !std::mem::replace(&mut self.is_discarding, true);
+        Some((is_first.then_some(InputLine::TooLong), unread.len()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn decode_all(stream: &[u8], max_length: usize, step: usize) -> Vec<InputLine> {
+        let mut decoder = LineDecoder::new(max_length);
+        let (mut unread, mut lines) = (Vec::new(), Vec::new());
+        for piece in stream.chunks(step) {
+            unread.extend_from_slice(piece);
+            while let Some((line, length)) = decoder.decode(&unread) {
+                lines.extend(line);
+                unread.drain(..length);
+                if unread.is_empty() {
+                    break;
+                }
+            }
+        }
+        lines
+    }
+
+    #[test]
+    fn a_line_that_is_too_long_is_reported_once_and_the_next_line_is_found() {
+        let stream = [&b"one\r\n"[..], &[b'x'; 95], b"\n", &[b'y'; 16], b"\nlast\n"].concat();
+        let whole = |text: &str| InputLine::Complete(text.as_bytes().to_vec());
+        for step in 1..=stream.len() {
+            let lines = decode_all(&stream, 16, step);
+            assert_eq!(lines, [whole("one"), InputLine::TooLong, InputLine::TooLong, whole("last")], "{step}");
+        }
+    }
+
+    #[test]
+    fn the_limit_includes_the_end_of_the_line() {
+        assert_eq!(decode_all(b"123456789\n", 10, 3), [InputLine::Complete(b"123456789".to_vec())]);
+        assert_eq!(decode_all(b"1234567890\n", 10, 3), [InputLine::TooLong]);
+    }
+}

@@ -1,0 +1,23 @@
+//! A room's member list: who is in the room, and what it takes to send to each of them.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use super::event::Dialect;
+use crate::Outbox;
+
+/// The members of a room, in the order in which they joined. Shared, so that a thread can go through the list after the lock
+/// on the chat's state is released.
+pub(super) type MemberList = Arc<Vec<Membership>>;
+
+/// One member's membership in one room.
+#[derive(Clone)]
+pub(super) struct Membership {
+    pub(super) id: u64,
+    /// Counts all joins of all rooms, so a later member of a room has a higher number.
+    pub(super) join_number: u64,
+    pub(super) outbox: Outbox,
+    pub(super) dialect: Dialect,
+    /// The ids of members whose messages this member does not get.
+    pub(super) ignored: Arc<HashSet<u64>>,
+}

@@ -1,0 +1,211 @@
+//! Recognises programs that speak another protocol to the chat by mistake, and answers them.
+
+use std::borrow::Cow;
+use std::net::IpAddr;
+
+use crate::handler::shared::{http, tls};
+
+/// Tells users of another protocol how to use the chat.
+const USAGE: &str = "It is a chat: join it with nc or telnet, or with an IRC client.";
+
+/// A protocol that the chat does not speak.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum OtherProtocol {
+    Http,
+    /// A gateway that announces the address of its client: HAProxy's PROXY protocol, or WEBIRC.
+    Gateway,
+    /// SMTP or LMTP.
+    Smtp,
+    Redis,
+    Rtsp,
+    Sip,
+    Ssh,
+    Tls,
+    /// A protocol of [`KNOWN_STARTS`], or STOMP.
+    Other,
+    /// Not UTF-8, or with control characters.
+    NotText,
+}
+
+/// How other programs begin: curl's DICT, Java debuggers, rsync, XML, and XMPP.
+const KNOWN_STARTS: [&str; 5] = ["CLIENT libcurl", "JDWP-Handshake", "@RSYNCD:", "<?xml", "<stream:"];
+
+impl OtherProtocol {
+    /// The protocol of a client whose first line this is; `None` if it may be IRC or a person.
+    pub(super) fn detect(line: &[u8]) -> Option<OtherProtocol> {
+        if http::is_http(line) {
+            return Some(OtherProtocol::Http);
+        }
+        let line = std::str::from_utf8(line).ok()?;
+        let words: Vec<&str> = line.split_ascii_whitespace().collect();
+        let (&first, rest) = words.split_first()?;
+        match (first, rest) {
+            ("GET", [path]) if path.starts_with('/') => Some(OtherProtocol::Http),
+            ("CONNECT" | "STOMP", []) => Some(OtherProtocol::Other),
+            ("WEBIRC" | "PROXY", [_, ..]) if first == "WEBIRC" || is_proxy_header(rest) => Some(OtherProtocol::Gateway),
+            _ if first.eq_ignore_ascii_case("WEBIRC") && is_webirc(rest) => Some(OtherProtocol::Gateway),
+            _ if first.eq_ignore_ascii_case("PROXY") && is_proxy_header(rest) && rest.len() > 1 => {
+                Some(OtherProtocol::Gateway)
+            }
+            _ if is_smtp_greeting(first, rest) => Some(OtherProtocol::Smtp),
+            _ if has_version(first, "SIP/") || is_request_line(rest, "SIP/") => Some(OtherProtocol::Sip),
+            _ if has_version(first, "RTSP/") || is_request_line(rest, "RTSP/") => Some(OtherProtocol::Rtsp),
+            _ if has_version(first, "SSH-") => Some(OtherProtocol::Ssh),
+            _ if rest.is_empty() && has_version(first, "*") => Some(OtherProtocol::Redis),
+            _ if KNOWN_STARTS.iter().any(|start| line.starts_with(start)) => Some(OtherProtocol::Other),
+            _ => None,
+        }
+    }
+
+    /// The reply to this program, in a form that it shows to its user.
+    pub(super) fn reply(self) -> Cow<'static, [u8]> {
+        let text = match self {
+            OtherProtocol::Http => http::response(USAGE),
+            OtherProtocol::Gateway => format!("ERROR :No gateway is expected here. {USAGE}\r\n"),
+            OtherProtocol::Smtp => format!("554 No mail is taken here. {USAGE}\r\n"),
+            OtherProtocol::Redis => format!("-ERR this is no store. {USAGE}\r\n"),
+            OtherProtocol::Rtsp => "RTSP/1.0 400 This is a chat\r\n\r\n".to_owned(),
+            OtherProtocol::Sip => "SIP/2.0 400 This is a chat\r\nContent-Length: 0\r\n\r\n".to_owned(),
+            OtherProtocol::Ssh => format!("This port does not speak SSH. {USAGE}\r\n"),
+            OtherProtocol::Tls => return tls::ALERT.as_slice().into(),
+            OtherProtocol::Other => format!("ERROR This port does not speak that protocol. {USAGE}\r\n"),
+            OtherProtocol::NotText => format!("* that line is not UTF-8 text; nothing was said. {USAGE}\n"),
+        };
+        text.into_bytes().into()
+    }
+
+    /// The name of the protocol in the log.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            OtherProtocol::Http => "HTTP",
+            OtherProtocol::Gateway => "a gateway's protocol",
+            OtherProtocol::Smtp => "SMTP",
+            OtherProtocol::Redis => "RESP",
+            OtherProtocol::Rtsp => "RTSP",
+            OtherProtocol::Sip => "SIP",
+            OtherProtocol::Ssh => "SSH",
+            OtherProtocol::Tls => "TLS",
+            OtherProtocol::Other => "another protocol",
+            OtherProtocol::NotText => "no text",
+        }
+    }
+}
+
+/// Whether a line is UTF-8 without control characters other than tabs.
+pub(super) fn is_text(line: &[u8]) -> bool {
+    std::str::from_utf8(line)
+        .is_ok_and(|text| text.chars().all(|character| character == '\t' || !character.is_control()))
+}
+
+/// Whether an incomplete line belongs to a binary protocol, most of which contain a NUL. Telnet clients end lines with CR NUL,
+/// and a telnet command (a byte of 240 or above) may contain NUL, so these don't count.
+pub(super) fn is_binary(bytes: &[u8]) -> bool {
+    let start = bytes.split(|&byte| byte == b'\n' || byte >= 240).next().unwrap_or_default();
+    let nul = start.iter().position(|&byte| byte == 0);
+    nul.is_some_and(|index| index.checked_sub(1).and_then(|before| start.get(before)) != Some(&b'\r'))
+}
+
+/// The parameters of `WEBIRC password gateway hostname address` (IRCv3).
+fn is_webirc(parameters: &[&str]) -> bool {
+    matches!(parameters, [_, _, _, address, ..] if address.starts_with(':') || address.parse::<IpAddr>().is_ok())
+}
+
+/// The parameters of `PROXY TCP4 …` (HAProxy's PROXY protocol, version 1; version 2 is binary).
+fn is_proxy_header(parameters: &[&str]) -> bool {
+    let protocols = ["TCP4", "TCP6", "UNKNOWN"];
+    parameters.first().is_some_and(|word| protocols.iter().any(|protocol| protocol.eq_ignore_ascii_case(word)))
+}
+
+/// `EHLO host` (RFC 5321) or `LHLO host` (RFC 2033). `helo there` may come from a person.
+fn is_smtp_greeting(first: &str, rest: &[&str]) -> bool {
+    match first.to_ascii_uppercase().as_str() {
+        "EHLO" | "LHLO" => rest.len() <= 1,
+        "HELO" => matches!(rest, [host] if first == "HELO" || host.contains('.') || host.starts_with('[')),
+        _ => false,
+    }
+}
+
+/// Whether these words follow the method in a request line such as `OPTIONS sip:nm SIP/2.0`.
+fn is_request_line(rest: &[&str], protocol: &str) -> bool {
+    matches!(rest, [_, version] if has_version(version, protocol))
+}
+
+/// Whether a word is the name of a protocol with a version number after it.
+fn has_version(word: &str, protocol: &str) -> bool {
+    let version = word.strip_prefix(protocol).and_then(|version| version.bytes().next());
+    version.is_some_and(|byte| byte.is_ascii_digit())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn other_protocols_are_recognised_by_their_first_line() {
+        for (line, expected) in [
+            ("GET / HTTP/1.1", OtherProtocol::Http),
+            ("GET /", OtherProtocol::Http),
+            ("Host: localhost", OtherProtocol::Http),
+            ("WEBIRC hunter2 gw host.example 192.0.2.7", OtherProtocol::Gateway),
+            ("webirc hunter2 gw host.example 2001:db8::1 :secure", OtherProtocol::Gateway),
+            ("PROXY TCP4 192.0.2.7 192.0.2.8 50000 17010", OtherProtocol::Gateway),
+            ("proxy tcp6 ::1 ::1 50000 17010", OtherProtocol::Gateway),
+            ("PROXY UNKNOWN", OtherProtocol::Gateway),
+            ("EHLO x", OtherProtocol::Smtp),
+            ("ehlo [192.0.2.7]", OtherProtocol::Smtp),
+            ("HELO x", OtherProtocol::Smtp),
+            ("helo mail.example", OtherProtocol::Smtp),
+            ("LHLO x", OtherProtocol::Smtp),
+            ("*2", OtherProtocol::Redis),
+            ("OPTIONS * RTSP/1.0", OtherProtocol::Rtsp),
+            ("OPTIONS sip:nm SIP/2.0", OtherProtocol::Sip),
+            ("SIP/2.0 200 OK", OtherProtocol::Sip),
+            ("SSH-2.0-OpenSSH_9.2", OtherProtocol::Ssh),
+            ("CLIENT libcurl 8.5.0", OtherProtocol::Other),
+            ("CONNECT", OtherProtocol::Other),
+            ("<?xml version='1.0'?>", OtherProtocol::Other),
+        ] {
+            assert_eq!(OtherProtocol::detect(line.as_bytes()), Some(expected), "{line}");
+        }
+    }
+
+    #[test]
+    fn messages_about_protocols_are_not_mistaken_for_them() {
+        for line in [
+            "webirc is broken again today",
+            "proxy tcp4",
+            "proxy settings are wrong",
+            "PROXY settings",
+            "helo there",
+            "SSH- is what?",
+            "ssh-keygen fails",
+            "I speak SIP/2.0 here, and RTSP/1.0",
+            "* waves",
+            "*",
+            "client is down",
+            "connect",
+            "get lost",
+            "<3",
+        ] {
+            assert_eq!(OtherProtocol::detect(line.as_bytes()), None, "{line}");
+        }
+    }
+
+    #[test]
+    fn control_characters_and_other_encodings_are_not_text() {
+        for line in [&b"a\0b"[..], b"\x1b[A", b"Ren\xe9", b"\x7f", "\u{85}".as_bytes(), b"\x16\x03\x01"] {
+            assert!(!is_text(line), "{line:?}");
+        }
+        assert!(is_text("Grüße,\tмир".as_bytes()));
+    }
+
+    #[test]
+    fn binary_protocols_are_recognised_before_the_line_ends_and_telnet_is_not_one() {
+        for bytes in [&b"\0\0\0\xa4\xffSMBr"[..], b"l\0\x0b", b"AMQP\0\0\x09\x01"] {
+            assert!(is_binary(bytes), "{bytes:?}");
+        }
+        for bytes in [&b"hello\r\0"[..], b"", b"NICK a", b"NICK a\nUSER \0", b"\xff\xfa\x1f\0P\0\x18\xff\xf0"] {
+            assert!(!is_binary(bytes), "{bytes:?}");
+        }
+    }
+}
