@@ -52,6 +52,7 @@ mod protocol_error;
 mod server;
 mod shutdown;
 mod socket;
+mod throttle;
 mod totals;
 
 pub use connection::{Connection, Next};

@@ -20,7 +20,7 @@ pub(crate) use handover::End;
 use handover::{Handover, Turn, Wire};
 
 /// The overhead of a message, which counts against the limit in addition to its bytes.
-pub(crate) const EACH: usize = 96;
+pub(crate) const MESSAGE_OVERHEAD: usize = 96;
 
 /// Sends to a client from other threads than its own. Never waits for the client.
 ///
@@ -126,7 +126,7 @@ impl Owner {
     /// The system has no descriptor left for the event.
     pub(crate) fn new(socket: Arc<Socket>, limit: usize, write_timeout: Duration) -> io::Result<Owner> {
         let wire = Arc::new(SocketWire { socket, event: EventFd::new()? });
-        let outbox = Outbox(Arc::new(Handover::new(Arc::clone(&wire), limit, EACH)));
+        let outbox = Outbox(Arc::new(Handover::new(Arc::clone(&wire), limit, MESSAGE_OVERHEAD)));
         if wire.socket.begin_message() {
             wire.socket.end_message();
         } else {

@@ -45,6 +45,6 @@ fn text_of(payload: &(dyn Any + Send)) -> &str {
 /// Takes a lock and ignores poison. The server's locks guard values that change in single steps (a push, an insert, a
 /// count), so a panic under a lock leaves whole values behind. Where a change takes several steps (the rooms of a chat),
 /// no code relies on all of them having happened.
-pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(crate) fn lock_ignoring_poison<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

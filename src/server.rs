@@ -26,7 +26,6 @@ mod linger;
 mod listener;
 mod system;
 mod threads;
-mod throttle;
 
 use admission::{Admission, Admitted};
 use connections::Connections;

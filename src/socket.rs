@@ -265,12 +265,12 @@ impl Socket {
 
     /// What this client is to be told in place of the handler's own farewell, in whichever thread that happens.
     pub(crate) fn set_farewell(&self, farewell: FarewellFn) {
-        *panics::lock(&self.farewell) = Some(farewell);
+        *panics::lock_ignoring_poison(&self.farewell) = Some(farewell);
     }
 
     /// What this client is to be told for `reason`, if that was set for it.
     pub(crate) fn farewell(&self, reason: Farewell) -> Option<Cow<'static, [u8]>> {
-        let farewell = *panics::lock(&self.farewell);
+        let farewell = *panics::lock_ignoring_poison(&self.farewell);
         farewell.map(|farewell| farewell(reason))
     }
 

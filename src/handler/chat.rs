@@ -99,7 +99,7 @@ impl Chat {
     }
 
     fn lock_state(&self) -> MutexGuard<'_, ChatState> {
-        panics::lock(&self.state)
+        panics::lock_ignoring_poison(&self.state)
     }
 
     /// Calls `act` with the state locked; it must not do I/O. The events that it queues are sent at once if they are large,

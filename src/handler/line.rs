@@ -129,11 +129,12 @@ impl Handler for Line {
         let limit = client.limits().max_line;
         while let Some(item) = client.read_request(limit, |unread| next_item(&mut scanner, unread, limit))? {
             let line = match item {
-                Item::Line(line) => line,
-                Item::Skip { reply, .. } => {
+                Next::Item(Item::Line(line)) => line,
+                Next::Item(Item::Skip { reply, .. }) => {
                     client.write_all(reply)?;
                     continue;
                 }
+                Next::LongHttpRequest => return refuse_http(client),
             };
             lines += 1;
             bytes += line.size() as u64;
@@ -149,8 +150,7 @@ impl Handler for Line {
             // Borrows the line from the input buffer, so that no copy of it is kept while its reply is sent.
             let text = line.text(client.fill_buf()?);
             if http::is_http(&text) {
-                client.write_all(http::response(USAGE).as_bytes())?;
-                return Err(protocol_error("HTTP spoken to a line protocol"));
+                return refuse_http(client);
             }
             let reply = (!text.is_empty()).then(|| self.reply_to(&text, &context));
             client.consume(line.length);
@@ -181,12 +181,27 @@ fn refuse_tls(client: &mut Connection) -> io::Result<()> {
     Err(protocol_error("TLS spoken to a plain port"))
 }
 
+/// Ends the connection of a client that speaks HTTP.
+fn refuse_http(client: &mut Connection) -> io::Result<()> {
+    client.write_all(http::response(USAGE).as_bytes())?;
+    Err(protocol_error("HTTP spoken to a line protocol"))
+}
+
+/// What comes next from a client.
+enum Next {
+    Item(Item),
+    /// The beginning of an HTTP request that is longer than a line may be.
+    LongHttpRequest,
+}
+
 /// The next item. A line of at most `limit` bytes stays unread, so that it can be borrowed. A longer one is not found, so the
 /// connection reports it as too long.
-fn next_item(scanner: &mut Scanner, unread: &[u8], limit: usize) -> Option<(Item, usize)> {
-    match scanner.scan(unread)? {
-        Item::Line(line) => (line.size() <= limit).then_some((Item::Line(line), 0)),
-        Item::Skip { length, reply } => Some((Item::Skip { length, reply }, length)),
+fn next_item(scanner: &mut Scanner, unread: &[u8], limit: usize) -> Option<(Next, usize)> {
+    match scanner.scan(unread) {
+        Some(Item::Line(line)) if line.size() <= limit => Some((Next::Item(Item::Line(line)), 0)),
+        Some(Item::Skip { length, reply }) => Some((Next::Item(Item::Skip { length, reply }), length)),
+        _ if unread.len() >= limit && http::begins_request(unread) => Some((Next::LongHttpRequest, 0)),
+        _ => None,
     }
 }
 

@@ -65,7 +65,7 @@ impl Connections {
     }
 
     fn lock(&self) -> MutexGuard<'_, Live> {
-        panics::lock(&self.live)
+        panics::lock_ignoring_poison(&self.live)
     }
 }
 

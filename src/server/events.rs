@@ -15,10 +15,10 @@ use log::{Level, debug, info, log, warn};
 
 use super::Summary;
 use super::system::{Ceiling, advice_for};
-use super::throttle::{Rate, Throttle};
 use crate::connection::{CloseReason, ConnectionSummary};
 use crate::farewell::Farewell;
 use crate::panics;
+use crate::throttle::{Rate, Throttle};
 
 /// At most this many characters of foreign text are shown.
 const MAX_SHOWN: usize = 500;
@@ -138,7 +138,7 @@ impl RateLimitedLog {
     /// Whether a line is due, and how many were suppressed before it.
     fn admit(&self, kind: Kind, level: Level, line: &str) -> Option<u64> {
         let now = Instant::now();
-        let mut kinds = panics::lock(&self.kinds);
+        let mut kinds = panics::lock_ignoring_poison(&self.kinds);
         let new = || KindOfLine { throttle: Throttle::new(kind.rate()), last: None };
         let of_kind = kinds.entry(kind).or_insert_with(new);
         let due = of_kind.throttle.admit(now);
@@ -148,7 +148,7 @@ impl RateLimitedLog {
 
     /// Says how many lines were suppressed and have not been counted by a later one.
     pub(super) fn finish(&self) {
-        let kinds = std::mem::take(&mut *panics::lock(&self.kinds));
+        let kinds = std::mem::take(&mut *panics::lock_ignoring_poison(&self.kinds));
         for mut of_kind in kinds.into_values() {
             if let (count @ 1.., Some((level, line))) = (of_kind.throttle.suppressed(), of_kind.last) {
                 log!(level, "{count} more like this: {line}");

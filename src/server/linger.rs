@@ -228,7 +228,7 @@ impl Shared {
     }
 
     fn lock(&self) -> MutexGuard<'_, Lingering> {
-        panics::lock(&self.lingering)
+        panics::lock_ignoring_poison(&self.lingering)
     }
 }
 

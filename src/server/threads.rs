@@ -6,7 +6,7 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-use crate::panics::{CLIENT_THREAD, lock};
+use crate::panics::{CLIENT_THREAD, lock_ignoring_poison};
 
 /// What a thread runs: serves one client from its first byte to its end.
 pub(super) type Job = Box<dyn FnOnce() + Send>;
@@ -44,7 +44,7 @@ impl Threads {
     ///
     /// The system gives no more threads. The job is dropped and was not run.
     pub(super) fn run(&self, job: Job) -> io::Result<()> {
-        if let Some(thread) = lock(&self.parked.threads).pop() {
+        if let Some(thread) = lock_ignoring_poison(&self.parked.threads).pop() {
             thread.assign(job);
             return Ok(());
         }
@@ -67,13 +67,13 @@ fn work(first: Job, parked: &Parked) {
 impl Parked {
     /// Parks the calling thread. `None`: no job came, so the thread is to end.
     fn wait(&self, thread: &Arc<ParkedThread>) -> Option<Job> {
-        lock(&self.threads).push(Arc::clone(thread));
+        lock_ignoring_poison(&self.threads).push(Arc::clone(thread));
         thread.wait(Some(PARK_TIMEOUT)).or_else(|| self.remove(thread))
     }
 
     /// Removes a thread that got no job in time. If it was just taken out for a job, waits for that job.
     fn remove(&self, thread: &Arc<ParkedThread>) -> Option<Job> {
-        let mut threads = lock(&self.threads);
+        let mut threads = lock_ignoring_poison(&self.threads);
         if let Some(place) = threads.iter().position(|other| Arc::ptr_eq(other, thread)) {
             threads.remove(place);
             return None;
@@ -85,13 +85,13 @@ impl Parked {
 
 impl ParkedThread {
     fn assign(&self, job: Job) {
-        *lock(&self.next) = Some(job);
+        *lock_ignoring_poison(&self.next) = Some(job);
         self.assigned.notify_one();
     }
 
     /// The next job; `None` if none came in time.
     fn wait(&self, timeout: Option<Duration>) -> Option<Job> {
-        let next = lock(&self.next);
+        let next = lock_ignoring_poison(&self.next);
         let is_idle = |next: &mut Option<Job>| next.is_none();
         let mut next = match timeout {
             Some(time) => {
@@ -121,7 +121,7 @@ mod tests {
 
     fn wait_for_parked(threads: &Threads, count: usize) {
         let start = std::time::Instant::now();
-        while lock(&threads.parked.threads).len() != count {
+        while lock_ignoring_poison(&threads.parked.threads).len() != count {
             assert!(start.elapsed() < PATIENCE, "{count} threads should be parked");
             thread::park_timeout(Duration::from_millis(1));
         }

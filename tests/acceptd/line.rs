@@ -256,3 +256,15 @@ fn the_replies_are_the_same_byte_by_byte() {
         prop_assert_eq!(whole, server.connect().talk_freely(&bytewise));
     });
 }
+
+#[test]
+fn http_with_a_url_longer_than_a_line_is_answered_in_http() {
+    let server = TestServer::with(Limits { max_line: 128, ..Limits::default() }, Line::default());
+    let request = format!("GET /{} HTTP/1.1\r\nHost: x\r\n\r\nECHO a\r\n", "a".repeat(1000));
+    for pieces in [1000, 10] {
+        let mut client = server.connect();
+        request.as_bytes().chunks(pieces).for_each(|piece| client.try_send(piece));
+        let received = client.rest();
+        assert!(received.starts_with("HTTP/1.1 400 ") && !received.contains("ERROR"), "{received}");
+    }
+}

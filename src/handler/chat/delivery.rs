@@ -11,7 +11,7 @@ use std::thread;
 use log::warn;
 
 use super::membership::MemberList;
-use crate::outbox::{EACH, Outbox};
+use crate::outbox::{MESSAGE_OVERHEAD, Outbox};
 
 /// A session flushes before it waits for its client. It flushes earlier once this fraction of an outbox's limit, or this
 /// many messages, may be queued for one member: more than that would not be sent in one system call.
@@ -54,7 +54,7 @@ impl Delivery {
 
     fn count(&mut self, length: usize) {
         self.queued_messages += 1;
-        self.queued_bytes += length + EACH;
+        self.queued_bytes += length + MESSAGE_OVERHEAD;
     }
 
     /// Whether so much is queued that it should be flushed now.

@@ -77,8 +77,6 @@ struct Detection<'a> {
     guest: Option<PlainSession<'a>>,
     /// When to greet the client. If the chat speaks only IRC: when to close it.
     deadline: Instant,
-    /// The first line has begun to arrive, so the client is not greeted before it is complete.
-    is_in_line: bool,
     decision: Option<Decision>,
     delivery: Delivery,
 }
@@ -97,7 +95,7 @@ impl<'a> Detection<'a> {
             Protocol::Irc => client.limits().request_timeout,
         };
         let deadline = Instant::now() + delay;
-        Detection { chat, guest: None, deadline, is_in_line: false, decision: None, delivery: Delivery::default() }
+        Detection { chat, guest: None, deadline, decision: None, delivery: Delivery::default() }
     }
 
     /// Runs until there is a decision, or the client leaves.
@@ -135,14 +133,17 @@ impl<'a> Detection<'a> {
 
 impl Session for Detection<'_> {
     fn on_line(&mut self, client: &mut Connection, line: InputLine) -> io::Result<Flow> {
-        self.is_in_line = false;
-        let InputLine::Complete(bytes) = line else {
-            // It may be an HTTP request with a long URL, so the next line decides.
-            match self.chat.options.protocol {
-                Protocol::Auto | Protocol::Text => plain::refuse_long_line(client)?,
-                Protocol::Irc => irc::refuse_long_line(client, "*")?,
+        let bytes = match line {
+            InputLine::Complete(bytes) => bytes,
+            InputLine::LongHttpRequest => return Ok(self.decide(Decision::OtherProtocol(OtherProtocol::Http))),
+            // The next line decides.
+            InputLine::TooLong => {
+                match self.chat.options.protocol {
+                    Protocol::Auto | Protocol::Text => plain::refuse_long_line(client)?,
+                    Protocol::Irc => irc::refuse_long_line(client, "*")?,
+                }
+                return Ok(Flow::Continue);
             }
-            return Ok(Flow::Continue);
         };
         let line = InputLine::Complete(strip(&bytes).to_vec());
         Ok(match (classify(&bytes), self.chat.options.protocol) {
@@ -157,7 +158,7 @@ impl Session for Detection<'_> {
     }
 
     fn deadline(&self) -> Option<Instant> {
-        (self.guest.is_none() && !self.is_in_line).then_some(self.deadline)
+        self.guest.is_none().then_some(self.deadline)
     }
 
     fn on_deadline(&mut self, client: &mut Connection) -> io::Result<Flow> {
@@ -167,7 +168,8 @@ impl Session for Detection<'_> {
         }
         let outcome = client.read_request_until(Some(Instant::now() + LAST_CHECK), usize::MAX, |_| Some(((), 0)))?;
         match outcome {
-            Next::Request(()) => self.is_in_line = true,
+            // A line has begun, or a telnet command that is none. Check again later.
+            Next::Request(()) => self.deadline = Instant::now() + GREETING_DELAY,
             Next::Deadline => self.guest = Some(PlainSession::start(self.chat, client)?),
             Next::End => return Ok(Flow::Close),
         }

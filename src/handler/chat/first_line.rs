@@ -16,16 +16,20 @@ pub(super) enum FirstLine {
     Text,
 }
 
-/// Some programs send it before text in UTF-8.
-const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+/// Characters without width that may come before a line: the byte order mark, which some programs send before UTF-8, and
+/// those that are copied along with text.
+const INVISIBLE: [char; 5] = ['\u{feff}', '\u{200b}', '\u{200c}', '\u{200d}', '\u{2060}'];
 
-/// Removes spaces around a line, and byte order marks before it.
+/// Removes white space around a line, and invisible characters before it.
 pub(super) fn strip(line: &[u8]) -> &[u8] {
-    let mut line = line.trim_ascii();
-    while let Some(rest) = line.strip_prefix(BYTE_ORDER_MARK) {
-        line = rest.trim_ascii_start();
-    }
-    line
+    let line = line.trim_ascii();
+    // The text at the beginning is enough: the rest may be in another encoding.
+    let text = match std::str::from_utf8(line) {
+        Ok(text) => text,
+        Err(error) => std::str::from_utf8(line.get(..error.valid_up_to()).unwrap_or_default()).unwrap_or_default(),
+    };
+    let start = text.trim_start_matches(|character: char| character.is_whitespace() || INVISIBLE.contains(&character));
+    line.get(text.len() - start.len()..).unwrap_or_default()
 }
 
 /// Classifies a client by a line without its end.
@@ -38,7 +42,7 @@ pub(super) fn classify(line: &[u8]) -> FirstLine {
         return FirstLine::OtherProtocol(protocol);
     }
     // A line in another encoding can still be a registration.
-    if Command::parse(&String::from_utf8_lossy(line)).is_irc() {
+    if Command::parse(&String::from_utf8_lossy(line)).is_some_and(|command| command.is_irc()) {
         return FirstLine::Irc;
     }
     if is_text(line) { FirstLine::Text } else { FirstLine::OtherProtocol(OtherProtocol::NotText) }
@@ -54,40 +58,66 @@ struct Command<'a> {
 }
 
 impl<'a> Command<'a> {
-    fn parse(line: &'a str) -> Command<'a> {
-        let line = skip_prefix(skip_prefix(line, '@'), ':');
-        let (head, trailing) = line.split_once(" :").map_or((line, None), |(head, rest)| (head, Some(rest)));
-        let mut words = head.split(' ').filter(|word| !word.is_empty());
-        Command { name: words.next().unwrap_or_default(), middle: words.collect(), trailing }
+    fn parse(line: &'a str) -> Option<Command<'a>> {
+        let (tags, rest) = split_prefix(line, '@');
+        let (source, rest) = split_prefix(rest, ':');
+        let (head, trailing) = rest.split_once(" :").map_or((rest, None), |(head, rest)| (head, Some(rest)));
+        let mut words = head.split_whitespace();
+        let command = Command { name: words.next()?, middle: words.collect(), trailing };
+        // People begin lines with `@name` and `:)`.
+        let is_source = |source: &str| source.starts_with(|character: char| character.is_alphanumeric());
+        let is_message = match (tags, source.and_then(|source| source.strip_prefix(':'))) {
+            (None, None) => true,
+            (_, Some(source)) => is_source(source),
+            (Some(tags), None) => tags.contains('='),
+        };
+        (is_message || command.is_in_capitals()).then_some(command)
     }
 
-    /// Whether an IRC program may begin with this command. Commands of the registration count in either case. Commands that
-    /// are also English words count in capitals, with the parameters that programs send.
+    fn is_in_capitals(&self) -> bool {
+        self.name.bytes().all(|byte| byte.is_ascii_uppercase())
+    }
+
+    /// Whether an IRC program may begin with this command. In capitals, a command of the registration always counts, so
+    /// that no secret is said aloud. Otherwise it has to have the parameters that programs send, because commands are also
+    /// English words.
     fn is_irc(&self) -> bool {
         let count = self.middle.len() + usize::from(self.trailing.is_some());
-        let name = self.name.to_ascii_uppercase();
-        let is_in_capitals = name == self.name;
-        match name.as_str() {
-            "CAP" | "PASS" | "NICK" | "USER" if count == 0 => is_in_capitals,
-            "CAP" => self.is_capability_negotiation(count) || is_in_capitals && count == 1,
+        let is_in_capitals = self.is_in_capitals();
+        match self.name.to_ascii_uppercase().as_str() {
+            "CAP" | "PASS" | "NICK" | "USER" | "AUTHENTICATE" | "STARTTLS" | "SERVICE" | "CAPAB" | "OPER"
+                if is_in_capitals =>
+            {
+                true
+            }
+            "CAP" => self.is_capability_negotiation(count),
             // Servers add the version of their protocol (RFC 2813, 4.1.1; TS6).
             "PASS" => count == 1 || self.parameter(1).is_some_and(|word| word == "TS" || is_number(word, 4)),
-            "NICK" => count == 1,
-            // FTP and POP3 clients send a name alone, then a password.
-            "USER" if is_in_capitals && count == 1 => true,
-            "USER" => self.middle.len() == 3 && self.trailing.is_some() || self.parameter(2) == Some("*"),
-            "AUTHENTICATE" => count == 1 || is_in_capitals,
-            "STARTTLS" => count == 0 || is_in_capitals,
-            "PROTOCTL" => true,
+            "NICK" | "AUTHENTICATE" => count == 1,
+            "USER" => self.is_user(),
+            "STARTTLS" => count == 0,
+            "OPER" => count == 2,
+            "PROTOCTL" => is_in_capitals || self.parameter(0).is_some_and(is_protoctl_token),
             "SERVER" => self.trailing.is_some() && self.parameter(0).is_some_and(|word| word.contains('.')),
-            "CAPAB" => is_in_capitals,
-            "JOIN" if is_in_capitals && self.trailing.is_some() => true,
-            "JOIN" => count <= 2 && self.parameter(0).is_some_and(|word| word.starts_with(['#', '&'])),
+            "JOIN" if is_in_capitals && self.middle.is_empty() && self.trailing.is_some() => true,
+            "JOIN" => count <= 2 && self.parameter(0).is_some_and(|word| word.starts_with(['#', '&', '0'])),
             "PING" | "PONG" => is_in_capitals && count == 1,
-            "OPER" => is_in_capitals && count == 2,
-            "PRIVMSG" => true,
+            "PRIVMSG" => is_in_capitals || self.trailing.is_some(),
             "NOTICE" => is_in_capitals && self.trailing.is_some(),
             "QUIT" => is_in_capitals && self.middle.is_empty(),
+            _ => false,
+        }
+    }
+
+    /// Whether the parameters are those of USER (RFC 2812, 3.1.3): a name, a mode, an unused one, and the real name. Without
+    /// capitals throughout or none at all, the second has to be a number or `*`, as clients send it.
+    fn is_user(&self) -> bool {
+        let is_mode = |word: &str| word == "*" || is_number(word, 1);
+        let has_mode = self.parameter(1).is_some_and(is_mode);
+        let is_in_one_case = self.name.bytes().all(|byte| byte.is_ascii_lowercase());
+        match (self.middle.len(), self.trailing) {
+            (3, Some(_)) => is_in_one_case || has_mode,
+            (4.., None) => has_mode && self.parameter(2).is_some_and(is_mode),
             _ => false,
         }
     }
@@ -95,7 +125,8 @@ impl<'a> Command<'a> {
     /// Whether the parameters are those of IRCv3's capability negotiation.
     fn is_capability_negotiation(&self, count: usize) -> bool {
         match self.parameter(0).unwrap_or_default().to_ascii_uppercase().as_str() {
-            "LS" | "REQ" => true,
+            "LS" => count == 1 || count == 2 && self.parameter(1).is_some_and(|version| is_number(version, 1)),
+            "REQ" => self.trailing.is_some() || count == 2,
             "LIST" | "END" => count == 1,
             _ => false,
         }
@@ -106,12 +137,19 @@ impl<'a> Command<'a> {
     }
 }
 
-/// A line without its first word, if that begins with `mark`: the tags (`@`) or the source (`:`) of a message.
-fn skip_prefix(line: &str, mark: char) -> &str {
+/// Splits off a first word that begins with `mark`: the tags (`@`) or the source (`:`) of a message.
+fn split_prefix(line: &str, mark: char) -> (Option<&str>, &str) {
     if !line.starts_with(mark) {
-        return line;
+        return (None, line);
     }
-    line.split_once(' ').map_or("", |(_, rest)| rest.trim_start())
+    let (word, rest) = line.split_once(char::is_whitespace).unwrap_or((line, ""));
+    (Some(word), rest.trim_start())
+}
+
+/// A token of PROTOCTL, by which clients and servers announce what they support.
+fn is_protoctl_token(word: &str) -> bool {
+    let known = ["NAMESX", "UHNAMES", "NOQUIT"];
+    word.contains('=') || known.iter().any(|token| token.eq_ignore_ascii_case(word))
 }
 
 fn is_number(word: &str, min_digits: usize) -> bool {
@@ -158,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn other_irc_commands_are_irc_in_capitals() {
+    fn other_commands_of_irc_programs_are_irc() {
         for line in [
             "CAP",
             "PASS",
@@ -166,6 +204,18 @@ mod tests {
             "USER",
             "USER a",
             "CAP NONSENSE",
+            "CAP ACK x",
+            "PASS my secret",
+            "PASS\tSECRET",
+            "\u{a0}PASS SECRET",
+            "\u{200b}PASS SECRET",
+            "NICK bob 1",
+            "USER bot bot bot bot",
+            "USER a 0 0 a",
+            "USER a 8 x a",
+            "user a 0 * a",
+            "SERVICE x * *.fr 0 0 :d",
+            "oper admin SECRET",
             "PASS link TS 6 :0AA",
             "PASS link 0210 IRC|",
             "JOIN :",
@@ -194,7 +244,6 @@ mod tests {
             "User alice logged in",
             "User alice logged in today",
             "pass the salt",
-            "PASS THE SALT",
             "Cap on the queue reached",
             "cap list of players",
             "nick of time",
@@ -214,7 +263,17 @@ mod tests {
             "QUIT IT",
             "notice the time",
             "@alice hello",
+            "@alice pass it",
             ":-) hello",
+            ":) join #foo",
+            "privmsg is an irc command",
+            "protoctl what",
+            "JOIN us :)",
+            "cap ls is broken",
+            "User alice logged * in",
+            "User alice logged in :-)",
+            "user joined the chat today",
+            "\u{1b}[A",
             ":)",
             "/name bob",
             "Grüße, 世界",

@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use super::rate::{Rate, TokenBucket};
 use crate::connection::{Connection, Next};
+use crate::handler::shared::http;
 use crate::handler::shared::telnet::{Item, Scanner};
 
 /// A client that sends faster than its rate may have this many lines queued. It is closed when there are more.
@@ -20,6 +21,8 @@ pub(super) enum InputLine {
     Complete(Vec<u8>),
     /// A line that was longer than allowed, and was discarded.
     TooLong,
+    /// The same, and it began as an HTTP request.
+    LongHttpRequest,
 }
 
 pub(super) enum ReadOutcome {
@@ -177,7 +180,7 @@ impl InputLine {
     fn length(&self) -> usize {
         match self {
             InputLine::Complete(bytes) => bytes.len(),
-            InputLine::TooLong => 0,
+            InputLine::TooLong | InputLine::LongHttpRequest => 0,
         }
     }
 }
@@ -204,9 +207,9 @@ impl LineDecoder {
             None => {}
             Some(Item::Line(span)) => {
                 let is_first = !std::mem::take(&mut self.is_discarding);
+                let is_too_long = span.size() > self.max_length;
                 let complete = || InputLine::Complete(span.text(unread).into_owned());
-                let line =
-                    is_first.then(|| if span.size() > self.max_length { InputLine::TooLong } else { complete() });
+                let line = is_first.then(|| if is_too_long { too_long(unread) } else { complete() });
                 return Some((line, span.length));
             }
             Some(Item::Skip { length, reply }) => {
@@ -222,8 +225,12 @@ impl LineDecoder {
         }
         self.scanner.forget_scanned();
         let is_first = !std::mem::replace(&mut self.is_discarding, true);
-        Some((is_first.then_some(InputLine::TooLong), unread.len()))
+        Some((is_first.then(|| too_long(unread)), unread.len()))
     }
+}
+
+fn too_long(beginning: &[u8]) -> InputLine {
+    if http::begins_request(beginning) { InputLine::LongHttpRequest } else { InputLine::TooLong }
 }
 
 #[cfg(test)]

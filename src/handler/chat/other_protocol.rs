@@ -1,12 +1,11 @@
 //! Recognises programs that speak another protocol to the chat by mistake, and answers them.
 
 use std::borrow::Cow;
-use std::net::IpAddr;
 
 use crate::handler::shared::{http, tls};
 
 /// Tells users of another protocol how to use the chat.
-const USAGE: &str = "It is a chat: join it with nc or telnet, or with an IRC client.";
+const USAGE: &str = "This is a chat: join it with nc or telnet, or with an IRC client.";
 
 /// A protocol that the chat does not speak.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,7 +20,7 @@ pub(super) enum OtherProtocol {
     Sip,
     Ssh,
     Tls,
-    /// A protocol of [`KNOWN_STARTS`], or STOMP.
+    /// Any other protocol with request lines or a login, or one of [`KNOWN_STARTS`].
     Other,
     /// Not UTF-8, or with control characters.
     NotText,
@@ -42,8 +41,9 @@ impl OtherProtocol {
         match (first, rest) {
             ("GET", [path]) if path.starts_with('/') => Some(OtherProtocol::Http),
             ("CONNECT" | "STOMP", []) => Some(OtherProtocol::Other),
-            ("WEBIRC" | "PROXY", [_, ..]) if first == "WEBIRC" || is_proxy_header(rest) => Some(OtherProtocol::Gateway),
-            _ if first.eq_ignore_ascii_case("WEBIRC") && is_webirc(rest) => Some(OtherProtocol::Gateway),
+            // Its first parameter is a password.
+            (_, [_, ..]) if first.eq_ignore_ascii_case("WEBIRC") => Some(OtherProtocol::Gateway),
+            ("PROXY", [_, ..]) if is_proxy_header(rest) => Some(OtherProtocol::Gateway),
             _ if first.eq_ignore_ascii_case("PROXY") && is_proxy_header(rest) && rest.len() > 1 => {
                 Some(OtherProtocol::Gateway)
             }
@@ -51,6 +51,7 @@ impl OtherProtocol {
             _ if has_version(first, "SIP/") || is_request_line(rest, "SIP/") => Some(OtherProtocol::Sip),
             _ if has_version(first, "RTSP/") || is_request_line(rest, "RTSP/") => Some(OtherProtocol::Rtsp),
             _ if has_version(first, "SSH-") => Some(OtherProtocol::Ssh),
+            _ if is_login(first, rest) || is_any_request_line(first, rest) => Some(OtherProtocol::Other),
             _ if rest.is_empty() && has_version(first, "*") => Some(OtherProtocol::Redis),
             _ if KNOWN_STARTS.iter().any(|start| line.starts_with(start)) => Some(OtherProtocol::Other),
             _ => None,
@@ -69,7 +70,7 @@ impl OtherProtocol {
             OtherProtocol::Ssh => format!("This port does not speak SSH. {USAGE}\r\n"),
             OtherProtocol::Tls => return tls::ALERT.as_slice().into(),
             OtherProtocol::Other => format!("ERROR This port does not speak that protocol. {USAGE}\r\n"),
-            OtherProtocol::NotText => format!("* that line is not UTF-8 text; nothing was said. {USAGE}\n"),
+            OtherProtocol::NotText => format!("* that line is not plain text in UTF-8; nothing was said. {USAGE}\n"),
         };
         text.into_bytes().into()
     }
@@ -86,15 +87,15 @@ impl OtherProtocol {
             OtherProtocol::Ssh => "SSH",
             OtherProtocol::Tls => "TLS",
             OtherProtocol::Other => "another protocol",
-            OtherProtocol::NotText => "no text",
+            OtherProtocol::NotText => "binary data",
         }
     }
 }
 
-/// Whether a line is UTF-8 without control characters other than tabs.
+/// Whether a line is UTF-8 without control characters other than tabs and escape, which arrow keys send.
 pub(super) fn is_text(line: &[u8]) -> bool {
-    std::str::from_utf8(line)
-        .is_ok_and(|text| text.chars().all(|character| character == '\t' || !character.is_control()))
+    let is_allowed = |character: char| matches!(character, '\t' | '\u{1b}') || !character.is_control();
+    std::str::from_utf8(line).is_ok_and(|text| text.chars().all(is_allowed))
 }
 
 /// Whether an incomplete line belongs to a binary protocol, most of which contain a NUL. Telnet clients end lines with CR NUL,
@@ -105,9 +106,26 @@ pub(super) fn is_binary(bytes: &[u8]) -> bool {
     nul.is_some_and(|index| index.checked_sub(1).and_then(|before| start.get(before)) != Some(&b'\r'))
 }
 
-/// The parameters of `WEBIRC password gateway hostname address` (IRCv3).
-fn is_webirc(parameters: &[&str]) -> bool {
-    matches!(parameters, [_, _, _, address, ..] if address.starts_with(':') || address.parse::<IpAddr>().is_ok())
+/// A login of IMAP (`a1 LOGIN name password`), POP3, NNTP and such, whose parameters are secrets.
+fn is_login(first: &str, rest: &[&str]) -> bool {
+    let is_tag =
+        first.bytes().all(|byte| byte.is_ascii_alphanumeric()) && first.bytes().any(|byte| byte.is_ascii_digit());
+    match (first, rest) {
+        ("AUTH" | "AUTHINFO" | "APOP" | "LOGIN", [_, ..]) => true,
+        (_, ["LOGIN" | "AUTHENTICATE", _, ..] | ["CAPABILITY" | "STARTTLS"]) => is_tag,
+        _ => false,
+    }
+}
+
+/// A request line like HTTP's, of any protocol: `SOURCE /live ICE/1.0`. Headers follow, and may hold credentials.
+fn is_any_request_line(first: &str, rest: &[&str]) -> bool {
+    let is_method = first.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'-');
+    let is_name = |name: &str| !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_uppercase());
+    let is_version = |version: &str| version.bytes().next().is_some_and(|byte| byte.is_ascii_digit());
+    match rest {
+        [_, version] => is_method && version.split_once('/').is_some_and(|(name, v)| is_name(name) && is_version(v)),
+        _ => false,
+    }
 }
 
 /// The parameters of `PROXY TCP4 …` (HAProxy's PROXY protocol, version 1; version 2 is binary).
@@ -172,7 +190,6 @@ mod tests {
     #[test]
     fn messages_about_protocols_are_not_mistaken_for_them() {
         for line in [
-            "webirc is broken again today",
             "proxy tcp4",
             "proxy settings are wrong",
             "PROXY settings",
@@ -193,10 +210,11 @@ mod tests {
 
     #[test]
     fn control_characters_and_other_encodings_are_not_text() {
-        for line in [&b"a\0b"[..], b"\x1b[A", b"Ren\xe9", b"\x7f", "\u{85}".as_bytes(), b"\x16\x03\x01"] {
+        for line in [&b"a\0b"[..], b"Ren\xe9", b"\x7f", "\u{85}".as_bytes(), b"\x16\x03\x01"] {
             assert!(!is_text(line), "{line:?}");
         }
         assert!(is_text("Grüße,\tмир".as_bytes()));
+        assert!(is_text(b"\x1b[A"), "the key for the line before");
     }
 
     #[test]

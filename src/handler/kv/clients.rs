@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use crate::Connection;
-use crate::panics::lock;
+use crate::panics::lock_ignoring_poison;
 use crate::socket::Socket;
 
 /// The longest name of a client or its library, in bytes.
@@ -55,11 +55,11 @@ impl Client {
     }
 
     pub(super) fn info(&self) -> ClientInfo {
-        lock(&self.info).clone()
+        lock_ignoring_poison(&self.info).clone()
     }
 
     pub(super) fn update_info(&self, update: impl FnOnce(&mut ClientInfo)) {
-        update(&mut lock(&self.info));
+        update(&mut lock_ignoring_poison(&self.info));
     }
 
     /// Ends the connection at once, without a farewell.
@@ -89,11 +89,11 @@ impl Client {
 impl Clients {
     pub(super) fn add(&self, client: &Arc<Client>) {
         self.total.fetch_add(1, Ordering::Relaxed);
-        lock(&self.by_id).insert(client.id, Arc::clone(client));
+        lock_ignoring_poison(&self.by_id).insert(client.id, Arc::clone(client));
     }
 
     pub(super) fn remove(&self, id: u64) {
-        let removed = lock(&self.by_id).remove(&id);
+        let removed = lock_ignoring_poison(&self.by_id).remove(&id);
         // After the lock is released, because this may close the socket.
         drop(removed);
     }
@@ -104,7 +104,7 @@ impl Clients {
     }
 
     pub(super) fn all(&self) -> Vec<Arc<Client>> {
-        lock(&self.by_id).values().cloned().collect()
+        lock_ignoring_poison(&self.by_id).values().cloned().collect()
     }
 }
 

@@ -9,7 +9,7 @@ use super::engine::{Call, Engine, KeyCounts};
 use super::keyspace::{Keyspace, unix_millis};
 use super::reply::Replies;
 use super::watched_keys::WatchedKey;
-use crate::panics::lock;
+use crate::panics::lock_ignoring_poison;
 
 mod expiry;
 mod expiry_timer;
@@ -87,7 +87,7 @@ impl Engine for MemoryEngine {
     fn watch(&self, key: &[u8]) -> WatchedKey {
         let hash = self.shards.context.hash(key);
         // The shard stays locked until the key is watched, so a write comes either before both steps or after them.
-        let shard = lock(self.shards.shard(hash));
+        let shard = lock_ignoring_poison(self.shards.shard(hash));
         let expires_at = shard.find(hash, key, unix_millis()).and_then(Record::expires_at);
         let version = self.shards.context.watched_keys.add(key);
         WatchedKey { key: key.to_vec(), version, expires_at }
@@ -104,7 +104,7 @@ impl Engine for MemoryEngine {
     fn key_counts(&self) -> KeyCounts {
         let mut counts = KeyCounts::default();
         for shard in self.shards.iter() {
-            let shard = lock(shard);
+            let shard = lock_ignoring_poison(shard);
             counts.all += shard.len() as u64;
             counts.with_expiry += shard.len_with_expiry() as u64;
         }

@@ -114,9 +114,8 @@ impl<'k> Session<'k> {
                 }
                 Err(malformed) => {
                     self.execute_batch(&mut batch);
-                    self.replies.error_in_bytes(&malformed.0);
+                    action = self.refuse_malformed(rest, &malformed);
                     consumed = input.len().min(limit);
-                    action = NextAction::ProtocolError("malformed request");
                 }
             }
         }

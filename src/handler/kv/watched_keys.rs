@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use crate::panics::lock;
+use crate::panics::lock_ignoring_poison;
 
 /// A key that a client watches, and its state when the client began.
 #[derive(Clone, Debug)]
@@ -32,7 +32,7 @@ struct Version {
 impl WatchedKeys {
     /// Returns the current version of the key.
     pub(super) fn add(&self, key: &[u8]) -> u64 {
-        let mut versions = lock(&self.versions);
+        let mut versions = lock_ignoring_poison(&self.versions);
         let entry = versions.entry(key.to_vec()).or_default();
         entry.watchers += 1;
         let version = entry.version;
@@ -43,7 +43,7 @@ impl WatchedKeys {
     }
 
     pub(super) fn remove(&self, watched: Vec<WatchedKey>) {
-        let mut versions = lock(&self.versions);
+        let mut versions = lock_ignoring_poison(&self.versions);
         for WatchedKey { key, .. } in watched {
             if let Some(entry) = versions.get_mut(&key) {
                 entry.watchers -= 1;
@@ -59,7 +59,7 @@ impl WatchedKeys {
     pub(super) fn mark_modified(&self, key: &[u8]) {
         // SeqCst: see `add`.
         if self.count.load(Ordering::SeqCst) > 0
-            && let Some(entry) = lock(&self.versions).get_mut(key)
+            && let Some(entry) = lock_ignoring_poison(&self.versions).get_mut(key)
         {
             entry.version += 1;
         }
@@ -67,18 +67,18 @@ impl WatchedKeys {
 
     /// Marks the keys for which `exists` is true: all keys are being deleted, which changes only existing ones.
     pub(super) fn mark_all_modified(&self, exists: impl Fn(&[u8]) -> bool) {
-        for (_, entry) in lock(&self.versions).iter_mut().filter(|(key, _)| exists(key)) {
+        for (_, entry) in lock_ignoring_poison(&self.versions).iter_mut().filter(|(key, _)| exists(key)) {
             entry.version += 1;
         }
     }
 
     pub(super) fn keys(&self) -> Vec<Vec<u8>> {
-        lock(&self.versions).keys().cloned().collect()
+        lock_ignoring_poison(&self.versions).keys().cloned().collect()
     }
 
     /// Whether none of `watched` has been modified or has expired by `now`.
     pub(super) fn are_unchanged(&self, watched: &[WatchedKey], now: u64) -> bool {
-        let versions = lock(&self.versions);
+        let versions = lock_ignoring_poison(&self.versions);
         watched.iter().all(|watched| {
             let is_unmodified = versions.get(&watched.key).is_some_and(|entry| entry.version == watched.version);
             is_unmodified && watched.expires_at.is_none_or(|expires_at| expires_at > now)

@@ -36,6 +36,17 @@ pub(crate) fn is_http(line: &[u8]) -> bool {
     is_known_method || words.next().is_some_and(is_target) && words.next().is_none() && is_token(first)
 }
 
+/// Whether the beginning of a line that is too long is that of an HTTP request: a method, and a path or a URL.
+pub(crate) fn begins_request(line: &[u8]) -> bool {
+    let line = line.trim_ascii_start();
+    let Some(space) = line.iter().position(u8::is_ascii_whitespace) else { return false };
+    let (method, target) = line.split_at(space);
+    let target = target.trim_ascii_start();
+    let is_known_method = METHODS.iter().any(|known| known.eq_ignore_ascii_case(method));
+    let has_target = target.starts_with(b"/") || has_prefix(target, b"http://") || has_prefix(target, b"https://");
+    has_target && (is_known_method || is_token(method) && !method.iter().any(u8::is_ascii_lowercase))
+}
+
 fn has_prefix(word: &[u8], prefix: &[u8]) -> bool {
     word.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix))
 }
@@ -81,6 +92,16 @@ mod tests {
             "GET HTTP/1.1",
         ] {
             assert!(is_http(line.as_bytes()), "{line}");
+        }
+    }
+
+    #[test]
+    fn a_request_with_a_long_url_is_recognized_by_its_beginning() {
+        for line in ["GET /aaaa", "get /a", "PROPFIND /a", "POST https://localhost/a", " GET  /a"] {
+            assert!(begins_request(line.as_bytes()), "{line}");
+        }
+        for line in ["", "GET", "GET aaaa", "a /a", "/a /a", "and /or", "ECHO http"] {
+            assert!(!begins_request(line.as_bytes()), "{line}");
         }
     }
 

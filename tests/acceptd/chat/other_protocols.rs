@@ -27,7 +27,7 @@ fn other_protocols_are_answered_and_closed_without_an_announcement() {
         (&b"WEBIRC hunter2 gw host.example 192.0.2.7\r\nCAP LS 302\r\nNICK a\r\n"[..], "ERROR :"),
         (b"webirc hunter2 gw host.example 192.0.2.7\r\n", "ERROR :"),
         (b"PROXY TCP4 192.0.2.7 192.0.2.8 50000 17010\r\nNICK a\r\n", "ERROR :"),
-        (b"\r\n\r\n\0\r\nQUIT\n\x21\x11\x00\x0c", "* that line is not UTF-8 text"),
+        (b"\r\n\r\n\0\r\nQUIT\n\x21\x11\x00\x0c", "* that line is not plain text"),
         (b"SSH-2.0-OpenSSH_9.2\r\n", "This port does not speak SSH."),
         (b"EHLO x\r\nMAIL FROM:<a@b>\r\n", "554 "),
         (b"HELO x\r\n", "554 "),
@@ -35,15 +35,29 @@ fn other_protocols_are_answered_and_closed_without_an_announcement() {
         (b"OPTIONS sip:nm SIP/2.0\r\nVia: SIP/2.0/TCP nm\r\n\r\n", "SIP/2.0 400 "),
         (b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", "HTTP/1.1 400 "),
         (b"GET / \r\n", "HTTP/1.1 400 "),
+        (b"SOURCE /live ICE/1.0\r\nAuthorization: Basic SECRET\r\n", "ERROR "),
+        (b"REQMOD icap://x/y ICAP/1.0\r\nAuthorization: Basic SECRET\r\n", "ERROR "),
+        (b"a001 LOGIN bob SECRET\r\n", "ERROR "),
+        (b"AUTHINFO USER bob\r\n", "ERROR "),
+        (b"webirc SECRET\r\n", "ERROR :"),
         (b"*2\r\n$4\r\nAUTH\r\n$6\r\nsecret\r\n", "-ERR "),
         (b"CLIENT libcurl 8.5.0\r\nDEFINE ! word\r\n", "ERROR "),
-        (b"\0\0\0\xa4\xffSMBr", "* that line is not UTF-8 text"),
-        (b"\x01default\n", "* that line is not UTF-8 text"),
-        (b"caf\xe9\n", "* that line is not UTF-8 text"),
+        (b"\0\0\0\xa4\xffSMBr", "* that line is not plain text"),
+        (b"\x01default\n", "* that line is not plain text"),
+        (b"caf\xe9\n", "* that line is not plain text"),
     ] {
         let received = reply_to(&server, &mut alice, bytes);
         assert!(received.starts_with(expected), "{received:?}");
     }
+}
+
+#[test]
+fn http_with_a_long_url_is_answered_and_none_of_its_headers_is_said() {
+    let server = serve();
+    let mut alice = Member::irc_in_lobby(&server, "alice");
+    let request = format!("GET /{} HTTP/1.1\r\nAuthorization: Basic SECRET\r\nHost: x\r\n\r\n", "a".repeat(5000));
+    let received = reply_to(&server, &mut alice, request.as_bytes());
+    assert!(received.starts_with("HTTP/1.1 400 "), "{received:?}");
 }
 
 #[test]

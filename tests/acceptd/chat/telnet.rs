@@ -95,3 +95,17 @@ fn telnet_commands_are_answered_while_lines_are_queued() {
     read_until(&mut person, b"\xff\xfc\x06");
     read_until(&mut person, b"* 1 person is in lobby:\n* ann\n* goodbye\n");
 }
+
+#[test]
+fn a_client_whose_first_bytes_are_no_line_is_greeted_all_the_same() {
+    // A NOP in two pieces, across the second after which a client is greeted.
+    let server = serve();
+    let mut client = server.connect();
+    client.send(b"\xff");
+    client.stream.set_read_timeout(Some(std::time::Duration::from_millis(1300))).unwrap();
+    let mut greeting = [0; 9];
+    assert!(std::io::Read::read(&mut client.stream, &mut greeting).is_err(), "a line may have begun");
+    client.send(b"\xf1");
+    client.stream.set_read_timeout(Some(crate::support::PATIENCE)).unwrap();
+    client.expect("* welcome");
+}

@@ -173,6 +173,10 @@ fn http_is_answered_as_http_however_it_is_split(engine: Engine) {
             );
         }
     }
+    let long = format!("GET /{} HTTP/1.1\r\nHost: localhost\r\n\r\nSET pwned 1\r\n", "a".repeat(70_000));
+    let pieces: Vec<&[u8]> = long.as_bytes().chunks(9_000).collect();
+    let received = server.connect().talk_freely(&pieces);
+    assert!(http_response(&received).contains("It is a key-value store"), "{received}");
     assert_eq!(server.connect().talk("GET pwned\nSET page HTTP/1.1\nGET page\n"), "NOT_FOUND\nOK\nHTTP/1.1\n");
 }
 

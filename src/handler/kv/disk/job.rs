@@ -9,7 +9,7 @@ use crate::handler::kv::engine::Call;
 use crate::handler::kv::keyspace::{CommandError, Keyspace};
 use crate::handler::kv::reply::Replies;
 use crate::handler::kv::watched_keys::WatchedKey;
-use crate::panics::lock;
+use crate::panics::lock_ignoring_poison;
 
 /// The most jobs that share a transaction.
 const MAX_JOBS_AT_ONCE: usize = 1024;
@@ -59,7 +59,7 @@ impl Job {
 
     /// Lets the client continue.
     pub(super) fn finish(&self, outcome: JobOutcome) {
-        *lock(&self.outcome) = Some(outcome);
+        *lock_ignoring_poison(&self.outcome) = Some(outcome);
         self.finished.notify_one();
     }
 
@@ -70,7 +70,7 @@ impl Job {
     }
 
     pub(super) fn wait(&self) -> JobOutcome {
-        let outcome = self.finished.wait_while(lock(&self.outcome), |outcome| outcome.is_none());
+        let outcome = self.finished.wait_while(lock_ignoring_poison(&self.outcome), |outcome| outcome.is_none());
         let mut outcome = outcome.unwrap_or_else(PoisonError::into_inner);
         // `wait_while` returns only when there is an outcome.
         outcome.take().unwrap_or(JobOutcome::WatchedKeyChanged)
@@ -102,19 +102,19 @@ struct QueueState {
 
 impl JobQueue {
     pub(super) fn push(&self, job: Arc<Job>) {
-        lock(&self.state).jobs.push_back(job);
+        lock_ignoring_poison(&self.state).jobs.push_back(job);
         self.changed.notify_one();
     }
 
     /// Makes [`next_jobs`](JobQueue::next_jobs) return once without a job.
     pub(super) fn wake(&self) {
-        lock(&self.state).wake_requested = true;
+        lock_ignoring_poison(&self.state).wake_requested = true;
         self.changed.notify_one();
     }
 
     /// No job follows.
     pub(super) fn close(&self) {
-        lock(&self.state).is_closed = true;
+        lock_ignoring_poison(&self.state).is_closed = true;
         self.changed.notify_one();
     }
 
@@ -123,7 +123,7 @@ impl JobQueue {
     ///
     /// [`wake`]: JobQueue::wake
     pub(super) fn next_jobs(&self, time_left: impl Fn() -> Option<Duration>) -> Option<Vec<Arc<Job>>> {
-        let mut state = lock(&self.state);
+        let mut state = lock_ignoring_poison(&self.state);
         loop {
             if !state.jobs.is_empty() {
                 let count = state.jobs.len().min(MAX_JOBS_AT_ONCE);

@@ -10,7 +10,7 @@ use std::sync::Mutex;
 
 use redb::{BackendError, StorageBackend};
 
-use crate::panics::lock;
+use crate::panics::lock_ignoring_poison;
 
 const PAGE: u64 = 4096;
 
@@ -66,13 +66,13 @@ fn split_into_pages(offset: u64, length: usize) -> impl Iterator<Item = (u64, us
 
 impl StorageBackend for Overlay {
     fn len(&self) -> io::Result<u64> {
-        Ok(lock(&self.written).length)
+        Ok(lock_ignoring_poison(&self.written).length)
     }
 
     fn read(&self, offset: u64, mut out: &mut [u8]) -> io::Result<()> {
         for (number, start, count) in split_into_pages(offset, out.len()) {
             let (target, rest) = out.split_at_mut(count);
-            let written = lock(&self.written).pages.get(&number).cloned();
+            let written = lock_ignoring_poison(&self.written).pages.get(&number).cloned();
             let page = written.map_or_else(|| self.page(number), Ok)?;
             target.copy_from_slice(page.get(start..start + count).ok_or(io::ErrorKind::UnexpectedEof)?);
             out = rest;
@@ -81,7 +81,7 @@ impl StorageBackend for Overlay {
     }
 
     fn set_len(&self, length: u64) -> io::Result<()> {
-        lock(&self.written).length = length;
+        lock_ignoring_poison(&self.written).length = length;
         Ok(())
     }
 
@@ -92,10 +92,10 @@ impl StorageBackend for Overlay {
     fn write(&self, offset: u64, mut data: &[u8]) -> io::Result<()> {
         for (number, start, count) in split_into_pages(offset, data.len()) {
             let (piece, rest) = data.split_at(count);
-            let known = lock(&self.written).pages.remove(&number);
+            let known = lock_ignoring_poison(&self.written).pages.remove(&number);
             let mut page = known.map_or_else(|| self.page(number), Ok)?;
             page.get_mut(start..start + count).ok_or(io::ErrorKind::UnexpectedEof)?.copy_from_slice(piece);
-            lock(&self.written).pages.insert(number, page);
+            lock_ignoring_poison(&self.written).pages.insert(number, page);
             data = rest;
         }
         Ok(())

@@ -8,7 +8,7 @@ use super::shard::Shard;
 use super::shard_context::ShardContext;
 use super::shards::Shards;
 use crate::handler::kv::keyspace::unix_millis;
-use crate::panics::lock;
+use crate::panics::lock_ignoring_poison;
 
 /// At most this many keys are removed while a shard is locked. That takes some tens of microseconds.
 const MAX_REMOVED_AT_ONCE: usize = 64;
@@ -32,7 +32,7 @@ pub(super) fn run(shards: &Shards) {
 
 fn remove_expired(shard: &Mutex<Shard>, context: &ShardContext, now: u64) {
     loop {
-        let mut shard = lock(shard);
+        let mut shard = lock_ignoring_poison(shard);
         for _ in 0..MAX_REMOVED_AT_ONCE {
             let Some((expires_at, key)) = shard.next_expiry() else { return };
             if expires_at > now {

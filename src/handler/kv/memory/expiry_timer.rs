@@ -5,7 +5,7 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crate::handler::kv::keyspace::unix_millis;
-use crate::panics::lock;
+use crate::panics::lock_ignoring_poison;
 
 /// No key has an expiry time.
 const NEVER: u64 = u64::MAX;
@@ -32,7 +32,7 @@ impl ExpiryTimer {
     pub(super) fn schedule(&self, expires_at: u64) {
         if self.next.fetch_min(expires_at, Ordering::Relaxed) > expires_at {
             // Once this thread has had the lock, the expiry thread either waits or will read `next` again.
-            drop(lock(&self.is_stopped));
+            drop(lock_ignoring_poison(&self.is_stopped));
             self.changed.notify_one();
         }
     }
@@ -44,7 +44,7 @@ impl ExpiryTimer {
 
     /// Waits until the timer goes off. Returns false when the timer is stopped.
     pub(super) fn wait_until_due(&self) -> bool {
-        let mut is_stopped = lock(&self.is_stopped);
+        let mut is_stopped = lock_ignoring_poison(&self.is_stopped);
         loop {
             if *is_stopped {
                 return false;
@@ -58,7 +58,7 @@ impl ExpiryTimer {
 
     /// Waits for `time`, or less if something changes.
     pub(super) fn pause(&self, time: Duration) {
-        let is_stopped = lock(&self.is_stopped);
+        let is_stopped = lock_ignoring_poison(&self.is_stopped);
         if !*is_stopped {
             drop(self.wait(is_stopped, time));
         }
@@ -66,7 +66,7 @@ impl ExpiryTimer {
 
     /// Ends all waiting for good.
     pub(super) fn stop(&self) {
-        *lock(&self.is_stopped) = true;
+        *lock_ignoring_poison(&self.is_stopped) = true;
         self.changed.notify_one();
     }
 

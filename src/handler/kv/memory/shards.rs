@@ -8,7 +8,7 @@ use super::shard_context::ShardContext;
 use crate::handler::kv::engine::Call;
 use crate::handler::kv::keyspace::unix_millis;
 use crate::handler::kv::watched_keys::WatchedKey;
-use crate::panics::lock;
+use crate::panics::lock_ignoring_poison;
 
 pub(super) struct Shards {
     shards: Vec<Mutex<Shard>>,
@@ -34,11 +34,13 @@ impl Shards {
     /// the shards, so that two clients can't wait for each other.
     pub(super) fn lock_for(&self, calls: &[Call<'_>], watched: &[WatchedKey]) -> LockedShards<'_> {
         let guards = match self.shards_needed(calls, watched) {
-            ShardSet::One(index) => Guards::One(index, self.shards.get(index).map(lock)),
+            ShardSet::One(index) => Guards::One(index, self.shards.get(index).map(lock_ignoring_poison)),
             ShardSet::Many(bits) => {
                 let is_needed = |index: usize| bits & (1 << index) != 0;
                 let shards = self.shards.iter().enumerate();
-                Guards::Many(shards.map(|(index, shard)| is_needed(index).then(|| lock(shard))).collect())
+                Guards::Many(
+                    shards.map(|(index, shard)| is_needed(index).then(|| lock_ignoring_poison(shard))).collect(),
+                )
             }
         };
         LockedShards::new(&self.context, guards, unix_millis())

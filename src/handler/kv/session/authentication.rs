@@ -45,7 +45,10 @@ impl Session<'_> {
             self.is_authenticated = true;
             return Ok(());
         }
-        self.replies.error("WRONGPASS invalid username-password pair or user is disabled.");
+        self.replies.error(match self.replies.dialect() {
+            Dialect::Text => "WRONGPASS that is not the password; put quotes around a password with spaces",
+            Dialect::Resp2 | Dialect::Resp3 => "WRONGPASS invalid username-password pair or user is disabled.",
+        });
         self.kv.wrong_password_log.log(self.client.id, self.client.peer_addr);
         self.wrong_passwords = self.wrong_passwords.saturating_add(1);
         Err(NextAction::DelayReplies(delay(self.wrong_passwords)))

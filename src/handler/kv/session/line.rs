@@ -2,7 +2,7 @@
 
 use super::{Batch, NextAction, Session};
 use crate::handler::kv::reply::Dialect;
-use crate::handler::kv::request::split;
+use crate::handler::kv::request::{Malformed, split};
 use crate::handler::shared::http;
 
 /// The NOAUTH error in the text dialect. Redis's own says nothing about what to type.
@@ -16,8 +16,7 @@ impl Session<'_> {
     pub(super) fn handle_line(&mut self, line: &[u8], end: &'static str) -> NextAction {
         self.replies.set_line_end(end.as_bytes());
         if http::is_http(line) {
-            self.replies.append(http::response(USAGE).as_bytes());
-            return NextAction::ProtocolError("HTTP spoken to a key-value store");
+            return self.refuse_http();
         }
         let Some(words) = split(line) else {
             if self.replies.dialect() == Dialect::Text {
@@ -31,5 +30,19 @@ impl Session<'_> {
         let action = self.handle_request(words.iter().map(Vec::as_slice).collect(), &mut batch);
         self.execute_batch(&mut batch);
         action
+    }
+
+    /// What ends the connection of a client whose input is no request. An HTTP request may be longer than a line.
+    pub(super) fn refuse_malformed(&mut self, input: &[u8], malformed: &Malformed) -> NextAction {
+        if http::begins_request(input) {
+            return self.refuse_http();
+        }
+        self.replies.error_in_bytes(&malformed.0);
+        NextAction::ProtocolError("malformed request")
+    }
+
+    fn refuse_http(&mut self) -> NextAction {
+        self.replies.append(http::response(USAGE).as_bytes());
+        NextAction::ProtocolError("HTTP spoken to a key-value store")
     }
 }

@@ -5,14 +5,14 @@ use std::time::{Duration, Instant};
 
 /// How many lines of a kind are written, in how long.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Rate {
-    pub(super) lines: u32,
-    pub(super) interval: Duration,
+pub(crate) struct Rate {
+    pub(crate) lines: u32,
+    pub(crate) interval: Duration,
 }
 
 /// What has been written of one kind of line.
 #[derive(Debug)]
-pub(super) struct Throttle {
+pub(crate) struct Throttle {
     rate: Rate,
     /// When the first line of this interval was written.
     began: Option<Instant>,
@@ -21,13 +21,13 @@ pub(super) struct Throttle {
 }
 
 impl Throttle {
-    pub(super) fn new(rate: Rate) -> Throttle {
+    pub(crate) fn new(rate: Rate) -> Throttle {
         Throttle { rate, began: None, written: 0, suppressed: 0 }
     }
 
-    /// Whether a line may be written now, and how many were suppressed before it. There is no timer, so whoever is told
-    /// `None` last has to ask for [`suppressed`](Throttle::suppressed) in the end.
-    pub(super) fn admit(&mut self, now: Instant) -> Option<u64> {
+    /// Returns how many lines were suppressed before this one, or `None` if this one has to be suppressed, too. There is no
+    /// timer, so the owner asks for the last count in the end: [`suppressed`](Throttle::suppressed).
+    pub(crate) fn admit(&mut self, now: Instant) -> Option<u64> {
         let is_over = |began| now.saturating_duration_since(began) >= self.rate.interval;
         if self.began.is_none_or(is_over) {
             self.began = Some(now);
@@ -42,7 +42,7 @@ impl Throttle {
     }
 
     /// How many were suppressed since it was last told.
-    pub(super) fn suppressed(&mut self) -> u64 {
+    pub(crate) fn suppressed(&mut self) -> u64 {
         mem::take(&mut self.suppressed)
     }
 }
