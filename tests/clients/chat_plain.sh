@@ -101,7 +101,7 @@ for program in "nc.openbsd -N 127.0.0.1 $PORT" "ncat 127.0.0.1 $PORT" "socat -t 
         "$(printf '/name hal\n/who\n' | piped "${command[@]}")"
     told "$title: the others have seen such a visitor" ann '~\* guest[0-9]+ is now hal' '* hal left'
     same "$title: who ends amid a line is told that it was not said" \
-        '* your last line was not complete; it was not said' "$(printf 'half a li' | piped "${command[@]}")"
+        '* your last line was not complete; it was not said' "$(printf 'half a li' | timeout 20 "${command[@]}")"
     not_told "$title: and the others have not heard it" ann '~.*: half a li.*'
     # 20 lines at once, and 10 a second after that
     text=$(seq -f 'line %g of a pasted text' 35)
