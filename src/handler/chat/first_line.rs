@@ -20,9 +20,9 @@ pub(super) enum FirstLine {
 /// those that are copied along with text.
 const INVISIBLE: [char; 5] = ['\u{feff}', '\u{200b}', '\u{200c}', '\u{200d}', '\u{2060}'];
 
-/// Removes white space around a line, and invisible characters before it.
+/// Removes white space around a line, and invisible characters and a terminal's control sequence before it.
 pub(super) fn strip(line: &[u8]) -> &[u8] {
-    let line = line.trim_ascii();
+    let line = without_control_sequence(line.trim_ascii());
     // The text at the beginning is enough: the rest may be in another encoding.
     let text = match std::str::from_utf8(line) {
         Ok(text) => text,
@@ -30,6 +30,13 @@ pub(super) fn strip(line: &[u8]) -> &[u8] {
     };
     let start = text.trim_start_matches(|character: char| character.is_whitespace() || INVISIBLE.contains(&character));
     line.get(text.len() - start.len()..).unwrap_or_default()
+}
+
+/// A line without the control sequence at its beginning (ECMA-48, 5.4), such as a terminal's "bracketed paste" begins with.
+fn without_control_sequence(line: &[u8]) -> &[u8] {
+    let Some(parameters) = line.strip_prefix(b"\x1b[") else { return line };
+    let end = parameters.iter().position(|byte| matches!(byte, b'@'..=b'~')).map_or(parameters.len(), |end| end + 1);
+    parameters.get(end..).unwrap_or_default()
 }
 
 /// Classifies a client by a line without its end.
@@ -116,6 +123,8 @@ impl<'a> Command<'a> {
         let has_mode = self.parameter(1).is_some_and(is_mode);
         let is_in_one_case = self.name.bytes().all(|byte| byte.is_ascii_lowercase());
         match (self.middle.len(), self.trailing) {
+            // FTP and POP3 clients send a name alone, and then a password.
+            (1, None) => true,
             (3, Some(_)) => is_in_one_case || has_mode,
             (4.., None) => has_mode && self.parameter(2).is_some_and(is_mode),
             _ => false,
@@ -216,6 +225,8 @@ mod tests {
             "user a 0 * a",
             "SERVICE x * *.fr 0 0 :d",
             "oper admin SECRET",
+            "user bob",
+            "\u{1b}[200~PASS SECRET",
             "PASS link TS 6 :0AA",
             "PASS link 0210 IRC|",
             "JOIN :",
@@ -273,7 +284,7 @@ mod tests {
             "User alice logged * in",
             "User alice logged in :-)",
             "user joined the chat today",
-            "\u{1b}[A",
+            "\u{1b}[A is a key",
             ":)",
             "/name bob",
             "Grüße, 世界",
@@ -285,7 +296,7 @@ mod tests {
 
     #[test]
     fn a_blank_line_decides_nothing() {
-        for line in ["", " ", "\t \t", "\u{feff}", "\r"] {
+        for line in ["", " ", "\t \t", "\u{feff}", "\r", "\u{1b}[A", "\u{1b}["] {
             assert_eq!(classify(line.as_bytes()), FirstLine::Blank, "{line:?}");
         }
     }
