@@ -128,6 +128,7 @@ impl Connection {
     }
 
     /// The socket, for code that may end this connection from another thread.
+    #[cfg(feature = "kv")]
     pub(crate) fn socket(&self) -> Arc<Socket> {
         Arc::clone(self.transport.socket())
     }
@@ -229,11 +230,13 @@ impl Connection {
     }
 
     /// Ends the connection: the handler holds a part of a request, and the rest has not come in time.
+    #[cfg(feature = "chat")]
     pub(crate) fn time_out(&mut self) -> io::Error {
         self.end(CloseReason::RequestTimeout)
     }
 
     /// Whether a flush would have to send something.
+    #[cfg(feature = "chat")]
     pub(crate) fn has_output(&self) -> bool {
         self.output.is_pending()
     }

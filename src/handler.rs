@@ -6,15 +6,24 @@ use std::io;
 use crate::connection::Connection;
 use crate::farewell::Farewell;
 
+#[cfg(feature = "chat")]
 pub mod chat;
 mod echo;
+#[cfg(feature = "kv")]
 pub mod kv;
+#[cfg(feature = "line")]
 pub mod line;
+// Each handler uses a part of it.
+#[cfg(any(feature = "chat", feature = "kv", feature = "line"))]
+#[cfg_attr(not(all(feature = "chat", feature = "kv", feature = "line")), allow(dead_code))]
 mod shared;
 
+#[cfg(feature = "chat")]
 pub use chat::Chat;
 pub use echo::Echo;
+#[cfg(feature = "kv")]
 pub use kv::Kv;
+#[cfg(feature = "line")]
 pub use line::Line;
 
 /// A protocol. The server calls it for each client, on a thread that serves only this client.

@@ -33,8 +33,10 @@
 //!
 //! To read the source, begin with `server.rs`, then `connection.rs`, `handler.rs`, and a handler of your choice.
 //!
-//! The library logs through the [`log`] crate. Without the default feature `daemon` it depends on none of what only the
-//! program needs.
+//! The library logs through the [`log`] crate; without a logger, nothing is printed.
+//!
+//! Features, all of them on by default: `line`, `kv` and `chat` are the built-in handlers of these names, and `daemon` is the
+//! command-line program. Without features, the library depends on log, rustix and socket2 alone.
 
 #[cfg(not(target_os = "linux"))]
 compile_error!("acceptd needs Linux: epoll, inherited socket options and /proc");
@@ -57,7 +59,13 @@ mod totals;
 
 pub use connection::{Connection, Next};
 pub use farewell::Farewell;
-pub use handler::{Chat, Echo, Handler, Kv, Line};
+#[cfg(feature = "chat")]
+pub use handler::Chat;
+#[cfg(feature = "kv")]
+pub use handler::Kv;
+#[cfg(feature = "line")]
+pub use handler::Line;
+pub use handler::{Echo, Handler};
 pub use limits::Limits;
 pub use outbox::Outbox;
 pub use panics::log_panic;

@@ -134,6 +134,7 @@ impl Output {
     }
 
     /// Whether something was written since the last flush.
+    #[cfg(feature = "chat")]
     pub(super) fn is_pending(&self) -> bool {
         !self.buffer.is_empty() || self.phase == Phase::Sending
     }
