@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::io;
+use std::sync::Arc;
 
 use crate::connection::Connection;
 use crate::farewell::Farewell;
@@ -70,6 +71,17 @@ where
 {
     fn handle(&self, client: &mut Connection) -> io::Result<()> {
         self(client)
+    }
+}
+
+/// Keep a clone of the `Arc` to look at a handler's state while it serves.
+impl<H: Handler> Handler for Arc<H> {
+    fn handle(&self, client: &mut Connection) -> io::Result<()> {
+        (**self).handle(client)
+    }
+
+    fn farewell(&self, reason: Farewell) -> Cow<'static, [u8]> {
+        (**self).farewell(reason)
     }
 }
 

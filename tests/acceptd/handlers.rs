@@ -1,11 +1,13 @@
 //! The contract of a handler: what the server does for it, and what its faults may do to others.
 
+use std::borrow::Cow;
 use std::io::{self, BufRead, ErrorKind, Read, Write};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use acceptd::{Connection, Limits, protocol_error};
+use acceptd::{Connection, Farewell, Handler, Limits, protocol_error};
 use log::Level;
 
 use crate::support::{Client, PATIENCE, TestServer, eventually, logged};
@@ -267,4 +269,30 @@ fn a_handler_may_stream_without_reading_as_long_as_its_client_reads() {
         Ok(())
     });
     assert_eq!(server.connect().rest().len(), 30_000);
+}
+
+/// Counts its clients, and has a farewell of its own.
+#[derive(Default)]
+struct Counting(AtomicUsize);
+
+impl Handler for Counting {
+    fn handle(&self, client: &mut Connection) -> io::Result<()> {
+        self.0.fetch_add(1, Ordering::SeqCst);
+        client.read_line()?;
+        Err(io::Error::other("as asked"))
+    }
+
+    fn farewell(&self, _: Farewell) -> Cow<'static, [u8]> {
+        Cow::Borrowed(b"* BYE\n")
+    }
+}
+
+#[test]
+fn a_shared_handler_can_be_looked_at_while_it_serves() {
+    let counting = Arc::new(Counting::default());
+    let server = TestServer::start(Arc::clone(&counting));
+    for count in 1..=3 {
+        assert_eq!(server.connect().talk("x\n"), "* BYE\n");
+        assert_eq!(counting.0.load(Ordering::SeqCst), count);
+    }
 }
