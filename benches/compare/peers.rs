@@ -1,11 +1,10 @@
-//! The peers, each a process of its own.
+//! The peers: the servers that are compared, each in a process of its own.
 
 use std::io;
 use std::process::Command;
 
 use acceptd_bench::process::{self, Running};
 
-/// A server that can be started.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Peer {
     Acceptd,
@@ -49,7 +48,7 @@ impl Peer {
         }
     }
 
-    /// The program that has to be installed for it, if it is not built here.
+    /// The program that has to be installed, for a peer that is not built by this package.
     fn external(self) -> Option<&'static str> {
         match self {
             Peer::Socat => Some("socat"),
@@ -81,7 +80,7 @@ impl Peer {
             }
             Peer::Mio => Command::new(env!("CARGO_BIN_EXE_mio-echo")),
             Peer::OneAtATime => Command::new(env!("CARGO_BIN_EXE_one-at-a-time")),
-            Peer::Socat | Peer::Ncat | Peer::Tcpserver => unreachable!("started with a port of its own"),
+            Peer::Socat | Peer::Ncat | Peer::Tcpserver => unreachable!("started by start_external"),
         };
         if burning {
             command.arg("--burning");
@@ -94,7 +93,7 @@ impl Peer {
 ///
 /// # Errors
 ///
-/// It can't be started, or does not say where it listens.
+/// The peer can't be started, or does not announce its address.
 pub fn start(peer: Peer, acceptd: &str, burning: bool) -> io::Result<Running> {
     if peer.external().is_some() {
         return start_external(peer);
@@ -102,7 +101,7 @@ pub fn start(peer: Peer, acceptd: &str, burning: bool) -> io::Result<Running> {
     Running::announced(peer.name(), &mut peer.command(acceptd, burning))
 }
 
-/// These do not tell their port, so they get one that was free a moment ago.
+/// These programs do not announce their port, so they get one that was free a moment ago.
 fn start_external(peer: Peer) -> io::Result<Running> {
     let addr = process::free_addr()?;
     let port = addr.port().to_string();
