@@ -15,7 +15,7 @@ use std::io;
 use std::path::Path;
 use std::process::ExitCode;
 
-use acceptd_bench::command_line::{self, Asked};
+use acceptd_bench::command_line::{self, Options};
 use acceptd_bench::machine;
 
 mod load;
@@ -31,15 +31,16 @@ fn main() -> ExitCode {
     command_line::run("chat", compare)
 }
 
-fn compare(asked: &Asked) -> io::Result<Vec<String>> {
-    let scale = if asked.is_quick { Scale::QUICK } else { Scale::FULL };
-    let sizes: Vec<usize> = works::SIZES.into_iter().filter(|members| asked.wants(&works::name(*members))).collect();
+fn compare(options: &Options) -> io::Result<Vec<String>> {
+    let scale = if options.is_quick { Scale::QUICK } else { Scale::FULL };
+    let sizes: Vec<usize> =
+        works::SIZES.into_iter().filter(|members| options.selects(&works::name(*members))).collect();
     if sizes.is_empty() {
-        return Err(asked.nothing_found());
+        return Err(options.no_match_error());
     }
-    let root = machine::root()?;
-    let acceptd = machine::build(root, env!("CARGO_BIN_EXE_textbook-chat"))?;
-    machine::raise_descriptors()?;
+    let root = machine::repository_root()?;
+    let acceptd = machine::build_acceptd(root, env!("CARGO_BIN_EXE_textbook-chat"))?;
+    machine::raise_descriptor_limit()?;
 
     let mut report = Report::default();
     let mut servers = Vec::new();
@@ -49,9 +50,9 @@ fn compare(asked: &Asked) -> io::Result<Vec<String>> {
             None => servers.push(server),
         }
     }
-    for round in 0..asked.rounds {
+    for round in 0..options.rounds {
         for members in sizes.iter().copied() {
-            eprintln!("round {} of {}: {}", round + 1, asked.rounds, works::name(members));
+            eprintln!("round {} of {}: {}", round + 1, options.rounds, works::name(members));
             // Nobody is always the first, or always after the same other one.
             let mut order = servers.clone();
             order.rotate_left(round / 2 % servers.len());
@@ -76,7 +77,7 @@ fn write(report: &Report, root: &Path) -> io::Result<()> {
     let folder = root.join("target/compare");
     fs::create_dir_all(&folder)?;
     let ngircd = servers::version_of_ngircd().map_or_else(String::new, |version| format!("; {version}"));
-    let machine = format!("{}{ngircd}", machine::line()?);
+    let machine = format!("{}{ngircd}", machine::describe()?);
     let text = format!("{machine}\n\n{}", report.markdown());
     println!("{text}");
     fs::write(folder.join("chat.md"), text)?;

@@ -4,7 +4,7 @@ use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::process::Command;
 
-use acceptd_bench::process::{self, Running};
+use acceptd_bench::process::{self, ServerProcess};
 
 /// A chat server, and the dialect that its members speak.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -82,19 +82,23 @@ impl Server {
     /// # Errors
     ///
     /// It can't be started, or does not listen.
-    pub fn start(self, acceptd: &str) -> io::Result<Running> {
+    pub fn start(self, acceptd: &str) -> io::Result<ServerProcess> {
         match self {
             Server::Acceptd | Server::AcceptdIrc => {
                 let mut command = Command::new(acceptd);
                 command.args(["-H", "chat", "--message-rate", "0", "-q", "-m", "2000", "127.0.0.1:0"]);
-                Running::announced(self.name(), &mut command)
+                ServerProcess::start_announced(self.name(), &mut command)
             }
-            Server::Textbook => Running::announced(self.name(), &mut Command::new(env!("CARGO_BIN_EXE_textbook-chat"))),
+            Server::Textbook => {
+                ServerProcess::start_announced(self.name(), &mut Command::new(env!("CARGO_BIN_EXE_textbook-chat")))
+            }
             Server::TextbookOneWrite => {
                 let mut command = Command::new(env!("CARGO_BIN_EXE_textbook-chat"));
-                Running::announced(self.name(), command.arg("--one-write"))
+                ServerProcess::start_announced(self.name(), command.arg("--one-write"))
             }
-            Server::Tokio => Running::announced(self.name(), &mut Command::new(env!("CARGO_BIN_EXE_tokio-chat"))),
+            Server::Tokio => {
+                ServerProcess::start_announced(self.name(), &mut Command::new(env!("CARGO_BIN_EXE_tokio-chat")))
+            }
             Server::Ngircd => start_ngircd(),
         }
     }
@@ -107,7 +111,7 @@ fn has_chat(acceptd: &str) -> io::Result<bool> {
 
 /// In the foreground, where it logs to its standard output and so to nowhere, with each limit lifted that acceptd's and
 /// the other peers' members do not have: penalties for quick senders above all.
-fn start_ngircd() -> io::Result<Running> {
+fn start_ngircd() -> io::Result<ServerProcess> {
     let addr: SocketAddr = process::free_addr()?;
     let settings = format!(
         "[Global]\nName = bench.localhost\nListen = {}\nPorts = {}\nMotdPhrase = hello\n\
@@ -122,7 +126,7 @@ fn start_ngircd() -> io::Result<Running> {
     drop(writer);
     let mut command = Command::new("ngircd");
     command.args(["--nodaemon", "--config", "/dev/stdin"]).stdin(reader);
-    Running::listening("ngircd", &mut command, addr)
+    ServerProcess::start_at("ngircd", &mut command, addr)
 }
 
 /// Name and number alone, if it is installed.

@@ -3,7 +3,7 @@
 use std::io;
 use std::time::Duration;
 
-use acceptd_bench::process::Running;
+use acceptd_bench::process::ServerProcess;
 
 use crate::load::{Pace, Room};
 use crate::servers::Server;
@@ -89,7 +89,7 @@ fn modest_rate(members: usize) -> u32 {
 /// # Errors
 ///
 /// A message did not reach a member, or not as it was, or not in its turn.
-pub fn measure(server: Server, running: &Running, members: usize, scale: Scale) -> io::Result<Figures> {
+pub fn measure(server: Server, running: &ServerProcess, members: usize, scale: Scale) -> io::Result<Figures> {
     let mut room = Room::join(running.addr, server.dialect(), members, server.join_at_once())?;
     let quick = room.talk(Pace::Window(WINDOW), scale.rate)?;
     let modest = room.talk(Pace::Every(Duration::from_secs(1) / modest_rate(members)), scale.latency)?;

@@ -13,7 +13,7 @@ use std::fs;
 use std::io;
 use std::process::ExitCode;
 
-use acceptd_bench::command_line::{self, Asked};
+use acceptd_bench::command_line::{self, Options};
 use acceptd_bench::machine;
 
 mod aims;
@@ -31,22 +31,22 @@ fn main() -> ExitCode {
     command_line::run("compare", compare)
 }
 
-fn compare(asked: &Asked) -> io::Result<Vec<String>> {
-    let scale = if asked.is_quick { Scale::QUICK } else { Scale::FULL };
+fn compare(options: &Options) -> io::Result<Vec<String>> {
+    let scale = if options.is_quick { Scale::QUICK } else { Scale::FULL };
     let workloads: Vec<Workload> =
-        scale.workloads().into_iter().filter(|workload| asked.wants(&workload.name())).collect();
+        scale.workloads().into_iter().filter(|workload| options.selects(&workload.name())).collect();
     if workloads.is_empty() {
-        return Err(asked.nothing_found());
+        return Err(options.no_match_error());
     }
-    let root = machine::root()?;
-    let acceptd = machine::build(root, env!("CARGO_BIN_EXE_textbook"))?;
-    machine::raise_descriptors()?;
+    let root = machine::repository_root()?;
+    let acceptd = machine::build_acceptd(root, env!("CARGO_BIN_EXE_textbook"))?;
+    machine::raise_descriptor_limit()?;
 
     let mut report = Report::default();
     let peers: Vec<Peer> = Peer::ALL.into_iter().filter(|peer| peer.is_installed()).collect();
-    for round in 0..asked.rounds {
+    for round in 0..options.rounds {
         for workload in workloads.iter().copied() {
-            eprintln!("round {} of {}: {}", round + 1, asked.rounds, workload.name());
+            eprintln!("round {} of {}: {}", round + 1, options.rounds, workload.name());
             let mut peers: Vec<Peer> = peers.iter().copied().filter(|peer| workload.applies_to(*peer)).collect();
             // The peers take turns in going first.
             let first = round % peers.len();
@@ -62,7 +62,7 @@ fn compare(asked: &Asked) -> io::Result<Vec<String>> {
 
     let directory = root.join("target/compare");
     fs::create_dir_all(&directory)?;
-    let machine = machine::line()?;
+    let machine = machine::describe()?;
     let aims = aims::reached(&report, scale.max_clients, scale.stream_bytes);
     let text = format!("{machine}\n\n{}\n{}\n{aims}", report.markdown(), report.absolute());
     println!("{text}");

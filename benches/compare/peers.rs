@@ -3,7 +3,7 @@
 use std::io;
 use std::process::Command;
 
-use acceptd_bench::process::{self, Running};
+use acceptd_bench::process::{self, ServerProcess};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Peer {
@@ -62,9 +62,9 @@ impl Peer {
         self.external().is_none_or(process::is_installed)
     }
 
-    fn command(self, acceptd: &str, burning: bool) -> Command {
+    fn command(self, acceptd: &str, cpu_heavy: bool) -> Command {
         let mut command = match self {
-            Peer::Acceptd if burning => Command::new(env!("CARGO_BIN_EXE_acceptd-burning")),
+            Peer::Acceptd if cpu_heavy => Command::new(env!("CARGO_BIN_EXE_acceptd-cpu-heavy")),
             Peer::Acceptd => {
                 let mut command = Command::new(acceptd);
                 command.args(["-q", "--max-connections", "12000", "127.0.0.1:0"]);
@@ -82,8 +82,8 @@ impl Peer {
             Peer::OneAtATime => Command::new(env!("CARGO_BIN_EXE_one-at-a-time")),
             Peer::Socat | Peer::Ncat | Peer::Tcpserver => unreachable!("started by start_external"),
         };
-        if burning {
-            command.arg("--burning");
+        if cpu_heavy {
+            command.arg("--cpu-heavy");
         }
         command
     }
@@ -94,15 +94,15 @@ impl Peer {
 /// # Errors
 ///
 /// The peer can't be started, or does not announce its address.
-pub fn start(peer: Peer, acceptd: &str, burning: bool) -> io::Result<Running> {
+pub fn start(peer: Peer, acceptd: &str, cpu_heavy: bool) -> io::Result<ServerProcess> {
     if peer.external().is_some() {
         return start_external(peer);
     }
-    Running::announced(peer.name(), &mut peer.command(acceptd, burning))
+    ServerProcess::start_announced(peer.name(), &mut peer.command(acceptd, cpu_heavy))
 }
 
 /// These programs do not announce their port, so they get one that was free a moment ago.
-fn start_external(peer: Peer) -> io::Result<Running> {
+fn start_external(peer: Peer) -> io::Result<ServerProcess> {
     let addr = process::free_addr()?;
     let port = addr.port().to_string();
     let socat = format!("TCP-LISTEN:{port},bind=127.0.0.1,reuseaddr,fork,backlog=4096");
@@ -112,5 +112,5 @@ fn start_external(peer: Peer) -> io::Result<Running> {
         _ => &["-c", "1000", "-b", "4096", "-H", "-R", "-l", "0", "127.0.0.1", &port, "cat"],
     };
     let program = peer.external().unwrap_or_default();
-    Running::listening(peer.name(), Command::new(program).args(arguments), addr)
+    ServerProcess::start_at(peer.name(), Command::new(program).args(arguments), addr)
 }

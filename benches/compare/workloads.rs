@@ -4,7 +4,7 @@ use std::io;
 use std::thread;
 use std::time::Duration;
 
-use acceptd_bench::process::Running;
+use acceptd_bench::process::ServerProcess;
 
 use crate::load::{self, Sample};
 use crate::peers::{self, Peer};
@@ -167,14 +167,14 @@ impl Workload {
     }
 }
 
-fn idle(running: Running, clients: usize, scale: Scale) -> io::Result<Measurements> {
+fn idle(running: ServerProcess, clients: usize, scale: Scale) -> io::Result<Measurements> {
     let (before, threads_before) = running.resident_and_threads()?;
     let connected = load::idle(running.addr, clients)?;
     // Work that the last responses have started settles meanwhile.
     thread::sleep(scale.time / 2);
-    let ticks = running.ticks()?;
+    let before_pause = running.cpu_ticks()?;
     thread::sleep(scale.time * 2);
-    let busy = running.ticks()? - ticks;
+    let busy = running.cpu_ticks()? - before_pause;
     let (resident, threads) = running.resident_and_threads()?;
     let time_to_end = running.terminate()?;
     drop(connected);

@@ -14,7 +14,7 @@ use std::io;
 use std::path::Path;
 use std::process::ExitCode;
 
-use acceptd_bench::command_line::{self, Asked};
+use acceptd_bench::command_line::{self, Options};
 use acceptd_bench::{machine, process};
 
 mod load;
@@ -36,19 +36,19 @@ fn main() -> ExitCode {
     command_line::run("redis", compare)
 }
 
-fn compare(asked: &Asked) -> io::Result<Vec<String>> {
-    let scale = if asked.is_quick { Scale::QUICK } else { Scale::FULL };
+fn compare(options: &Options) -> io::Result<Vec<String>> {
+    let scale = if options.is_quick { Scale::QUICK } else { Scale::FULL };
     let missing = PROGRAMS.into_iter().find(|(program, _)| !process::is_installed(program));
     if let Some((program, package)) = missing {
         let message = format!("{program} is not installed; on Debian: apt-get install {package}");
         return Err(io::Error::other(message));
     }
-    let root = machine::root()?;
-    let acceptd = machine::build(root, env!("CARGO_BIN_EXE_textbook"))?;
-    machine::raise_descriptors()?;
+    let root = machine::repository_root()?;
+    let acceptd = machine::build_acceptd(root, env!("CARGO_BIN_EXE_textbook"))?;
+    machine::raise_descriptor_limit()?;
 
     let mut report = Report::default();
-    let is_selected = |setup: &&Setup| setup.workloads.iter().any(|workload| asked.wants(&workload.name(scale)));
+    let is_selected = |setup: &&Setup| setup.workloads.iter().any(|workload| options.selects(&workload.name(scale)));
     let mut setups = Vec::new();
     for setup in SETUPS.iter().filter(is_selected) {
         if setup.is_durable && temp_dir::parent_on_disk().is_none() {
@@ -57,10 +57,10 @@ fn compare(asked: &Asked) -> io::Result<Vec<String>> {
             setups.push(setup);
         }
     }
-    for round in 0..asked.rounds {
+    for round in 0..options.rounds {
         for setup in &setups {
-            eprintln!("round {} of {}: {}", round + 1, asked.rounds, setup.name);
-            if let Err(error) = run_round(setup, &acceptd, round, scale, asked, &mut report) {
+            eprintln!("round {} of {}: {}", round + 1, options.rounds, setup.name);
+            if let Err(error) = run_round(setup, &acceptd, round, scale, options, &mut report) {
                 report.fail(setup, &error);
             }
         }
@@ -75,14 +75,14 @@ fn run_round(
     acceptd: &str,
     round: usize,
     scale: Scale,
-    asked: &Asked,
+    options: &Options,
     report: &mut Report,
 ) -> io::Result<()> {
     let redis = Server::start(Store::Redis, setup, acceptd)?;
     let acceptd = Server::start(Store::Acceptd, setup, acceptd)?;
     // The servers take turns in going first.
     let order = if round.is_multiple_of(2) { [&redis, &acceptd] } else { [&acceptd, &redis] };
-    for workload in setup.workloads.iter().filter(|workload| asked.wants(&workload.name(scale))) {
+    for workload in setup.workloads.iter().filter(|workload| options.selects(&workload.name(scale))) {
         let mut measured = Vec::new();
         for server in order {
             let measurements = measure::measure(*workload, server, scale).map_err(|error| {
@@ -101,7 +101,7 @@ fn run_round(
 fn write(report: &Report, scale: Scale, root: &Path) -> io::Result<()> {
     let directory = root.join("target/compare");
     fs::create_dir_all(&directory)?;
-    let machine = format!("{}; redis-server {}", machine::line()?, servers::redis_version()?);
+    let machine = format!("{}; redis-server {}", machine::describe()?, servers::redis_version()?);
     let text = format!("{machine}\n\n{}", report.markdown(scale));
     println!("{text}");
     fs::write(directory.join("redis.md"), text)?;

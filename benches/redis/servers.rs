@@ -4,7 +4,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::process::Command;
 
-use acceptd_bench::process::{self, Running};
+use acceptd_bench::process::{self, ServerProcess};
 
 use crate::setups::{FILE, Setup};
 use crate::temp_dir::{self, TempDir};
@@ -28,7 +28,7 @@ impl Store {
 /// A running server. Dropping it kills the process, then removes its directory.
 pub struct Server {
     pub store: Store,
-    running: Running,
+    running: ServerProcess,
     // After `running`: fields are dropped in order.
     _directory: TempDir,
 }
@@ -47,7 +47,7 @@ impl Server {
                 let mut command = Command::new("redis-server");
                 command.args(["--bind", "127.0.0.1", "--port", &addr.port().to_string()]);
                 command.arg("--dir").arg(directory.path()).args(setup.redis);
-                Running::listening("redis-server", command.current_dir(directory.path()), addr)?
+                ServerProcess::start_at("redis-server", command.current_dir(directory.path()), addr)?
             }
             Store::Acceptd => {
                 let mut command = Command::new(acceptd);
@@ -58,7 +58,7 @@ impl Server {
                         argument => command.arg(argument),
                     };
                 }
-                Running::announced("acceptd", command.arg("127.0.0.1:0"))?
+                ServerProcess::start_announced("acceptd", command.arg("127.0.0.1:0"))?
             }
         };
         Ok(Server { store, running, _directory: directory })

@@ -5,7 +5,7 @@ use std::io::{self, ErrorKind, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
-use acceptd_bench::{BURN_MARK, MESSAGE};
+use acceptd_bench::{CPU_HEAVY_MARK, MESSAGE_LENGTH};
 
 use super::message::{pattern, read_expected, stamp};
 use super::poller::{EventFlags, Poller, TIMEOUT};
@@ -33,8 +33,8 @@ pub fn request_response(peer: SocketAddr, count: usize, size: usize, time: Durat
 pub fn beside_cpu_heavy(peer: SocketAddr, count: usize, time: Duration) -> io::Result<Sample> {
     let mut clients = Clients::new(peer)?;
     clients.think_time = THINK_TIME;
-    clients.connect(count, &pattern(MESSAGE), Role::Measured)?;
-    clients.connect(1, &[BURN_MARK; MESSAGE], Role::Background)?;
+    clients.connect(count, &pattern(MESSAGE_LENGTH), Role::Measured)?;
+    clients.connect(1, &[CPU_HEAVY_MARK; MESSAGE_LENGTH], Role::Background)?;
     clients.run(time)
 }
 

@@ -4,7 +4,7 @@ use std::io::{self, ErrorKind, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
-use acceptd_bench::MESSAGE;
+use acceptd_bench::MESSAGE_LENGTH;
 use socket2::Socket;
 
 use super::message::{pattern, read_expected, stamp};
@@ -23,7 +23,7 @@ struct Client {
 
 impl Client {
     fn new(stream: TcpStream, number: usize, request: u32, start: Instant) -> Client {
-        let mut message = pattern(MESSAGE);
+        let mut message = pattern(MESSAGE_LENGTH);
         stamp(&mut message, number, request);
         Client { stream, start, message, has_sent: false, received: 0 }
     }
@@ -46,7 +46,7 @@ impl Client {
             poller.modify(&self.stream, number, EventFlags::IN)?;
             return Ok(false);
         }
-        let mut buffer = [0; MESSAGE];
+        let mut buffer = [0; MESSAGE_LENGTH];
         self.received += read_expected(&self.stream, &self.message[self.received..], &mut buffer)?;
         Ok(self.received == self.message.len())
     }
