@@ -1,4 +1,4 @@
-//! The servers, each a process of its own on a free port.
+//! The chat servers, each in a process of its own on a free port.
 
 use std::io::{self, Write};
 use std::net::SocketAddr;
@@ -6,7 +6,6 @@ use std::process::Command;
 
 use acceptd_bench::process::{self, ServerProcess};
 
-/// A chat server, and the dialect that its members speak.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Server {
     Acceptd,
@@ -17,10 +16,10 @@ pub enum Server {
     Ngircd,
 }
 
-/// How members join a room and talk in it.
+/// The protocol in which members join a room and send messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Dialect {
-    /// Lines for people: everybody is in the room from the start.
+    /// Plain lines of text. Every client is a member from the start.
     Plain,
     /// RFC 2812.
     Irc,
@@ -54,8 +53,8 @@ impl Server {
         }
     }
 
-    /// This many connect before they are welcomed: what the server's queue holds. acceptd's holds all of them, and
-    /// whoever says nothing at first waits there, so that it would take long in small groups.
+    /// How many members connect before the first of them has joined: as many as the server's accept queue holds.
+    /// acceptd delays the welcome of a client that sends nothing at first, so joining in small groups would take long.
     pub fn join_at_once(self) -> usize {
         match self {
             Server::Acceptd | Server::AcceptdIrc => 1000,
@@ -64,12 +63,12 @@ impl Server {
         }
     }
 
-    /// What keeps it from being measured here.
+    /// Why this server can't be measured on this machine, or `None` if it can.
     ///
     /// # Errors
     ///
     /// acceptd can't be started.
-    pub fn why_not(self, acceptd: &str) -> io::Result<Option<&'static str>> {
+    pub fn unavailable_reason(self, acceptd: &str) -> io::Result<Option<&'static str>> {
         Ok(match self {
             Server::Acceptd | Server::AcceptdIrc if !has_chat(acceptd)? => Some("this acceptd has no chat"),
             Server::Ngircd if !process::is_installed("ngircd") => {
@@ -81,7 +80,7 @@ impl Server {
 
     /// # Errors
     ///
-    /// It can't be started, or does not listen.
+    /// The server can't be started, or does not listen.
     pub fn start(self, acceptd: &str) -> io::Result<ServerProcess> {
         match self {
             Server::Acceptd | Server::AcceptdIrc => {
@@ -109,8 +108,8 @@ fn has_chat(acceptd: &str) -> io::Result<bool> {
     Ok(String::from_utf8_lossy(&help.stdout).split_whitespace().any(|word| word == "--message-rate"))
 }
 
-/// In the foreground, where it logs to its standard output and so to nowhere, with each limit lifted that acceptd's and
-/// the other peers' members do not have: penalties for quick senders above all.
+/// Starts ngircd in the foreground, where it logs to its standard output, which is discarded. The settings lift each
+/// limit that the other servers do not have, above all the penalty for senders of many messages.
 fn start_ngircd() -> io::Result<ServerProcess> {
     let addr: SocketAddr = process::free_addr()?;
     let settings = format!(
@@ -120,7 +119,7 @@ fn start_ngircd() -> io::Result<ServerProcess> {
         addr.ip(),
         addr.port()
     );
-    // It reads a file; a pipe is one that nobody has to remove, and holds all of it.
+    // A pipe serves as the configuration file: it holds all of the settings, and needs no removal.
     let (reader, mut writer) = io::pipe()?;
     writer.write_all(settings.as_bytes())?;
     drop(writer);
@@ -129,9 +128,9 @@ fn start_ngircd() -> io::Result<ServerProcess> {
     ServerProcess::start_at("ngircd", &mut command, addr)
 }
 
-/// Name and number alone, if it is installed.
-pub fn version_of_ngircd() -> Option<String> {
+/// The name and version of ngircd, or `None` if it is not installed.
+pub fn ngircd_version() -> Option<String> {
     let output = Command::new("ngircd").arg("--version").output().ok()?;
-    let said = String::from_utf8_lossy(&output.stdout).into_owned();
-    Some(said.split(['-', '\n']).next()?.trim().to_owned())
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    Some(text.split(['-', '\n']).next()?.trim().to_owned())
 }

@@ -51,8 +51,8 @@ pub enum Metric {
 }
 
 impl Metric {
-    /// Whether the report shows each peer's value and not a ratio. These values are often zero, and a peer that does not
-    /// drain exits at once.
+    /// Whether the report shows each peer's value and not a ratio. These values are often zero, and a peer that does
+    /// not drain exits at once.
     pub fn is_absolute(self) -> bool {
         matches!(self, Metric::Threads | Metric::IdleCpu | Metric::TimeToEnd)
     }
@@ -115,8 +115,8 @@ impl Workload {
         }
     }
 
-    /// Whether measuring this workload on the peer says anything. Peers that start a process for each client can't serve
-    /// hundreds of them. The sleeping accept differs from the textbook only in workloads that connect.
+    /// Whether measuring this workload on the peer says anything. Peers that start a process for each client can't
+    /// serve hundreds of them. The sleeping accept differs from the textbook only in workloads that connect.
     pub fn applies_to(self, peer: Peer) -> bool {
         // With an accept queue of 128, the last of 8,000 clients gets its response after half a minute.
         if matches!(self, Workload::Burst { clients } if clients > 2000) {
