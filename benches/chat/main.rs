@@ -1,58 +1,59 @@
 //! `acceptd --handler chat` beside the textbook's chat, Tokio's and ngircd. One command, at the root of the repository:
 //!
 //!     cargo bench -p acceptd-bench --bench chat                  # about eight minutes
-//!     cargo bench -p acceptd-bench --bench chat -- --quick       # under half a minute: that it works, for no figure
-//!     cargo bench -p acceptd-bench --bench chat -- "100 members" # only the works whose names have this in them
+//!     cargo bench -p acceptd-bench --bench chat -- --quick       # under half a minute: a check that it works
+//!     cargo bench -p acceptd-bench --bench chat -- "100 members" # only the workloads whose names contain this
 //!     cargo bench -p acceptd-bench --bench chat -- --rounds=3    # fewer rounds
 //!
-//! It builds the program, and in each round measures each size of the room with each server in turn, started anew, so
-//! that whatever else the machine does falls on all of them. The tables go to standard output and, with each sample of
-//! each round, to `chat.md` and `chat.json` in `target/compare/`. A bar that is missed is said and no error; a message
-//! that does not arrive, or not as it was, or out of its turn, is one.
+//! It builds acceptd. Each round measures each size of the room on every server in turn, each server in a new process,
+//! so that background load on the machine affects all of them. The tables go to standard output and to `chat.md` in
+//! `target/compare/`; `chat.json` has every sample of every round. A missed bar is reported, but is not an error. A
+//! message that is lost, changed, repeated or out of order is an error.
 
 use std::fs;
 use std::io;
 use std::path::Path;
 use std::process::ExitCode;
 
-use acceptd_bench::command_line::{self, Asked};
+use acceptd_bench::command_line::{self, Options};
 use acceptd_bench::machine;
 
 mod load;
 mod report;
 mod servers;
-mod works;
+mod workloads;
 
 use report::Report;
 use servers::Server;
-use works::Scale;
+use workloads::Scale;
 
 fn main() -> ExitCode {
     command_line::run("chat", compare)
 }
 
-fn compare(asked: &Asked) -> io::Result<Vec<String>> {
-    let scale = if asked.is_quick { Scale::QUICK } else { Scale::FULL };
-    let sizes: Vec<usize> = works::SIZES.into_iter().filter(|members| asked.wants(&works::name(*members))).collect();
+fn compare(options: &Options) -> io::Result<Vec<String>> {
+    let scale = if options.is_quick { Scale::QUICK } else { Scale::FULL };
+    let sizes: Vec<usize> =
+        workloads::SIZES.into_iter().filter(|members| options.selects(&workloads::name(*members))).collect();
     if sizes.is_empty() {
-        return Err(asked.nothing_found());
+        return Err(options.no_match_error());
     }
-    let root = machine::root()?;
-    let acceptd = machine::build(root, env!("CARGO_BIN_EXE_textbook-chat"))?;
-    machine::raise_descriptors()?;
+    let root = machine::repository_root()?;
+    let acceptd = machine::build_acceptd(root, env!("CARGO_BIN_EXE_textbook-chat"))?;
+    machine::raise_descriptor_limit()?;
 
     let mut report = Report::default();
     let mut servers = Vec::new();
     for server in Server::ALL {
-        match server.why_not(&acceptd)? {
-            Some(why) => report.skip(server, why),
+        match server.unavailable_reason(&acceptd)? {
+            Some(reason) => report.skip(server, reason),
             None => servers.push(server),
         }
     }
-    for round in 0..asked.rounds {
+    for round in 0..options.rounds {
         for members in sizes.iter().copied() {
-            eprintln!("round {} of {}: {}", round + 1, asked.rounds, works::name(members));
-            // Nobody is always the first, or always after the same other one.
+            eprintln!("round {} of {}: {}", round + 1, options.rounds, workloads::name(members));
+            // The servers take turns in going first, and the order is reversed in every second round.
             let mut order = servers.clone();
             order.rotate_left(round / 2 % servers.len());
             if !round.is_multiple_of(2) {
@@ -60,9 +61,9 @@ fn compare(asked: &Asked) -> io::Result<Vec<String>> {
             }
             for server in order {
                 let measured =
-                    server.start(&acceptd).and_then(|running| works::measure(server, &running, members, scale));
+                    server.start(&acceptd).and_then(|running| workloads::measure(server, &running, members, scale));
                 match measured {
-                    Ok(figures) => report.add(round, members, server, figures),
+                    Ok(measurements) => report.add(round, members, server, measurements),
                     Err(error) => report.fail(members, server, &error),
                 }
             }
@@ -73,14 +74,14 @@ fn compare(asked: &Asked) -> io::Result<Vec<String>> {
 }
 
 fn write(report: &Report, root: &Path) -> io::Result<()> {
-    let folder = root.join("target/compare");
-    fs::create_dir_all(&folder)?;
-    let ngircd = servers::version_of_ngircd().map_or_else(String::new, |version| format!("; {version}"));
-    let machine = format!("{}{ngircd}", machine::line()?);
+    let directory = root.join("target/compare");
+    fs::create_dir_all(&directory)?;
+    let ngircd = servers::ngircd_version().map_or_else(String::new, |version| format!("; {version}"));
+    let machine = format!("{}{ngircd}", machine::describe()?);
     let text = format!("{machine}\n\n{}", report.markdown());
     println!("{text}");
-    fs::write(folder.join("chat.md"), text)?;
-    fs::write(folder.join("chat.json"), format!("{:#}\n", report.json(&machine)))?;
-    eprintln!("written to {}", folder.display());
+    fs::write(directory.join("chat.md"), text)?;
+    fs::write(directory.join("chat.json"), format!("{:#}\n", report.json(&machine)))?;
+    eprintln!("written to {}", directory.display());
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! What was measured, and the ratios of acceptd to its peers beside what they should be.
+//! The report: the results of each server, and the ratios of acceptd to its peers with their bars.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -8,25 +8,26 @@ use acceptd_bench::ratio::{Ratio, median};
 use serde_json::{Value, json};
 
 use crate::servers::Server;
-use crate::works::{self, BAR_OF_P99, Figure, Figures, PAIRS, SIZES};
+use crate::workloads::{self, Measurements, Metric, P99_BAR, PAIRS, SIZES};
 
-/// All that was measured.
+/// All samples of all rounds.
 #[derive(Default)]
 pub struct Report {
-    /// By round, since a ratio is always one of the same round, and a measurement may fail.
-    samples: BTreeMap<(usize, Server, Figure), BTreeMap<usize, f64>>,
+    /// By members, server and metric; then by round, because a ratio compares samples of the same round, and a server
+    /// may fail in some rounds.
+    samples: BTreeMap<(usize, Server, Metric), BTreeMap<usize, f64>>,
     skipped: Vec<String>,
     failures: Vec<String>,
 }
 
 impl Report {
-    pub fn add(&mut self, round: usize, members: usize, server: Server, figures: Figures) {
-        for (figure, value) in figures {
-            self.samples.entry((members, server, figure)).or_default().insert(round, value);
+    pub fn add(&mut self, round: usize, members: usize, server: Server, measurements: Measurements) {
+        for (metric, value) in measurements {
+            self.samples.entry((members, server, metric)).or_default().insert(round, value);
         }
     }
 
-    /// A server that can't be measured here.
+    /// Records that a server can't be measured on this machine.
     pub fn skip(&mut self, server: Server, why: &str) {
         let line = format!("left out: {}, since {why}", server.name());
         eprintln!("{line}");
@@ -34,7 +35,7 @@ impl Report {
     }
 
     pub fn fail(&mut self, members: usize, server: Server, error: &io::Error) {
-        let line = format!("{}, {}: {error}", works::name(members), server.name());
+        let line = format!("{}, {}: {error}", workloads::name(members), server.name());
         eprintln!("{line}");
         self.failures.push(line);
     }
@@ -43,27 +44,27 @@ impl Report {
         &self.failures
     }
 
-    fn samples(&self, members: usize, server: Server, figure: Figure) -> Option<Vec<f64>> {
-        let rounds = self.samples.get(&(members, server, figure))?;
+    fn samples(&self, members: usize, server: Server, metric: Metric) -> Option<Vec<f64>> {
+        let rounds = self.samples.get(&(members, server, metric))?;
         Some(rounds.values().copied().collect())
     }
 
-    /// Of the rounds in which both were measured.
-    fn ratio(&self, members: usize, (ours, theirs): (Server, Server), figure: Figure) -> Option<Ratio> {
-        let ours = self.samples.get(&(members, ours, figure))?;
-        let theirs = self.samples.get(&(members, theirs, figure))?;
+    /// The ratio of two servers, over the rounds that have both.
+    fn ratio(&self, members: usize, (ours, theirs): (Server, Server), metric: Metric) -> Option<Ratio> {
+        let ours = self.samples.get(&(members, ours, metric))?;
+        let theirs = self.samples.get(&(members, theirs, metric))?;
         let both = ours.iter().filter_map(|(round, ours)| Some((*ours, *theirs.get(round)?)));
         let (ours, theirs): (Vec<f64>, Vec<f64>) = both.unzip();
         Ratio::new(&ours, &theirs)
     }
 
-    /// The figures of each server, then the ratios.
+    /// The tables: the results of each server, then the ratios.
     pub fn markdown(&self) -> String {
         let mut text = String::new();
-        let figures = self.figures();
-        if !figures.is_empty() {
+        let results = self.results();
+        if !results.is_empty() {
             let head = "| | deliveries a second | p50, µs | p99, µs |\n|---|--:|--:|--:|";
-            let _ = writeln!(text, "{head}\n{figures}");
+            let _ = writeln!(text, "{head}\n{results}");
         }
         let ratios = self.ratios();
         if !ratios.is_empty() {
@@ -76,16 +77,16 @@ impl Report {
         text
     }
 
-    fn figures(&self) -> String {
+    fn results(&self) -> String {
         let mut rows = String::new();
         for members in SIZES {
             for server in Server::ALL {
-                let cells: Vec<String> = Figure::ALL
+                let cells: Vec<String> = Metric::ALL
                     .into_iter()
-                    .filter_map(|figure| Some(with_spread(&self.samples(members, server, figure)?)))
+                    .filter_map(|metric| Some(with_spread(&self.samples(members, server, metric)?)))
                     .collect();
                 if !cells.is_empty() {
-                    let name = works::name(members);
+                    let name = workloads::name(members);
                     let _ = writeln!(rows, "| {name}: {} | {} |", server.name(), cells.join(" | "));
                 }
             }
@@ -97,27 +98,27 @@ impl Report {
         let mut rows = String::new();
         for members in SIZES {
             for pair in PAIRS {
-                let Some(rate) = self.ratio(members, pair, Figure::Rate) else { continue };
-                let Some(p99) = self.ratio(members, pair, Figure::P99) else { continue };
+                let Some(rate) = self.ratio(members, pair, Metric::Rate) else { continue };
+                let Some(p99) = self.ratio(members, pair, Metric::P99) else { continue };
                 let (ours, theirs) = pair;
-                let bar = works::bar_of_rate(theirs, members);
+                let bar = workloads::rate_bar(theirs, members);
                 let rate = format!("{rate} | ≥ {bar:.1} | {}", verdict(rate.of_medians >= bar));
-                let p99 = format!("{p99} | ≤ {BAR_OF_P99:.1} | {}", verdict(p99.of_medians <= BAR_OF_P99));
-                let name = works::name(members);
+                let p99 = format!("{p99} | ≤ {P99_BAR:.1} | {}", verdict(p99.of_medians <= P99_BAR));
+                let name = workloads::name(members);
                 let _ = writeln!(rows, "| {name}: {} / {} | {rate} | {p99} |", ours.name(), theirs.name());
             }
         }
         rows
     }
 
-    /// Everything, for programs: each sample of each round.
+    /// All samples of all rounds, for programs.
     pub fn json(&self, machine: &str) -> Value {
-        let samples = self.samples.iter().map(|((members, server, figure), rounds)| {
+        let samples = self.samples.iter().map(|((members, server, metric), rounds)| {
             let samples: Vec<f64> = rounds.values().copied().collect();
             json!({
                 "members": members,
                 "server": server.name(),
-                "figure": figure.name(),
+                "figure": metric.name(),
                 "samples": samples,
                 "median": median(&samples),
             })
@@ -131,7 +132,7 @@ impl Report {
     }
 }
 
-/// The median, the lowest and the highest.
+/// Formats the median, the lowest and the highest sample.
 fn with_spread(samples: &[f64]) -> String {
     let lowest = samples.iter().copied().fold(f64::INFINITY, f64::min);
     let highest = samples.iter().copied().fold(f64::NEG_INFINITY, f64::max);

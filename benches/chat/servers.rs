@@ -1,12 +1,11 @@
-//! The servers, each a process of its own on a free port.
+//! The chat servers, each in a process of its own on a free port.
 
 use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::process::Command;
 
-use acceptd_bench::process::{self, Running};
+use acceptd_bench::process::{self, ServerProcess};
 
-/// A chat server, and the dialect that its members speak.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Server {
     Acceptd,
@@ -17,10 +16,10 @@ pub enum Server {
     Ngircd,
 }
 
-/// How members join a room and talk in it.
+/// The protocol in which members join a room and send messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Dialect {
-    /// Lines for people: everybody is in the room from the start.
+    /// Plain lines of text. Every client is a member from the start.
     Plain,
     /// RFC 2812.
     Irc,
@@ -54,8 +53,8 @@ impl Server {
         }
     }
 
-    /// This many connect before they are welcomed: what the server's queue holds. acceptd's holds all of them, and
-    /// whoever says nothing at first waits there, so that it would take long in small groups.
+    /// How many members connect before the first of them has joined: as many as the server's accept queue holds.
+    /// acceptd delays the welcome of a client that sends nothing at first, so joining in small groups would take long.
     pub fn join_at_once(self) -> usize {
         match self {
             Server::Acceptd | Server::AcceptdIrc => 1000,
@@ -64,12 +63,12 @@ impl Server {
         }
     }
 
-    /// What keeps it from being measured here.
+    /// Why this server can't be measured on this machine, or `None` if it can.
     ///
     /// # Errors
     ///
     /// acceptd can't be started.
-    pub fn why_not(self, acceptd: &str) -> io::Result<Option<&'static str>> {
+    pub fn unavailable_reason(self, acceptd: &str) -> io::Result<Option<&'static str>> {
         Ok(match self {
             Server::Acceptd | Server::AcceptdIrc if !has_chat(acceptd)? => Some("this acceptd has no chat"),
             Server::Ngircd if !process::is_installed("ngircd") => {
@@ -81,20 +80,24 @@ impl Server {
 
     /// # Errors
     ///
-    /// It can't be started, or does not listen.
-    pub fn start(self, acceptd: &str) -> io::Result<Running> {
+    /// The server can't be started, or does not listen.
+    pub fn start(self, acceptd: &str) -> io::Result<ServerProcess> {
         match self {
             Server::Acceptd | Server::AcceptdIrc => {
                 let mut command = Command::new(acceptd);
                 command.args(["-H", "chat", "--message-rate", "0", "-q", "-m", "2000", "127.0.0.1:0"]);
-                Running::announced(self.name(), &mut command)
+                ServerProcess::start_announced(self.name(), &mut command)
             }
-            Server::Textbook => Running::announced(self.name(), &mut Command::new(env!("CARGO_BIN_EXE_textbook-chat"))),
+            Server::Textbook => {
+                ServerProcess::start_announced(self.name(), &mut Command::new(env!("CARGO_BIN_EXE_textbook-chat")))
+            }
             Server::TextbookOneWrite => {
                 let mut command = Command::new(env!("CARGO_BIN_EXE_textbook-chat"));
-                Running::announced(self.name(), command.arg("--one-write"))
+                ServerProcess::start_announced(self.name(), command.arg("--one-write"))
             }
-            Server::Tokio => Running::announced(self.name(), &mut Command::new(env!("CARGO_BIN_EXE_tokio-chat"))),
+            Server::Tokio => {
+                ServerProcess::start_announced(self.name(), &mut Command::new(env!("CARGO_BIN_EXE_tokio-chat")))
+            }
             Server::Ngircd => start_ngircd(),
         }
     }
@@ -105,9 +108,9 @@ fn has_chat(acceptd: &str) -> io::Result<bool> {
     Ok(String::from_utf8_lossy(&help.stdout).split_whitespace().any(|word| word == "--message-rate"))
 }
 
-/// In the foreground, where it logs to its standard output and so to nowhere, with each limit lifted that acceptd's and
-/// the other peers' members do not have: penalties for quick senders above all.
-fn start_ngircd() -> io::Result<Running> {
+/// Starts ngircd in the foreground, where it logs to its standard output, which is discarded. The settings lift each
+/// limit that the other servers do not have, above all the penalty for senders of many messages.
+fn start_ngircd() -> io::Result<ServerProcess> {
     let addr: SocketAddr = process::free_addr()?;
     let settings = format!(
         "[Global]\nName = bench.localhost\nListen = {}\nPorts = {}\nMotdPhrase = hello\n\
@@ -116,18 +119,18 @@ fn start_ngircd() -> io::Result<Running> {
         addr.ip(),
         addr.port()
     );
-    // It reads a file; a pipe is one that nobody has to remove, and holds all of it.
+    // A pipe serves as the configuration file: it holds all of the settings, and needs no removal.
     let (reader, mut writer) = io::pipe()?;
     writer.write_all(settings.as_bytes())?;
     drop(writer);
     let mut command = Command::new("ngircd");
     command.args(["--nodaemon", "--config", "/dev/stdin"]).stdin(reader);
-    Running::listening("ngircd", &mut command, addr)
+    ServerProcess::start_at("ngircd", &mut command, addr)
 }
 
-/// Name and number alone, if it is installed.
-pub fn version_of_ngircd() -> Option<String> {
+/// The name and version of ngircd, or `None` if it is not installed.
+pub fn ngircd_version() -> Option<String> {
     let output = Command::new("ngircd").arg("--version").output().ok()?;
-    let said = String::from_utf8_lossy(&output.stdout).into_owned();
-    Some(said.split(['-', '\n']).next()?.trim().to_owned())
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    Some(text.split(['-', '\n']).next()?.trim().to_owned())
 }

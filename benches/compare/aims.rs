@@ -1,12 +1,12 @@
-//! What the ratios should be: the worst of the peers that are named, and the bar.
+//! The aims: a bar for the ratio of acceptd to each of the named peers.
 
 use std::fmt::Write;
 
 use crate::peers::Peer;
 use crate::report::Report;
-use crate::work::{Figure, Work};
+use crate::workloads::{Metric, Workload};
 
-/// A bar for acceptd's figure divided by a peer's.
+/// A bar for acceptd's value divided by the peer's.
 enum Bar {
     AtLeast(f64),
     AtMost(f64),
@@ -15,40 +15,40 @@ enum Bar {
 const TOKIO: &[Peer] = &[Peer::Tokio1K, Peer::Tokio64K];
 const TEXTBOOK: &[Peer] = &[Peer::Textbook];
 
-fn aims(crowd: usize, stream: usize) -> Vec<(Work, &'static [Peer], Figure, Bar)> {
+fn aims(max_clients: usize, stream_bytes: usize) -> Vec<(Workload, &'static [Peer], Metric, Bar)> {
     use Bar::{AtLeast, AtMost};
-    let busy = |clients| Work::RequestResponse { clients, size: 64 };
-    let burst = Work::Burst { clients: crowd / 5 };
+    let busy = |clients| Workload::RequestResponse { clients, size: 64 };
+    let burst = Workload::Burst { clients: max_clients / 5 };
     vec![
-        (Work::ComeAndGo { at_once: 20 }, TOKIO, Figure::Rate, AtLeast(1.25)),
-        (Work::ComeAndGo { at_once: 20 }, TEXTBOOK, Figure::Rate, AtLeast(1.5)),
-        (burst, TOKIO, Figure::Time, AtMost(0.2)),
-        (burst, TEXTBOOK, Figure::Time, AtMost(0.15)),
-        (Work::Stream { bytes: stream }, &Peer::ALL, Figure::Rate, AtLeast(1.2)),
-        (busy(50), TOKIO, Figure::Rate, AtLeast(1.0)),
-        (busy(50), TOKIO, Figure::P99, AtMost(1.1)),
-        (busy(1), TOKIO, Figure::Rate, AtLeast(1.0)),
-        (busy(1), TOKIO, Figure::P50, AtMost(1.0)),
-        (busy(8), TOKIO, Figure::Rate, AtLeast(1.0)),
-        (busy(8), TOKIO, Figure::P50, AtMost(1.0)),
-        (busy(200), TOKIO, Figure::Rate, AtLeast(0.75)),
-        (busy(200), TOKIO, Figure::P99, AtMost(1.0)),
-        (busy(200), TEXTBOOK, Figure::Rate, AtLeast(1.1)),
-        (busy(1000), TOKIO, Figure::Rate, AtLeast(0.75)),
-        (busy(1000), TOKIO, Figure::P99, AtMost(1.0)),
-        (busy(1000), TEXTBOOK, Figure::Rate, AtLeast(1.1)),
-        (Work::Idle { clients: crowd }, TEXTBOOK, Figure::Resident, AtMost(0.75)),
-        (Work::BesideBurning { clients: 50 }, TOKIO, Figure::P99, AtMost(0.1)),
+        (Workload::ConnectEchoClose { concurrent: 20 }, TOKIO, Metric::Rate, AtLeast(1.25)),
+        (Workload::ConnectEchoClose { concurrent: 20 }, TEXTBOOK, Metric::Rate, AtLeast(1.5)),
+        (burst, TOKIO, Metric::Time, AtMost(0.2)),
+        (burst, TEXTBOOK, Metric::Time, AtMost(0.15)),
+        (Workload::Stream { bytes: stream_bytes }, &Peer::ALL, Metric::Rate, AtLeast(1.2)),
+        (busy(50), TOKIO, Metric::Rate, AtLeast(1.0)),
+        (busy(50), TOKIO, Metric::P99, AtMost(1.1)),
+        (busy(1), TOKIO, Metric::Rate, AtLeast(1.0)),
+        (busy(1), TOKIO, Metric::P50, AtMost(1.0)),
+        (busy(8), TOKIO, Metric::Rate, AtLeast(1.0)),
+        (busy(8), TOKIO, Metric::P50, AtMost(1.0)),
+        (busy(200), TOKIO, Metric::Rate, AtLeast(0.75)),
+        (busy(200), TOKIO, Metric::P99, AtMost(1.0)),
+        (busy(200), TEXTBOOK, Metric::Rate, AtLeast(1.1)),
+        (busy(1000), TOKIO, Metric::Rate, AtLeast(0.75)),
+        (busy(1000), TOKIO, Metric::P99, AtMost(1.0)),
+        (busy(1000), TEXTBOOK, Metric::Rate, AtLeast(1.1)),
+        (Workload::Idle { clients: max_clients }, TEXTBOOK, Metric::Resident, AtMost(0.75)),
+        (Workload::BesideCpuHeavy { clients: 50 }, TOKIO, Metric::P99, AtMost(0.1)),
     ]
 }
 
-/// A line for each aim, with what was reached.
-pub fn reached(report: &Report, crowd: usize, stream: usize) -> String {
+/// A table row for each aim, with the worst ratio among its peers.
+pub fn reached(report: &Report, max_clients: usize, stream_bytes: usize) -> String {
     let mut lines = "| aim | bar | reached | |\n|---|---|---|---|\n".to_owned();
-    for (work, peers, figure, bar) in aims(crowd, stream) {
+    for (workload, peers, metric, bar) in aims(max_clients, stream_bytes) {
         let others = peers.iter().filter(|peer| **peer != Peer::Acceptd);
         let ratios: Vec<f64> =
-            others.filter_map(|peer| report.ratio(work, *peer, figure).map(|ratio| ratio.of_medians)).collect();
+            others.filter_map(|peer| report.ratio(workload, *peer, metric).map(|ratio| ratio.of_medians)).collect();
         if ratios.is_empty() {
             continue;
         }
@@ -63,15 +63,19 @@ pub fn reached(report: &Report, crowd: usize, stream: usize) -> String {
                 (worst, format!("≤ {bar}"), worst <= bar)
             }
         };
-        let of_whom =
+        let peer_name =
             if peers.len() > 2 { "best of all" } else { peers[0].name().split(',').next().unwrap_or_default() };
         let verdict = if met { "met" } else { "missed" };
-        let _ =
-            writeln!(lines, "| {}, {}, {of_whom} | {wanted} | {worst:.2} | {verdict} |", work.name(), figure.name());
+        let _ = writeln!(
+            lines,
+            "| {}, {}, {peer_name} | {wanted} | {worst:.2} | {verdict} |",
+            workload.name(),
+            metric.name()
+        );
     }
-    if let Some(time) = report.median(Work::Idle { clients: crowd }, Peer::Acceptd, Figure::TimeToEnd) {
+    if let Some(time) = report.median(Workload::Idle { clients: max_clients }, Peer::Acceptd, Metric::TimeToEnd) {
         let verdict = if time <= 1.0 { "met" } else { "missed" };
-        let _ = writeln!(lines, "| SIGTERM with {crowd} idle, seconds | ≤ 1 | {time:.2} | {verdict} |");
+        let _ = writeln!(lines, "| SIGTERM with {max_clients} idle, seconds | ≤ 1 | {time:.2} | {verdict} |");
     }
     lines
 }

@@ -7,9 +7,9 @@ use plotters::prelude::*;
 
 use crate::peers::Peer;
 use crate::report::Report;
-use crate::work::{Figure, Scale, Work};
+use crate::workloads::{Metric, Scale, Workload};
 
-const SHOWN: [(Peer, RGBColor); 5] = [
+const PEERS: [(Peer, RGBColor); 5] = [
     (Peer::Acceptd, RGBColor(220, 50, 47)),
     (Peer::Textbook, RGBColor(133, 133, 133)),
     (Peer::Tokio1K, RGBColor(60, 120, 230)),
@@ -17,40 +17,45 @@ const SHOWN: [(Peer, RGBColor); 5] = [
     (Peer::Mio, RGBColor(40, 160, 90)),
 ];
 
-/// Text and axes. There is no background, and this grey is read as well on a white page as on a black one (WCAG's
-/// contrast is 4.5 on both).
+/// The colour of text and axes. The charts have no background, and this grey is equally readable on a white page and on
+/// a black one (WCAG's contrast is 4.5 on both).
 const INK: RGBColor = RGBColor(118, 118, 118);
 
-/// Beside the lines, where the legend hides none of them.
+/// The legend stands beside the lines, where it hides none of them.
 const LEGEND_WIDTH: i32 = 130;
 const SIZE: (u32, u32) = (760, 400);
 
-/// Draws what there are figures for.
+/// Draws the charts for which there are measurements.
 pub fn draw(report: &Report, scale: Scale, folder: &Path) -> Result<(), Box<dyn Error + Send + Sync>> {
-    let busy: Vec<Work> =
-        scale.works().into_iter().filter(|work| matches!(work, Work::RequestResponse { size: 64, .. })).collect();
-    let idle: Vec<Work> = scale.works().into_iter().filter(|work| matches!(work, Work::Idle { .. })).collect();
+    let busy: Vec<Workload> = scale
+        .workloads()
+        .into_iter()
+        .filter(|workload| matches!(workload, Workload::RequestResponse { size: 64, .. }))
+        .collect();
+    let idle: Vec<Workload> =
+        scale.workloads().into_iter().filter(|workload| matches!(workload, Workload::Idle { .. })).collect();
     let charts = [
-        ("rate.svg", "requests of 64 B a second, by busy clients (higher is better)", &busy, Figure::Rate, 1.0),
-        ("p99.svg", "p99 in microseconds, by busy clients (lower is better)", &busy, Figure::P99, 1.0),
+        ("rate.svg", "requests of 64 B a second, by busy clients (higher is better)", &busy, Metric::Rate, 1.0),
+        ("p99.svg", "p99 in microseconds, by busy clients (lower is better)", &busy, Metric::P99, 1.0),
         (
             "memory.svg",
             "resident MiB, by idle clients (lower is better)",
             &idle,
-            Figure::Resident,
+            Metric::Resident,
             1.0 / (1 << 20) as f64,
         ),
     ];
-    for (file, title, works, figure, unit) in charts {
-        let lines: Vec<Line> = SHOWN
+    for (file, title, workloads, metric, unit) in charts {
+        let lines: Vec<Line> = PEERS
             .into_iter()
             .map(|(peer, color)| {
-                let point = |work: &Work| {
-                    let clients = clients_of(*work) as f64;
-                    let all = if figure == Figure::Resident { clients } else { 1.0 };
-                    report.median(*work, peer, figure).map(|median| (clients, median * all * unit))
+                let point = |workload: &Workload| {
+                    let clients = clients_of(*workload) as f64;
+                    // Resident memory is recorded for each client, and drawn for all of them.
+                    let multiplier = if metric == Metric::Resident { clients } else { 1.0 };
+                    report.median(*workload, peer, metric).map(|median| (clients, median * multiplier * unit))
                 };
-                (peer, color, works.iter().filter_map(point).collect())
+                (peer, color, workloads.iter().filter_map(point).collect())
             })
             .collect();
         if lines.iter().any(|(_, _, points)| points.len() > 1) {
@@ -60,14 +65,14 @@ pub fn draw(report: &Report, scale: Scale, folder: &Path) -> Result<(), Box<dyn 
     Ok(())
 }
 
-fn clients_of(work: Work) -> usize {
-    match work {
-        Work::RequestResponse { clients, .. } | Work::Idle { clients } => clients,
+fn clients_of(workload: Workload) -> usize {
+    match workload {
+        Workload::RequestResponse { clients, .. } | Workload::Idle { clients } => clients,
         _ => 0,
     }
 }
 
-/// A peer, its colour, and its points.
+/// A peer, its colour and its points.
 type Line = (Peer, RGBColor, Vec<(f64, f64)>);
 
 fn draw_lines(path: &Path, title: &str, lines: &[Line]) -> Result<(), Box<dyn Error + Send + Sync>> {
@@ -80,7 +85,7 @@ fn draw_lines(path: &Path, title: &str, lines: &[Line]) -> Result<(), Box<dyn Er
     let mut chart = ChartBuilder::on(&left)
         .caption(title, ("sans-serif", 18).into_font().color(&INK))
         .margin(12)
-        // Half of the last label.
+        // Room for half of the last label.
         .margin_right(24)
         .x_label_area_size(30)
         .y_label_area_size(70)
@@ -91,8 +96,8 @@ fn draw_lines(path: &Path, title: &str, lines: &[Line]) -> Result<(), Box<dyn Er
         .bold_line_style(INK.mix(0.25))
         .axis_style(INK)
         .label_style(("sans-serif", 13).into_font().color(&INK))
-        .x_label_formatter(&|x| if is_power_of_ten(*x) { whole(*x) } else { String::new() })
-        .y_label_formatter(&|y| whole(*y))
+        .x_label_formatter(&|x| if is_power_of_ten(*x) { with_thousands_separators(*x) } else { String::new() })
+        .y_label_formatter(&|y| with_thousands_separators(*y))
         .draw()?;
     let drawn = lines.iter().filter(|(_, _, points)| !points.is_empty());
     for (row, (peer, color, points)) in (0..).zip(drawn) {
@@ -106,12 +111,12 @@ fn draw_lines(path: &Path, title: &str, lines: &[Line]) -> Result<(), Box<dyn Er
     Ok(())
 }
 
-/// `180,000`.
-fn whole(number: f64) -> String {
+/// Formats a number like `180,000`.
+fn with_thousands_separators(number: f64) -> String {
     let digits = format!("{number:.0}");
     let mut shown = String::new();
-    for (place, digit) in digits.chars().enumerate() {
-        if place > 0 && (digits.len() - place).is_multiple_of(3) {
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
             shown.push(',');
         }
         shown.push(digit);

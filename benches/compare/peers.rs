@@ -1,11 +1,10 @@
-//! The peers, each a process of its own.
+//! The peers: the servers that are compared, each in a process of its own.
 
 use std::io;
 use std::process::Command;
 
-use acceptd_bench::process::{self, Running};
+use acceptd_bench::process::{self, ServerProcess};
 
-/// A server that can be started.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Peer {
     Acceptd,
@@ -49,7 +48,7 @@ impl Peer {
         }
     }
 
-    /// The program that has to be installed for it, if it is not built here.
+    /// The program that has to be installed, for a peer that is not built by this package.
     fn external(self) -> Option<&'static str> {
         match self {
             Peer::Socat => Some("socat"),
@@ -63,9 +62,9 @@ impl Peer {
         self.external().is_none_or(process::is_installed)
     }
 
-    fn command(self, acceptd: &str, burning: bool) -> Command {
+    fn command(self, acceptd: &str, cpu_heavy: bool) -> Command {
         let mut command = match self {
-            Peer::Acceptd if burning => Command::new(env!("CARGO_BIN_EXE_acceptd-burning")),
+            Peer::Acceptd if cpu_heavy => Command::new(env!("CARGO_BIN_EXE_acceptd-cpu-heavy")),
             Peer::Acceptd => {
                 let mut command = Command::new(acceptd);
                 command.args(["-q", "--max-connections", "12000", "127.0.0.1:0"]);
@@ -81,10 +80,10 @@ impl Peer {
             }
             Peer::Mio => Command::new(env!("CARGO_BIN_EXE_mio-echo")),
             Peer::OneAtATime => Command::new(env!("CARGO_BIN_EXE_one-at-a-time")),
-            Peer::Socat | Peer::Ncat | Peer::Tcpserver => unreachable!("started with a port of its own"),
+            Peer::Socat | Peer::Ncat | Peer::Tcpserver => unreachable!("started by start_external"),
         };
-        if burning {
-            command.arg("--burning");
+        if cpu_heavy {
+            command.arg("--cpu-heavy");
         }
         command
     }
@@ -94,16 +93,16 @@ impl Peer {
 ///
 /// # Errors
 ///
-/// It can't be started, or does not say where it listens.
-pub fn start(peer: Peer, acceptd: &str, burning: bool) -> io::Result<Running> {
+/// The peer can't be started, or does not announce its address.
+pub fn start(peer: Peer, acceptd: &str, cpu_heavy: bool) -> io::Result<ServerProcess> {
     if peer.external().is_some() {
         return start_external(peer);
     }
-    Running::announced(peer.name(), &mut peer.command(acceptd, burning))
+    ServerProcess::start_announced(peer.name(), &mut peer.command(acceptd, cpu_heavy))
 }
 
-/// These do not tell their port, so they get one that was free a moment ago.
-fn start_external(peer: Peer) -> io::Result<Running> {
+/// These programs do not announce their port, so they get one that was free a moment ago.
+fn start_external(peer: Peer) -> io::Result<ServerProcess> {
     let addr = process::free_addr()?;
     let port = addr.port().to_string();
     let socat = format!("TCP-LISTEN:{port},bind=127.0.0.1,reuseaddr,fork,backlog=4096");
@@ -113,5 +112,5 @@ fn start_external(peer: Peer) -> io::Result<Running> {
         _ => &["-c", "1000", "-b", "4096", "-H", "-R", "-l", "0", "127.0.0.1", &port, "cat"],
     };
     let program = peer.external().unwrap_or_default();
-    Running::listening(peer.name(), Command::new(program).args(arguments), addr)
+    ServerProcess::start_at(peer.name(), Command::new(program).args(arguments), addr)
 }

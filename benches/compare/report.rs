@@ -1,4 +1,4 @@
-//! What was measured, as ratios of acceptd to each peer: medians over the rounds, and how far the rounds were apart.
+//! The report: ratios of acceptd to each peer, as medians over the rounds with the lowest and highest round.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -7,58 +7,58 @@ use acceptd_bench::ratio::{self, Ratio};
 use serde_json::{Value, json};
 
 use crate::peers::Peer;
-use crate::work::{Figure, Figures, Work};
+use crate::workloads::{Measurements, Metric, Workload};
 
-/// All that was measured, in the order of the works.
+/// All samples of all rounds, in the order of the workloads.
 #[derive(Default)]
 pub struct Report {
-    works: Vec<Work>,
-    /// By round, since a peer may fail in one.
-    samples: BTreeMap<(usize, Peer, Figure), BTreeMap<usize, f64>>,
+    workloads: Vec<Workload>,
+    /// By index of the workload, peer and metric; then by round, because a peer may fail in some rounds.
+    samples: BTreeMap<(usize, Peer, Metric), BTreeMap<usize, f64>>,
     failures: Vec<String>,
 }
 
 impl Report {
-    pub fn add(&mut self, round: usize, work: Work, peer: Peer, figures: Figures) {
-        let place = self.place(work);
-        for (figure, value) in figures {
-            self.samples.entry((place, peer, figure)).or_default().insert(round, value);
+    pub fn add(&mut self, round: usize, workload: Workload, peer: Peer, measurements: Measurements) {
+        let index = self.index_of(workload);
+        for (metric, value) in measurements {
+            self.samples.entry((index, peer, metric)).or_default().insert(round, value);
         }
     }
 
-    pub fn add_failure(&mut self, work: Work, peer: Peer, why: &str) {
-        self.place(work);
-        self.failures.push(format!("{} did not do \"{}\": {why}", peer.name(), work.name()));
+    pub fn fail(&mut self, workload: Workload, peer: Peer, why: &str) {
+        self.index_of(workload);
+        self.failures.push(format!("{} did not do \"{}\": {why}", peer.name(), workload.name()));
     }
 
     pub fn failures(&self) -> &[String] {
         &self.failures
     }
 
-    fn place(&mut self, work: Work) -> usize {
-        self.works.iter().position(|known| *known == work).unwrap_or_else(|| {
-            self.works.push(work);
-            self.works.len() - 1
+    fn index_of(&mut self, workload: Workload) -> usize {
+        self.workloads.iter().position(|known| *known == workload).unwrap_or_else(|| {
+            self.workloads.push(workload);
+            self.workloads.len() - 1
         })
     }
 
-    /// A peer's median.
-    pub fn median(&self, work: Work, peer: Peer, figure: Figure) -> Option<f64> {
-        let place = self.works.iter().position(|known| *known == work)?;
-        self.samples.get(&(place, peer, figure)).map(median)
+    /// The median of a peer's samples.
+    pub fn median(&self, workload: Workload, peer: Peer, metric: Metric) -> Option<f64> {
+        let index = self.workloads.iter().position(|known| *known == workload)?;
+        self.samples.get(&(index, peer, metric)).map(median)
     }
 
-    /// acceptd's figure divided by the peer's.
-    pub fn ratio(&self, work: Work, peer: Peer, figure: Figure) -> Option<Ratio> {
-        let place = self.works.iter().position(|known| *known == work)?;
-        let ours = self.samples.get(&(place, Peer::Acceptd, figure))?;
-        let theirs = self.samples.get(&(place, peer, figure))?;
-        let both = ours.iter().filter_map(|(round, ours)| theirs.get(round).map(|theirs| (*ours, *theirs)));
-        let (ours, theirs): (Vec<f64>, Vec<f64>) = both.unzip();
-        Ratio::new(&ours, &theirs)
+    /// acceptd's median divided by the peer's, over the rounds that have both.
+    pub fn ratio(&self, workload: Workload, peer: Peer, metric: Metric) -> Option<Ratio> {
+        let index = self.workloads.iter().position(|known| *known == workload)?;
+        let acceptd_rounds = self.samples.get(&(index, Peer::Acceptd, metric))?;
+        let peer_rounds = self.samples.get(&(index, peer, metric))?;
+        let both = acceptd_rounds.iter().filter_map(|(round, acceptd)| Some((*acceptd, *peer_rounds.get(round)?)));
+        let (acceptd, peer): (Vec<f64>, Vec<f64>) = both.unzip();
+        Ratio::new(&acceptd, &peer)
     }
 
-    /// The table: a row for each work and figure, a column for each peer.
+    /// The table of ratios: a row for each workload and metric, a column for each peer.
     pub fn markdown(&self) -> String {
         let peers: Vec<Peer> = Peer::ALL
             .into_iter()
@@ -69,15 +69,15 @@ impl Report {
             let _ = write!(table, " {} |", peer.name());
         }
         let _ = write!(table, "\n|---|---|{}\n", "---|".repeat(peers.len()));
-        for (place, work) in self.works.iter().enumerate() {
-            let ours = self.samples.keys().filter(|(other, peer, _)| *other == place && *peer == Peer::Acceptd);
-            for figure in ours.map(|(_, _, figure)| *figure) {
-                if figure.is_absolute() {
+        for (index, workload) in self.workloads.iter().enumerate() {
+            let acceptd_keys = self.samples.keys().filter(|(other, peer, _)| *other == index && *peer == Peer::Acceptd);
+            for metric in acceptd_keys.map(|(_, _, metric)| *metric) {
+                if metric.is_absolute() {
                     continue;
                 }
-                let _ = write!(table, "| {} | {} |", work.name(), figure.name());
+                let _ = write!(table, "| {} | {} |", workload.name(), metric.name());
                 for peer in &peers {
-                    let _ = match self.ratio(*work, *peer, figure) {
+                    let _ = match self.ratio(*workload, *peer, metric) {
                         Some(ratio) => write!(table, " {ratio} |"),
                         None => write!(table, " |"),
                     };
@@ -88,23 +88,23 @@ impl Report {
         table
     }
 
-    /// What a ratio says little about: each peer's own figures.
+    /// The table of metrics that are not shown as ratios: the median of each peer.
     pub fn absolute(&self) -> String {
         let mut table = "| work | figure | peer | median |\n|---|---|---|---|\n".to_owned();
-        for ((place, peer, figure), samples) in self.samples.iter().filter(|((_, _, figure), _)| figure.is_absolute()) {
-            let work = self.works.get(*place).map(|work| work.name()).unwrap_or_default();
-            let _ = writeln!(table, "| {work} | {} | {} | {:.3} |", figure.name(), peer.name(), median(samples));
+        for ((index, peer, metric), samples) in self.samples.iter().filter(|((_, _, metric), _)| metric.is_absolute()) {
+            let workload = self.workloads.get(*index).map(|workload| workload.name()).unwrap_or_default();
+            let _ = writeln!(table, "| {workload} | {} | {} | {:.3} |", metric.name(), peer.name(), median(samples));
         }
         table
     }
 
-    /// Everything, for programs: each sample of each round.
+    /// All samples of all rounds, for programs.
     pub fn json(&self) -> Value {
-        let samples = self.samples.iter().map(|((place, peer, figure), samples)| {
+        let samples = self.samples.iter().map(|((index, peer, metric), samples)| {
             json!({
-                "work": self.works.get(*place).map(|work| work.name()),
+                "work": self.workloads.get(*index).map(|workload| workload.name()),
                 "peer": peer.name(),
-                "figure": figure.name(),
+                "figure": metric.name(),
                 "samples": samples.values().collect::<Vec<_>>(),
                 "median": median(samples),
             })

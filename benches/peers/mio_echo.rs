@@ -1,15 +1,15 @@
-//! mio: one thread, one event loop over all clients.
+//! mio: one thread, one event loop for all clients.
 
 use std::collections::HashMap;
 use std::io::{self, ErrorKind, Read, Write};
 
-use acceptd_bench::{burn, is_burning, listen};
+use acceptd_bench::{compute_if_marked, is_cpu_heavy, listen};
 use mio::net::{TcpListener, TcpStream};
 use mio::{Events, Interest, Poll, Token};
 
 const LISTENER: Token = Token(0);
 
-/// A client, and what it has sent and not got back yet.
+/// A client, and the bytes that it has sent and not yet got back.
 struct Client {
     stream: TcpStream,
     unsent: Vec<u8>,
@@ -25,7 +25,7 @@ fn main() -> io::Result<()> {
     let mut clients = HashMap::new();
     let mut next = 1;
     let mut buffer = vec![0; 64 * 1024];
-    let burning = is_burning();
+    let cpu_heavy = is_cpu_heavy();
     loop {
         poll.poll(&mut events, None)?;
         for event in &events {
@@ -36,7 +36,7 @@ fn main() -> io::Result<()> {
                     next += 1;
                 }
             } else if let Some(client) = clients.get_mut(&event.token())
-                && !client.echo(&mut buffer, burning)
+                && !client.echo(&mut buffer, cpu_heavy)
             {
                 clients.remove(&event.token());
             }
@@ -45,8 +45,8 @@ fn main() -> io::Result<()> {
 }
 
 impl Client {
-    /// Reads and writes until neither is possible. Whether the client stays.
-    fn echo(&mut self, buffer: &mut [u8], burning: bool) -> bool {
+    /// Reads and writes until either would block. Returns whether the client stays connected.
+    fn echo(&mut self, buffer: &mut [u8], cpu_heavy: bool) -> bool {
         loop {
             while !self.unsent.is_empty() {
                 match self.stream.write(&self.unsent) {
@@ -57,8 +57,8 @@ impl Client {
             match self.stream.read(buffer) {
                 Ok(0) => return false,
                 Ok(count) => {
-                    if burning {
-                        burn(&buffer[..count]);
+                    if cpu_heavy {
+                        compute_if_marked(&buffer[..count]);
                     }
                     match self.stream.write(&buffer[..count]) {
                         Ok(sent) => self.unsent.extend_from_slice(&buffer[sent..count]),

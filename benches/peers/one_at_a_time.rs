@@ -1,4 +1,4 @@
-//! One client at a time: accept, echo, close. Everybody else waits.
+//! One client at a time: accept, echo, close. All other clients wait.
 
 use std::io;
 

@@ -1,4 +1,4 @@
-//! The textbook with a flag to look at: a non-blocking accept, and a sleep of 100 ms when nobody is there.
+//! The textbook with a shutdown flag that it polls: a non-blocking accept, and a sleep of 100 ms when no client waits.
 
 use std::io::{self, ErrorKind};
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -1,4 +1,4 @@
-//! Tokio's chat: a task for each client, and a `broadcast` channel that all of them send to and receive from.
+//! Tokio's chat: a task for each client, and a `broadcast` channel that all tasks send to and receive from.
 
 use std::io;
 use std::sync::Arc;
@@ -8,10 +8,10 @@ use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::broadcast::{self, Sender};
 
-/// Messages that a client may be behind, before it misses some: more than the benchmark has on their way.
-const BEHIND: usize = 1024;
+/// Messages that the channel holds for a slow client before it loses some. The benchmark has fewer in flight.
+const CHANNEL_CAPACITY: usize = 1024;
 
-/// Who says it, and the line that the others get: one for all of them.
+/// The number of the sender, and the line for all other members. They share one copy.
 type Message = (usize, Arc<str>);
 
 #[tokio::main]
@@ -19,7 +19,7 @@ async fn main() -> io::Result<()> {
     let listener = TcpListener::bind("127.0.0.1:0").await?.into_std()?;
     announce(&listener)?;
     let listener = TcpListener::from_std(listener)?;
-    let (room, _) = broadcast::channel(BEHIND);
+    let (room, _) = broadcast::channel(CHANNEL_CAPACITY);
     for number in 0.. {
         let (stream, _) = listener.accept().await?;
         stream.set_nodelay(true)?;
@@ -37,7 +37,7 @@ async fn serve(number: usize, mut stream: TcpStream, room: Sender<Message>) -> i
         tokio::select! {
             line = lines.next_line() => {
                 let Some(line) = line? else { return Ok(()) };
-                // There is always a receiver: this one.
+                // This can't fail: `messages` is a receiver.
                 let _ = room.send((number, format!("guest{number}: {line}\n").into()));
             }
             message = messages.recv() => {

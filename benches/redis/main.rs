@@ -1,64 +1,66 @@
 //! `acceptd --handler kv` beside redis-server, driven by redis-benchmark. One command, at the root of the repository:
 //!
 //!     cargo bench -p acceptd-bench --bench redis                 # about four minutes
-//!     cargo bench -p acceptd-bench --bench redis -- --quick      # under half a minute: that it works, for no figure
-//!     cargo bench -p acceptd-bench --bench redis -- "SET, 50"    # only the works whose names have this in them
+//!     cargo bench -p acceptd-bench --bench redis -- --quick      # under half a minute: a check that it works
+//!     cargo bench -p acceptd-bench --bench redis -- "SET, 50"    # only the workloads whose names contain this
 //!     cargo bench -p acceptd-bench --bench redis -- --rounds=3   # fewer rounds
 //!
-//! It builds the program, and in each round starts both servers anew and measures each work with one and then with the
-//! other, so that whatever else the machine does falls on both. The table goes to standard output and, with each sample
-//! of each round, to `redis.md` and `redis.json` in `target/compare/`. A bar that is missed is said and no error.
+//! It builds acceptd. Each round starts both servers anew and measures each workload on one and then on the other, so
+//! that background load on the machine affects both. The tables go to standard output and to `redis.md` in
+//! `target/compare/`; `redis.json` has every sample of every round. A missed bar is reported, but is not an error.
 
 use std::fs;
 use std::io;
 use std::path::Path;
 use std::process::ExitCode;
 
-use acceptd_bench::command_line::{self, Asked};
+use acceptd_bench::command_line::{self, Options};
 use acceptd_bench::{machine, process};
 
-mod folder;
 mod load;
+mod measure;
+mod metric;
 mod report;
 mod servers;
-mod works;
+mod setups;
+mod temp_dir;
 
 use report::Report;
 use servers::{Server, Store};
-use works::{SETUPS, Scale, Setup};
+use setups::{SETUPS, Scale, Setup};
 
-/// What has to be installed, and the Debian package that has it.
+/// Programs that have to be installed, each with its Debian package.
 const PROGRAMS: [(&str, &str); 2] = [("redis-server", "redis-server"), ("redis-benchmark", "redis-tools")];
 
 fn main() -> ExitCode {
     command_line::run("redis", compare)
 }
 
-fn compare(asked: &Asked) -> io::Result<Vec<String>> {
-    let scale = if asked.is_quick { Scale::QUICK } else { Scale::FULL };
+fn compare(options: &Options) -> io::Result<Vec<String>> {
+    let scale = if options.is_quick { Scale::QUICK } else { Scale::FULL };
     let missing = PROGRAMS.into_iter().find(|(program, _)| !process::is_installed(program));
     if let Some((program, package)) = missing {
-        let what_to_do = format!("{program} is not installed; on Debian: apt-get install {package}");
-        return Err(io::Error::other(what_to_do));
+        let message = format!("{program} is not installed; on Debian: apt-get install {package}");
+        return Err(io::Error::other(message));
     }
-    let root = machine::root()?;
-    let acceptd = machine::build(root, env!("CARGO_BIN_EXE_textbook"))?;
-    machine::raise_descriptors()?;
+    let root = machine::repository_root()?;
+    let acceptd = machine::build_acceptd(root, env!("CARGO_BIN_EXE_textbook"))?;
+    machine::raise_descriptor_limit()?;
 
     let mut report = Report::default();
-    let is_wanted = |setup: &&Setup| setup.works.iter().any(|work| asked.wants(&work.name(scale)));
+    let is_selected = |setup: &&Setup| setup.workloads.iter().any(|workload| options.selects(&workload.name(scale)));
     let mut setups = Vec::new();
-    for setup in SETUPS.iter().filter(is_wanted) {
-        if setup.is_durable && folder::on_disk().is_none() {
+    for setup in SETUPS.iter().filter(is_selected) {
+        if setup.is_durable && temp_dir::parent_on_disk().is_none() {
             report.skip(setup, "no folder for temporary files is on a disk");
         } else {
             setups.push(setup);
         }
     }
-    for round in 0..asked.rounds {
+    for round in 0..options.rounds {
         for setup in &setups {
-            eprintln!("round {} of {}: {}", round + 1, asked.rounds, setup.name);
-            if let Err(error) = measure(setup, &acceptd, round, scale, asked, &mut report) {
+            eprintln!("round {} of {}: {}", round + 1, options.rounds, setup.name);
+            if let Err(error) = run_round(setup, &acceptd, round, scale, options, &mut report) {
                 report.fail(setup, &error);
             }
         }
@@ -67,44 +69,43 @@ fn compare(asked: &Asked) -> io::Result<Vec<String>> {
     Ok(report.failures().to_vec())
 }
 
-/// One round of a setup. The first thing that fails ends it: a server that hangs or has died answers nobody.
-fn measure(
+/// One round of a setup. The first failure ends the round, because a server that hangs or has died fails the rest too.
+fn run_round(
     setup: &'static Setup,
     acceptd: &str,
     round: usize,
     scale: Scale,
-    asked: &Asked,
+    options: &Options,
     report: &mut Report,
 ) -> io::Result<()> {
     let redis = Server::start(Store::Redis, setup, acceptd)?;
     let acceptd = Server::start(Store::Acceptd, setup, acceptd)?;
-    // Who comes first takes turns too.
+    // The servers take turns in going first.
     let order = if round.is_multiple_of(2) { [&redis, &acceptd] } else { [&acceptd, &redis] };
-    for work in setup.works.iter().filter(|work| asked.wants(&work.name(scale))) {
-        let mut figures = Vec::new();
+    for workload in setup.workloads.iter().filter(|workload| options.selects(&workload.name(scale))) {
+        let mut measured = Vec::new();
         for server in order {
-            let measured = work.measure(server, scale);
-            let measured = measured.map_err(|error| {
-                io::Error::new(error.kind(), format!("{}, {}: {error}", server.store.name(), work.name(scale)))
+            let measurements = measure::measure(*workload, server, scale).map_err(|error| {
+                io::Error::new(error.kind(), format!("{}, {}: {error}", server.store.name(), workload.name(scale)))
             })?;
-            figures.push((server.store, measured));
+            measured.push((server.store, measurements));
         }
-        // Both or none, so that a ratio is always one of the same round.
-        for (store, figures) in figures {
-            report.add(setup, work, store, figures);
+        // Both servers or neither, so that a ratio always compares values of the same round.
+        for (store, measurements) in measured {
+            report.add(setup, workload, store, measurements);
         }
     }
     Ok(())
 }
 
 fn write(report: &Report, scale: Scale, root: &Path) -> io::Result<()> {
-    let folder = root.join("target/compare");
-    fs::create_dir_all(&folder)?;
-    let machine = format!("{}; redis-server {}", machine::line()?, servers::version_of_redis()?);
+    let directory = root.join("target/compare");
+    fs::create_dir_all(&directory)?;
+    let machine = format!("{}; redis-server {}", machine::describe()?, servers::redis_version()?);
     let text = format!("{machine}\n\n{}", report.markdown(scale));
     println!("{text}");
-    fs::write(folder.join("redis.md"), text)?;
-    fs::write(folder.join("redis.json"), format!("{:#}\n", report.json(scale, &machine)))?;
-    eprintln!("written to {}", folder.display());
+    fs::write(directory.join("redis.md"), text)?;
+    fs::write(directory.join("redis.json"), format!("{:#}\n", report.json(scale, &machine)))?;
+    eprintln!("written to {}", directory.display());
     Ok(())
 }

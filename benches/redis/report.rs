@@ -1,4 +1,4 @@
-//! What was measured, as ratios of acceptd to Redis, and whether they are what they should be.
+//! The report: ratios of acceptd to Redis, and whether they meet their bars.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -7,26 +7,31 @@ use std::io;
 use acceptd_bench::ratio::{Ratio, median};
 use serde_json::{Value, json};
 
+use crate::metric::{Measurements, Metric};
 use crate::servers::Store;
-use crate::works::{Figure, Figures, SETUPS, Scale, Setup, Work};
+use crate::setups::{SETUPS, Scale, Setup, Workload};
 
-/// All that was measured.
+/// The cells of the bar and the verdict where there is no bar.
+const EMPTY_CELLS: &str = " | ";
+
+/// All samples of all rounds.
 #[derive(Default)]
 pub struct Report {
-    samples: BTreeMap<(&'static str, usize, Figure, Store), Vec<f64>>,
+    /// By setup, index of the workload in the setup, metric and server.
+    samples: BTreeMap<(&'static str, usize, Metric, Store), Vec<f64>>,
     skipped: Vec<String>,
     failures: Vec<String>,
 }
 
 impl Report {
-    pub fn add(&mut self, setup: &'static Setup, work: &Work, store: Store, figures: Figures) {
-        let place = setup.works.iter().position(|known| known == work).unwrap_or_default();
-        for (figure, value) in figures {
-            self.samples.entry((setup.name, place, figure, store)).or_default().push(value);
+    pub fn add(&mut self, setup: &'static Setup, workload: &Workload, store: Store, measurements: Measurements) {
+        let index = setup.workloads.iter().position(|known| known == workload).unwrap_or_default();
+        for (metric, value) in measurements {
+            self.samples.entry((setup.name, index, metric, store)).or_default().push(value);
         }
     }
 
-    /// A setup that can't be measured here.
+    /// Records that a setup can't be measured on this machine.
     pub fn skip(&mut self, setup: &Setup, why: &str) {
         let line = format!("left out: {}, since {why}", setup.name);
         eprintln!("{line}");
@@ -41,35 +46,22 @@ impl Report {
         &self.failures
     }
 
-    fn of(&self, setup: &'static Setup, place: usize, figure: Figure) -> Option<Compared> {
-        let redis = self.samples.get(&(setup.name, place, figure, Store::Redis))?;
-        let acceptd = self.samples.get(&(setup.name, place, figure, Store::Acceptd))?;
+    fn compare(&self, setup: &'static Setup, index: usize, metric: Metric) -> Option<Comparison> {
+        let redis = self.samples.get(&(setup.name, index, metric, Store::Redis))?;
+        let acceptd = self.samples.get(&(setup.name, index, metric, Store::Acceptd))?;
         let ratio = Ratio::new(acceptd, redis)?;
-        Some(Compared { redis: median(redis), acceptd: median(acceptd), ratio })
+        Some(Comparison { redis: median(redis), acceptd: median(acceptd), ratio })
     }
 
     /// The tables: rates and their p99, then bytes for each key.
     pub fn markdown(&self, scale: Scale) -> String {
         let (mut rates, mut sizes) = (String::new(), String::new());
         for setup in &SETUPS {
-            for (place, work) in setup.works.iter().enumerate() {
-                let name = work.name(scale);
-                match *work {
-                    Work::Commands { bar, .. } => {
-                        let Some(rate) = self.of(setup, place, Figure::Rate) else { continue };
-                        let p99 = self.of(setup, place, Figure::P99).map(|p99| p99.ratio.to_string());
-                        let p99 = p99.unwrap_or_default();
-                        let verdict = bar.map_or_else(|| " | ".to_owned(), |bar| rate.at_least(bar));
-                        let _ = writeln!(rates, "| {}: {name} | {rate} | {verdict} | {p99} |", setup.name);
-                    }
-                    Work::Size { bar } => {
-                        for figure in [Figure::UsedMemory, Figure::Resident] {
-                            let Some(size) = self.of(setup, place, figure) else { continue };
-                            let is_judged = figure == Figure::UsedMemory;
-                            let verdict = if is_judged { size.at_most(bar) } else { " | ".to_owned() };
-                            let _ = writeln!(sizes, "| {name}: {} | {size} | {verdict} |", figure.name());
-                        }
-                    }
+            for (index, workload) in setup.workloads.iter().enumerate() {
+                let name = workload.name(scale);
+                match *workload {
+                    Workload::Commands { bar, .. } => rates += &self.rate_row(setup, index, &name, bar),
+                    Workload::Size { bar } => sizes += &self.size_rows(setup, index, &name, bar),
                 }
             }
         }
@@ -89,15 +81,33 @@ impl Report {
         text
     }
 
-    /// Everything, for programs: each sample of each round.
+    fn rate_row(&self, setup: &'static Setup, index: usize, name: &str, bar: Option<f64>) -> String {
+        let Some(rate) = self.compare(setup, index, Metric::Rate) else { return String::new() };
+        let p99 = self.compare(setup, index, Metric::P99).map(|p99| p99.ratio.to_string()).unwrap_or_default();
+        let verdict = bar.map_or_else(|| EMPTY_CELLS.to_owned(), |bar| rate.at_least(bar));
+        format!("| {}: {name} | {rate} | {verdict} | {p99} |\n", setup.name)
+    }
+
+    /// Only `used_memory` has a bar.
+    fn size_rows(&self, setup: &'static Setup, index: usize, name: &str, bar: f64) -> String {
+        let mut rows = String::new();
+        for metric in [Metric::UsedMemory, Metric::Resident] {
+            let Some(size) = self.compare(setup, index, metric) else { continue };
+            let verdict = if metric == Metric::UsedMemory { size.at_most(bar) } else { EMPTY_CELLS.to_owned() };
+            let _ = writeln!(rows, "| {name}: {} | {size} | {verdict} |", metric.name());
+        }
+        rows
+    }
+
+    /// All samples of all rounds, for programs.
     pub fn json(&self, scale: Scale, machine: &str) -> Value {
-        let samples = self.samples.iter().map(|((setup, place, figure, store), samples)| {
+        let samples = self.samples.iter().map(|((setup, index, metric, store), samples)| {
             let setups = SETUPS.iter().find(|known| known.name == *setup);
-            let work = setups.and_then(|setup| setup.works.get(*place));
+            let workload = setups.and_then(|setup| setup.workloads.get(*index));
             json!({
                 "setup": setup,
-                "work": work.map(|work| work.name(scale)),
-                "figure": figure.name(),
+                "work": workload.map(|workload| workload.name(scale)),
+                "figure": metric.name(),
                 "server": store.name(),
                 "samples": samples,
                 "median": median(samples),
@@ -112,14 +122,14 @@ impl Report {
     }
 }
 
-/// The medians of both, and their ratio. Shown as three cells.
-struct Compared {
+/// The medians of both servers, and their ratio. Displayed as three table cells.
+struct Comparison {
     redis: f64,
     acceptd: f64,
     ratio: Ratio,
 }
 
-impl Compared {
+impl Comparison {
     fn at_least(&self, bar: f64) -> String {
         format!("≥ {bar:.1} | {}", verdict(self.ratio.of_medians >= bar))
     }
@@ -129,7 +139,7 @@ impl Compared {
     }
 }
 
-impl std::fmt::Display for Compared {
+impl std::fmt::Display for Comparison {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{:.0} | {:.0} | {}", self.redis, self.acceptd, self.ratio)
     }

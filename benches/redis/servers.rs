@@ -1,15 +1,15 @@
-//! The two servers, each a process of its own with a folder of its own.
+//! The two servers, each a process of its own with a directory of its own.
 
 use std::io;
 use std::net::SocketAddr;
 use std::process::Command;
 
-use acceptd_bench::process::{self, Running};
+use acceptd_bench::process::{self, ServerProcess};
 
-use crate::folder::{self, Folder};
-use crate::works::{FILE, Setup};
+use crate::setups::{FILE, Setup};
+use crate::temp_dir::{self, TempDir};
 
-/// A store that can be started.
+/// Which of the two servers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Store {
     Redis,
@@ -25,42 +25,43 @@ impl Store {
     }
 }
 
-/// A server that runs, killed when it goes out of scope; its folder goes after it.
+/// A running server. Dropping it kills the process, then removes its directory.
 pub struct Server {
     pub store: Store,
-    running: Running,
-    _folder: Folder,
+    running: ServerProcess,
+    // After `running`: fields are dropped in order.
+    _directory: TempDir,
 }
 
 impl Server {
     /// # Errors
     ///
-    /// It can't be started, or does not listen.
+    /// The server can't be started, or does not listen.
     pub fn start(store: Store, setup: &Setup, acceptd: &str) -> io::Result<Server> {
-        let parent = if setup.is_durable { folder::on_disk() } else { None };
-        let folder = Folder::new(&parent.unwrap_or_else(std::env::temp_dir))?;
+        let parent = if setup.is_durable { temp_dir::parent_on_disk() } else { None };
+        let directory = TempDir::new(&parent.unwrap_or_else(std::env::temp_dir))?;
         let running = match store {
             Store::Redis => {
-                // Port 0 means none to Redis.
+                // To redis-server, port 0 means that it should not listen.
                 let addr = process::free_addr()?;
                 let mut command = Command::new("redis-server");
                 command.args(["--bind", "127.0.0.1", "--port", &addr.port().to_string()]);
-                command.arg("--dir").arg(folder.path()).args(setup.redis);
-                Running::listening("redis-server", command.current_dir(folder.path()), addr)?
+                command.arg("--dir").arg(directory.path()).args(setup.redis);
+                ServerProcess::start_at("redis-server", command.current_dir(directory.path()), addr)?
             }
             Store::Acceptd => {
                 let mut command = Command::new(acceptd);
                 command.args(["-H", "kv", "-q", "-m", "2000"]);
                 for argument in setup.acceptd {
                     match *argument {
-                        FILE => command.arg(folder.path().join("store")),
+                        FILE => command.arg(directory.path().join("store")),
                         argument => command.arg(argument),
                     };
                 }
-                Running::announced("acceptd", command.arg("127.0.0.1:0"))?
+                ServerProcess::start_announced("acceptd", command.arg("127.0.0.1:0"))?
             }
         };
-        Ok(Server { store, running, _folder: folder })
+        Ok(Server { store, running, _directory: directory })
     }
 
     pub fn addr(&self) -> SocketAddr {
@@ -71,16 +72,16 @@ impl Server {
     ///
     /// # Errors
     ///
-    /// It does not run any more.
+    /// The server has exited.
     pub fn resident(&self) -> io::Result<f64> {
         Ok(self.running.resident_and_threads()?.0 * 1024.0)
     }
 }
 
-/// The number alone.
-pub fn version_of_redis() -> io::Result<String> {
+/// The version number of redis-server, without the build details.
+pub fn redis_version() -> io::Result<String> {
     let output = Command::new("redis-server").arg("--version").output()?;
-    let said = String::from_utf8_lossy(&output.stdout).into_owned();
-    let version = said.split_whitespace().find_map(|word| word.strip_prefix("v="));
-    Ok(version.unwrap_or(said.trim()).to_owned())
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let version = text.split_whitespace().find_map(|word| word.strip_prefix("v="));
+    Ok(version.unwrap_or(text.trim()).to_owned())
 }

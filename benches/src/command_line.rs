@@ -1,39 +1,39 @@
-//! What a comparison is asked for on its command line, and how it ends: the same for all of them.
+//! The command line and the exit code, which all comparisons share.
 
 use std::env;
 use std::io;
 use std::process::ExitCode;
 
-/// So many rounds, unless asked for another number.
+/// The default number of rounds.
 const ROUNDS: usize = 5;
 
-const USAGE: &str = "write [--quick] [--rounds=N] [part of a work's name]...";
+const USAGE: &str = "write [--quick] [--rounds=N] [part of a workload's name]...";
 
-/// What is asked for.
+/// The options of a comparison.
 #[derive(Debug)]
-pub struct Asked {
-    /// Everything once and small: that it works, for no figure.
+pub struct Options {
+    /// Measure everything once and briefly, only to check that it works.
     pub is_quick: bool,
-    /// How often everything is measured.
+    /// How many times to measure each workload.
     pub rounds: usize,
-    /// Parts of the names of the works that are wanted; none: all are.
-    wanted: Vec<String>,
+    /// Parts of the names of the workloads to measure. Empty: measure all.
+    filters: Vec<String>,
 }
 
-impl Asked {
-    /// Whether a work of this name is wanted.
-    pub fn wants(&self, name: &str) -> bool {
-        self.wanted.is_empty() || self.wanted.iter().any(|wanted| name.contains(wanted))
+impl Options {
+    /// Whether to measure the workload with this name.
+    pub fn selects(&self, name: &str) -> bool {
+        self.filters.is_empty() || self.filters.iter().any(|filter| name.contains(filter))
     }
 
-    /// What is wanted can't be measured, since no work has such a name.
-    pub fn nothing_found(&self) -> io::Error {
-        io::Error::other(format!("no work has {:?} in its name", self.wanted))
+    /// The error when no workload matches.
+    pub fn no_match_error(&self) -> io::Error {
+        io::Error::other(format!("no workload has {:?} in its name", self.filters))
     }
 
-    /// `None`: nothing is to be measured, since this is not `cargo bench`.
-    fn parse(arguments: impl Iterator<Item = String>) -> io::Result<Option<Asked>> {
-        let (mut is_bench, mut is_quick, mut rounds, mut wanted) = (false, false, None, Vec::new());
+    /// Returns `None` without `--bench`, which only `cargo bench` passes: there is nothing to measure then.
+    fn parse(arguments: impl Iterator<Item = String>) -> io::Result<Option<Options>> {
+        let (mut is_bench, mut is_quick, mut rounds, mut filters) = (false, false, None, Vec::new());
         for argument in arguments {
             match argument.as_str() {
                 "--bench" => is_bench = true,
@@ -43,19 +43,19 @@ impl Asked {
                     rounds = Some(number.ok_or_else(|| io::Error::other(USAGE))?);
                 }
                 _ if argument.starts_with('-') => return Err(io::Error::other(USAGE)),
-                _ => wanted.push(argument),
+                _ => filters.push(argument),
             }
         }
         let rounds = rounds.unwrap_or(if is_quick { 1 } else { ROUNDS });
-        Ok(is_bench.then_some(Asked { is_quick, rounds, wanted }))
+        Ok(is_bench.then_some(Options { is_quick, rounds, filters }))
     }
 }
 
-/// Runs the comparison of this name, which says what has failed. What a `main` has to do.
-pub fn run(name: &str, compare: fn(&Asked) -> io::Result<Vec<String>>) -> ExitCode {
-    let failures = match Asked::parse(env::args().skip(1)) {
+/// The body of `main`. Runs `compare`, which returns a line for each failure.
+pub fn run(name: &str, compare: fn(&Options) -> io::Result<Vec<String>>) -> ExitCode {
+    let failures = match Options::parse(env::args().skip(1)) {
         Ok(None) => Ok(Vec::new()),
-        Ok(Some(asked)) => compare(&asked),
+        Ok(Some(options)) => compare(&options),
         Err(error) => Err(error),
     };
     match failures {

@@ -1,4 +1,4 @@
-//! What the peers share, so that each of them is only its model, and what the comparisons share.
+//! Code that the peers share, so that each peer shows only its model, and code that the comparisons share.
 
 use std::env;
 use std::io::{self, Write};
@@ -10,47 +10,47 @@ pub mod machine;
 pub mod process;
 pub mod ratio;
 
-/// Messages that begin with this byte make a burning peer compute for `BURN` before it answers.
-pub const BURN_MARK: u8 = b'!';
+/// With `--cpu-heavy`, a peer computes for [`CPU_HEAVY_TIME`] before it echoes a message that begins with this byte.
+pub const CPU_HEAVY_MARK: u8 = b'!';
 
-/// How long one such message keeps a processor busy.
-pub const BURN: Duration = Duration::from_millis(20);
+/// How long one such message keeps a core busy.
+pub const CPU_HEAVY_TIME: Duration = Duration::from_millis(20);
 
-/// Messages of the burning works have this length.
-pub const MESSAGE: usize = 64;
+/// Bytes of a message in the workloads of a fixed message length.
+pub const MESSAGE_LENGTH: usize = 64;
 
-/// Listens on a free port of this machine and says so, as acceptd does.
+/// Listens on a free port of the loopback address and announces it, as acceptd does.
 ///
 /// # Errors
 ///
-/// The system's.
+/// The socket can't be bound, or stdout is closed.
 pub fn listen() -> io::Result<TcpListener> {
     let listener = TcpListener::bind("127.0.0.1:0")?;
     announce(&listener)?;
     Ok(listener)
 }
 
-/// Says where a peer listens.
+/// Prints the address on which a peer listens.
 ///
 /// # Errors
 ///
-/// The system's.
+/// Stdout is closed.
 pub fn announce(listener: &TcpListener) -> io::Result<()> {
     let mut stdout = io::stdout();
     writeln!(stdout, "listening on {}", listener.local_addr()?)?;
     stdout.flush()
 }
 
-/// Whether this peer was asked to compute for messages that begin with the mark.
-pub fn is_burning() -> bool {
-    env::args().any(|argument| argument == "--burning")
+/// Whether this peer was started with `--cpu-heavy`.
+pub fn is_cpu_heavy() -> bool {
+    env::args().any(|argument| argument == "--cpu-heavy")
 }
 
-/// Computes for a while, if the message asks for it.
-pub fn burn(message: &[u8]) {
-    if message.first() == Some(&BURN_MARK) {
+/// Keeps a core busy for [`CPU_HEAVY_TIME`] if the message begins with [`CPU_HEAVY_MARK`].
+pub fn compute_if_marked(message: &[u8]) {
+    if message.first() == Some(&CPU_HEAVY_MARK) {
         let start = Instant::now();
-        while start.elapsed() < BURN {
+        while start.elapsed() < CPU_HEAVY_TIME {
             std::hint::spin_loop();
         }
     }

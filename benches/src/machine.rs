@@ -1,4 +1,4 @@
-//! Where a comparison runs: the program as its users build it, and the line that says on what it was measured.
+//! The environment of a comparison: the repository, the acceptd program, and the machine.
 
 use std::fs;
 use std::io;
@@ -11,44 +11,45 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 ///
 /// # Errors
 ///
-/// There is none above this package.
-pub fn root() -> io::Result<&'static Path> {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().ok_or_else(|| io::Error::other("there is no root"))
+/// This package has no parent directory.
+pub fn repository_root() -> io::Result<&'static Path> {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .ok_or_else(|| io::Error::other("this package has no parent directory"))
 }
 
-/// Builds the program as its users do, and says where it is: Cargo puts it beside `neighbour`, a program of this
-/// package.
+/// Builds acceptd as its users do, and returns its path. Cargo puts it beside `sibling`, a program of this package.
 ///
 /// # Errors
 ///
-/// It can't be built.
-pub fn build(root: &Path, neighbour: &str) -> io::Result<String> {
+/// acceptd can't be built.
+pub fn build_acceptd(root: &Path, sibling: &str) -> io::Result<String> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let status =
         Command::new(cargo).args(["build", "--release", "--quiet", "--bin", "acceptd"]).current_dir(root).status()?;
     if !status.success() {
         return Err(io::Error::other("acceptd can't be built"));
     }
-    Ok(Path::new(neighbour).with_file_name("acceptd").display().to_string())
+    Ok(Path::new(sibling).with_file_name("acceptd").display().to_string())
 }
 
-/// The clients' ends need descriptors, and the servers inherit what they are allowed.
+/// Raises the descriptor limit to the hard limit, for the clients' sockets. The servers inherit it.
 ///
 /// # Errors
 ///
-/// The system's.
-pub fn raise_descriptors() -> io::Result<()> {
+/// The kernel refuses.
+pub fn raise_descriptor_limit() -> io::Result<()> {
     let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
     setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum })?;
     Ok(())
 }
 
-/// Where it was measured, and what the figures are.
+/// The line above every report: date, machine, and what the values mean.
 ///
 /// # Errors
 ///
-/// The system's.
-pub fn line() -> io::Result<String> {
+/// The kernel's version can't be read, or `date` can't be started.
+pub fn describe() -> io::Result<String> {
     let cores = std::thread::available_parallelism()?;
     let kernel = fs::read_to_string("/proc/sys/kernel/osrelease")?;
     let date = Command::new("date").args(["-u", "+%Y-%m-%d"]).output()?;

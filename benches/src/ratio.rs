@@ -1,8 +1,8 @@
-//! Medians over the rounds, and how far the rounds were apart.
+//! Medians and ratios over the rounds of a comparison.
 
 use std::fmt;
 
-/// A ratio of medians, and the lowest and highest ratio of a round.
+/// The ratio of two medians, and the lowest and highest ratio of a single round.
 #[derive(Clone, Copy)]
 pub struct Ratio {
     pub of_medians: f64,
@@ -11,7 +11,7 @@ pub struct Ratio {
 }
 
 impl Ratio {
-    /// Ours divided by theirs, a sample of each for every round; nothing if that is no number.
+    /// Divides `ours` by `theirs`, which have one sample for each round. Returns `None` if the ratio is not finite.
     pub fn new(ours: &[f64], theirs: &[f64]) -> Option<Ratio> {
         let rounds: Vec<f64> = ours.iter().zip(theirs).map(|(ours, theirs)| ours / theirs).collect();
         let of_medians = median(ours) / median(theirs);
@@ -21,7 +21,7 @@ impl Ratio {
     }
 }
 
-/// A cell of the table.
+/// Formats the ratio as a table cell.
 impl fmt::Display for Ratio {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Ratio { of_medians, lowest, highest } = self;
@@ -29,7 +29,7 @@ impl fmt::Display for Ratio {
     }
 }
 
-/// The middle one; not a number if there is none.
+/// The median, or NaN if there are no samples.
 pub fn median(samples: &[f64]) -> f64 {
     let mut sorted = samples.to_vec();
     sorted.sort_by(f64::total_cmp);

@@ -1,9 +1,10 @@
-//! acceptd's library with a handler that computes, for the works that need one. All others run the program itself.
+//! acceptd's library with a handler that computes, for the CPU-heavy workload. The other workloads run the acceptd
+//! program.
 
 use std::io::{self, BufRead, Write};
 
 use acceptd::{Connection, Limits, Server};
-use acceptd_bench::burn;
+use acceptd_bench::compute_if_marked;
 
 fn main() -> io::Result<()> {
     let server = Server::bind("127.0.0.1:0", Limits::default())?;
@@ -15,7 +16,7 @@ fn main() -> io::Result<()> {
             if count == 0 {
                 return Ok(());
             }
-            burn(message);
+            compute_if_marked(message);
             client.write_back(count)?;
         }
     });

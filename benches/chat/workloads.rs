@@ -1,0 +1,98 @@
+//! The workloads: the sizes of the room, how each is measured, and the bars for the ratios.
+
+use std::io;
+use std::time::Duration;
+
+use acceptd_bench::process::ServerProcess;
+
+use crate::load::{Pace, Room};
+use crate::servers::Server;
+
+/// The numbers of members in a room. One member sends, all others receive.
+pub const SIZES: [usize; 3] = [10, 100, 1000];
+
+/// Messages in flight while the rate is measured: enough that no server waits for the sender, and few enough that no
+/// server cuts a slow member or drops messages for it.
+const WINDOW: usize = 32;
+
+/// The pairs of servers to compare. IRC takes more bytes and parsing than the plain dialect, so ngircd, the only peer
+/// that speaks IRC, is compared with acceptd in both dialects.
+pub const PAIRS: [(Server, Server); 5] = [
+    (Server::Acceptd, Server::Textbook),
+    (Server::Acceptd, Server::TextbookOneWrite),
+    (Server::Acceptd, Server::Tokio),
+    (Server::Acceptd, Server::Ngircd),
+    (Server::AcceptdIrc, Server::Ngircd),
+];
+
+/// acceptd's rate divided by the peer's should be at least this.
+pub fn rate_bar(peer: Server, members: usize) -> f64 {
+    if peer == Server::Textbook && members == 100 { 1.5 } else { 1.0 }
+}
+
+/// acceptd's p99 divided by the peer's should be at most this.
+pub const P99_BAR: f64 = 1.0;
+
+/// The values of one measurement.
+pub type Measurements = Vec<(Metric, f64)>;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Metric {
+    /// Deliveries a second, each of one message to one member.
+    Rate,
+    /// Microseconds from the send of a message to its delivery to a member, at a fixed rate.
+    P50,
+    /// As for P50.
+    P99,
+}
+
+impl Metric {
+    pub const ALL: [Metric; 3] = [Metric::Rate, Metric::P50, Metric::P99];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Metric::Rate => "rate",
+            Metric::P50 => "p50",
+            Metric::P99 => "p99",
+        }
+    }
+}
+
+/// How long the measurements take: in full, or just enough to check that they work.
+#[derive(Clone, Copy, Debug)]
+pub struct Scale {
+    rate: Duration,
+    latency: Duration,
+}
+
+impl Scale {
+    pub const FULL: Scale = Scale { rate: Duration::from_secs(1), latency: Duration::from_secs(3) };
+    pub const QUICK: Scale = Scale { rate: Duration::from_millis(200), latency: Duration::from_millis(200) };
+}
+
+pub fn name(members: usize) -> String {
+    format!("{members} members")
+}
+
+/// Messages a second while the delivery time is measured: well under half of what each server can do, so that the times
+/// include no queueing. The small room could take more, but the client waits in whole milliseconds.
+fn fixed_rate(members: usize) -> u32 {
+    match members {
+        0..100 => 500,
+        100..1000 => 100,
+        _ => 20,
+    }
+}
+
+/// Fills a room and sends messages in it, first as fast as possible and then at a fixed rate.
+///
+/// # Errors
+///
+/// A member can't join, or a message is lost, changed, repeated or out of order.
+pub fn measure(server: Server, running: &ServerProcess, members: usize, scale: Scale) -> io::Result<Measurements> {
+    let mut room = Room::join(running.addr, server.dialect(), members, server.join_at_once())?;
+    let full_speed = room.send_messages(Pace::Window(WINDOW), scale.rate)?;
+    let fixed = room.send_messages(Pace::Every(Duration::from_secs(1) / fixed_rate(members)), scale.latency)?;
+    room.expect_no_message()?;
+    Ok(vec![(Metric::Rate, full_speed.rate), (Metric::P50, fixed.p50), (Metric::P99, fixed.p99)])
+}
