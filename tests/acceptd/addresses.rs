@@ -1,4 +1,4 @@
-//! Where a server listens, and who its clients seem to be.
+//! The addresses that a server listens on, and the addresses that a connection reports.
 
 use std::io::{self, ErrorKind, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -9,13 +9,14 @@ use acceptd::{Connection, Echo, Limits, Server};
 use crate::support::machine::has_ipv6;
 use crate::support::{Client, TestServer, logged};
 
-/// Tells each client its own address and the one it has connected to.
+/// Sends each client its own address and the address that it connected to.
 fn whoami(client: &mut Connection) -> io::Result<()> {
     let (peer, local) = (client.peer_addr(), client.local_addr()?);
     writeln!(client, "{peer} {local}")
 }
 
-fn told(server_at: &str, connect_to: &str) -> (String, String) {
+/// The addresses that the server reports, and the expected ones.
+fn reported_addresses(server_at: &str, connect_to: &str) -> (String, String) {
     let server = TestServer::at(server_at, Limits::default(), whoami);
     let target = SocketAddr::new(connect_to.parse().unwrap(), server.addr.port());
     let mut client = Client::connect(target);
@@ -24,13 +25,13 @@ fn told(server_at: &str, connect_to: &str) -> (String, String) {
 }
 
 #[test]
-fn a_client_is_known_by_its_address_over_ipv4_and_ipv6() {
+fn peer_and_local_addresses_are_right_over_ipv4_and_ipv6() {
     for (at, to) in [("127.0.0.1:0", "127.0.0.1"), ("[::1]:0", "::1"), ("[::]:0", "::1")] {
         if at.starts_with('[') && !has_ipv6() {
             continue;
         }
-        let (told, expected) = told(at, to);
-        assert_eq!(told, expected, "bound to {at}");
+        let (reported, expected) = reported_addresses(at, to);
+        assert_eq!(reported, expected, "bound to {at}");
     }
 }
 
@@ -70,12 +71,12 @@ fn several_addresses_are_served_on_one_port() {
 }
 
 #[test]
-fn an_address_that_this_machine_lacks_is_named_and_the_others_serve() {
+fn an_address_that_this_machine_lacks_is_logged_and_the_others_are_served() {
     if !has_ipv6() {
         return;
     }
     crate::support::collect_log();
-    // 192.0.2.0/24 is nobody's (RFC 5737).
+    // 192.0.2.0/24 is reserved for documentation (RFC 5737).
     let addresses: [SocketAddr; 2] = ["192.0.2.7:0".parse().unwrap(), "[::1]:0".parse().unwrap()];
     let server = Server::bind(&addresses[..], Limits::default()).unwrap();
     assert_eq!(server.local_addrs().len(), 1);
@@ -86,33 +87,33 @@ fn an_address_that_this_machine_lacks_is_named_and_the_others_serve() {
 }
 
 #[test]
-fn a_name_of_which_one_address_is_in_use_is_not_bound_at_all() {
-    for (taken, free) in [("127.0.0.1", "::1"), ("::1", "127.0.0.1")] {
-        let holder = TcpListener::bind((taken, 0)).unwrap();
+fn bind_fails_if_any_one_address_is_in_use() {
+    for (in_use, free) in [("127.0.0.1", "::1"), ("::1", "127.0.0.1")] {
+        let holder = TcpListener::bind((in_use, 0)).unwrap();
         let port = holder.local_addr().unwrap().port();
         let address = |ip: &str| SocketAddr::new(ip.parse().unwrap(), port);
-        let (taken, free) = (address(taken), address(free));
-        for addresses in [[taken, free], [free, taken]] {
+        let (in_use, free) = (address(in_use), address(free));
+        for addresses in [[in_use, free], [free, in_use]] {
             let error = Server::bind(&addresses[..], Limits::default()).map(|_| ()).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::AddrInUse);
-            assert!(error.to_string().contains(&taken.to_string()), "{error}");
+            assert!(error.to_string().contains(&in_use.to_string()), "{error}");
             assert!(TcpStream::connect(free).is_err(), "the other address is not served either");
         }
     }
 }
 
 #[test]
-fn an_address_in_use_is_an_error_of_its_own() {
+fn binding_an_address_in_use_returns_addr_in_use() {
     let first = TestServer::start(Echo);
     let error = Server::bind(first.addr, Limits::default()).map(|_| ()).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::AddrInUse);
 }
 
 #[test]
-fn a_port_is_free_again_once_its_server_has_ended() {
+fn a_port_can_be_bound_again_after_its_server_has_ended() {
     let first = TestServer::start(Echo);
     let address = first.addr;
-    // The server closes first, so its side of the connection lingers in TIME_WAIT.
+    // The server closes first, so its side of the connection stays in TIME_WAIT.
     let mut client = first.connect();
     client.send("x");
     client.expect("x");
@@ -123,37 +124,37 @@ fn a_port_is_free_again_once_its_server_has_ended() {
 }
 
 #[test]
-fn the_kernel_queues_as_many_clients_as_the_backlog_says() {
+fn the_backlog_limits_how_many_clients_the_kernel_queues() {
     let queued = |backlog| {
-        // Bound and not run: nobody accepts.
+        // The server is bound but not running, so nothing accepts.
         let server = Server::bind("127.0.0.1:0", Limits { backlog, ..Limits::default() }).unwrap();
         let connect = |_: &usize| TcpStream::connect_timeout(&server.local_addr(), Duration::from_millis(400)).ok();
         (0..20).map_while(|i| connect(&i)).collect::<Vec<_>>().len()
     };
-    // Linux queues one more than it was asked for.
+    // Linux queues one more than the backlog.
     assert_eq!(queued(3), 4);
     assert_eq!(queued(100), 20);
 }
 
 #[test]
-fn limits_that_make_no_sense_are_refused() {
-    let good = Limits::default;
-    let wrong = [
-        Limits { max_connections: 0, ..good() },
-        Limits { idle_timeout: Some(Duration::ZERO), ..good() },
-        Limits { request_timeout: Duration::ZERO, ..good() },
-        Limits { write_timeout: Duration::ZERO, ..good() },
-        Limits { max_line: 0, ..good() },
-        Limits { max_output: 0, ..good() },
-        Limits { max_stream_buffer: 0, ..good() },
-        Limits { keepalive: Duration::from_secs(1), ..good() },
-        Limits { keepalive: Duration::from_secs(24 * 3600), ..good() },
-        Limits { idle_timeout: Some(Duration::MAX), ..good() },
-        Limits { request_timeout: Duration::MAX, ..good() },
-        Limits { write_timeout: Duration::MAX, ..good() },
-        Limits { drain_timeout: Duration::MAX, ..good() },
+fn bind_rejects_invalid_limits() {
+    let valid = Limits::default;
+    let invalid = [
+        Limits { max_connections: 0, ..valid() },
+        Limits { idle_timeout: Some(Duration::ZERO), ..valid() },
+        Limits { request_timeout: Duration::ZERO, ..valid() },
+        Limits { write_timeout: Duration::ZERO, ..valid() },
+        Limits { max_line: 0, ..valid() },
+        Limits { max_output: 0, ..valid() },
+        Limits { max_stream_buffer: 0, ..valid() },
+        Limits { keepalive: Duration::from_secs(1), ..valid() },
+        Limits { keepalive: Duration::from_secs(24 * 3600), ..valid() },
+        Limits { idle_timeout: Some(Duration::MAX), ..valid() },
+        Limits { request_timeout: Duration::MAX, ..valid() },
+        Limits { write_timeout: Duration::MAX, ..valid() },
+        Limits { drain_timeout: Duration::MAX, ..valid() },
     ];
-    for limits in wrong {
+    for limits in invalid {
         let error = Server::bind("127.0.0.1:0", limits.clone()).map(|_| ()).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::InvalidInput, "{limits:?}");
     }

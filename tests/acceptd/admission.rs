@@ -1,4 +1,4 @@
-//! Who gets in, and what those hear who do not.
+//! The connection limit: which clients are admitted, and what refused clients receive.
 
 use std::borrow::Cow;
 use std::io::{self, Write};
@@ -11,6 +11,7 @@ fn limits(max_connections: usize) -> Limits {
     Limits { max_connections, ..Limits::default() }
 }
 
+/// A client that has been admitted.
 fn served(server: &TestServer) -> Client {
     let mut client = server.connect();
     client.send("ping\n");
@@ -19,7 +20,7 @@ fn served(server: &TestServer) -> Client {
 }
 
 #[test]
-fn exactly_as_many_as_allowed_are_served_and_the_next_is_told_so() {
+fn clients_over_the_connection_limit_are_refused_with_a_message() {
     let server = TestServer::with(limits(5), Echo);
     let mut clients: Vec<Client> = (0..5).map(|_| served(&server)).collect();
     for _ in 0..3 {
@@ -33,11 +34,11 @@ fn exactly_as_many_as_allowed_are_served_and_the_next_is_told_so() {
 }
 
 #[test]
-fn a_slot_is_free_the_moment_its_client_leaves() {
+fn a_slot_is_free_before_its_client_sees_the_end_of_the_connection() {
     let server = TestServer::with(limits(1), Line::default());
     for round in 0..1000 {
         let mut client = server.connect();
-        // By its own end, or by the server's: whoever sees the end of a connection finds its place free.
+        // The slot is free before the peer sees the end, whichever side ends the connection.
         let reply = if round % 2 == 0 { client.talk("ECHO x\n") } else { client.talk("QUIT\n") };
         assert_eq!(reply, if round % 2 == 0 { "x\n" } else { "BYE\n" }, "round {round}");
     }
@@ -45,7 +46,7 @@ fn a_slot_is_free_the_moment_its_client_leaves() {
 }
 
 #[test]
-fn a_refusal_speaks_the_handlers_dialect() {
+fn a_refusal_is_the_handlers_farewell() {
     let server = TestServer::with(limits(1), Line::default());
     let mut first = server.connect();
     first.send("ECHO in\n");
@@ -61,7 +62,7 @@ fn a_client_that_writes_before_it_reads_still_gets_its_refusal() {
         let mut client = server.connect();
         client.send(vec![b'x'; 64 * 1024]);
         assert!(client.line().starts_with("ERROR too many connections"));
-        // No reset either while it goes on: that is what would have cost it these words on other systems.
+        // More input does not cause a reset either. On some systems, a reset would discard the refusal.
         client.send(vec![b'x'; 64 * 1024]);
         assert_eq!(client.rest(), "");
         client.send("x");
@@ -69,23 +70,23 @@ fn a_client_that_writes_before_it_reads_still_gets_its_refusal() {
 }
 
 #[test]
-fn refused_clients_that_neither_read_nor_leave_hold_nobody_up() {
+fn refused_clients_that_neither_read_nor_leave_do_not_block_others() {
     let server = TestServer::with(limits(2), Echo);
     let first = served(&server);
     let _second = served(&server);
-    let mut stubborn: Vec<Client> = (0..300).map(|_| server.connect()).collect();
-    for client in &mut stubborn {
+    let mut refused: Vec<Client> = (0..300).map(|_| server.connect()).collect();
+    for client in &mut refused {
         let _ = client.stream.write(&[b'x'; 4096]);
     }
-    // Clients are accepted in their order: all before this one have been refused.
+    // Clients are accepted in order, so all earlier ones have been refused.
     assert!(server.connect().rest().starts_with("ERROR too many connections"));
     drop(first);
     eventually("the next client is served", || server.connect().talk("x") == "x");
 }
 
-struct Speechless;
+struct PanickingFarewell;
 
-impl Handler for Speechless {
+impl Handler for PanickingFarewell {
     fn handle(&self, client: &mut Connection) -> io::Result<()> {
         client.read_line().map(|_| ())
     }
@@ -96,8 +97,8 @@ impl Handler for Speechless {
 }
 
 #[test]
-fn a_handler_that_panics_over_its_last_words_hurts_nobody() {
-    let server = TestServer::with(limits(1), Speechless);
+fn a_panic_in_a_handlers_farewell_does_not_stop_the_server() {
+    let server = TestServer::with(limits(1), PanickingFarewell);
     let mut first = server.connect();
     assert_eq!(server.connect().rest(), "");
     first.send("unfinished");

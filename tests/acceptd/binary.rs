@@ -1,4 +1,4 @@
-//! The program as its user meets it: what it says, what it takes, and how it ends.
+//! The program: its flags, its variables, its output and its exit codes.
 
 use rustix::process::Signal;
 
@@ -6,7 +6,7 @@ use crate::support::daemon::{Daemon, acceptd};
 use crate::support::eventually;
 use crate::support::machine::has_ipv6;
 
-/// Exit code, standard output and standard error of a command line that ends by itself.
+/// Exit code, standard output and standard error of a command that exits by itself.
 pub(crate) fn run(arguments: &[&str]) -> (Option<i32>, String, String) {
     let output = acceptd(arguments).output().unwrap();
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
@@ -14,7 +14,7 @@ pub(crate) fn run(arguments: &[&str]) -> (Option<i32>, String, String) {
 }
 
 #[test]
-fn it_says_where_it_listens_and_echoes_there() {
+fn the_program_prints_its_address_and_echoes_there() {
     let daemon = Daemon::start(&[]);
     assert_ne!(daemon.addr.port(), 0);
     assert_eq!(daemon.connect().talk("hello\n"), "hello\n");
@@ -25,18 +25,18 @@ fn it_says_where_it_listens_and_echoes_there() {
 }
 
 #[test]
-fn every_handler_in_the_help_can_be_chosen() {
+fn every_handler_in_the_help_can_be_selected() {
     let (code, help, _) = run(&["--help"]);
     assert_eq!(code, Some(0));
-    for (name, asked, answered) in [("echo", "ECHO a\n", "ECHO a\n"), ("line", "ECHO a\n", "a\n")] {
+    for (name, request, reply) in [("echo", "ECHO a\n", "ECHO a\n"), ("line", "ECHO a\n", "a\n")] {
         assert!(help.contains(&format!("- {name}:")), "{help}");
-        assert_eq!(Daemon::start(&["--handler", name]).connect().talk(asked), answered, "{name}");
-        assert_eq!(Daemon::start(&["-H", name]).connect().talk(asked), answered, "{name}");
+        assert_eq!(Daemon::start(&["--handler", name]).connect().talk(request), reply, "{name}");
+        assert_eq!(Daemon::start(&["-H", name]).connect().talk(request), reply, "{name}");
     }
 }
 
 #[test]
-fn every_flag_does_what_it_says() {
+fn every_flag_takes_effect() {
     let talk = |arguments: &[&str], bytes: &str| {
         let daemon = Daemon::start(arguments);
         let mut client = daemon.connect();
@@ -58,7 +58,7 @@ fn every_flag_does_what_it_says() {
     let too_long = talk(&[&line[..], &["--max-line", "10"]].concat(), "ECHO 01234567\n");
     assert_eq!(too_long, "ERROR the request is longer than 10 bytes, closing\r\n");
 
-    // A client that sends a lot and reads nothing: cut by the write timeout, or by the drain.
+    // A client that sends much and reads nothing is cut by the write timeout, or by the drain timeout.
     let stuck = |arguments: &[&str]| {
         let daemon = Daemon::start(arguments);
         let threads = daemon.status("Threads");
@@ -76,7 +76,7 @@ fn every_flag_does_what_it_says() {
     assert!(log.contains("reply not taken in time"), "{log}");
 
     let (daemon, client, sender) = stuck(&["--drain-timeout", "100ms"]);
-    // It is stuck once no more of it is taken.
+    // The client is stuck once the server reads no more from it.
     let mut before = usize::MAX;
     eventually("the client is stuck", || {
         let queued = rustix::io::ioctl_fionread(&client.stream).unwrap() as usize;
@@ -89,7 +89,7 @@ fn every_flag_does_what_it_says() {
 }
 
 #[test]
-fn each_flag_is_a_variable_too_and_flags_outrank_them() {
+fn each_flag_has_an_environment_variable_which_the_flag_overrides() {
     let mut command = acceptd(&["-v", "127.0.0.1:0"]);
     command.envs([("ACCEPTD_HANDLER", "line"), ("ACCEPTD_MAX_LINE", "10"), ("ACCEPTD_IDLE_TIMEOUT", "1h")]);
     command.envs([
@@ -117,7 +117,7 @@ fn each_flag_is_a_variable_too_and_flags_outrank_them() {
 }
 
 #[test]
-fn what_keeps_it_from_running_is_one_line_that_says_what_to_do() {
+fn a_startup_error_is_one_line_with_a_hint() {
     let daemon = Daemon::start(&[]);
     let in_use = daemon.addr.to_string();
     for (address, hint) in [
@@ -133,7 +133,7 @@ fn what_keeps_it_from_running_is_one_line_that_says_what_to_do() {
 }
 
 #[test]
-fn localhost_and_ipv6_can_be_listened_on() {
+fn the_program_listens_on_localhost_and_ipv6() {
     for address in ["localhost:0", "[::1]:0", "[::]:0"] {
         if address.starts_with('[') && !has_ipv6() {
             continue;
@@ -148,6 +148,6 @@ fn localhost_and_ipv6_can_be_listened_on() {
 }
 
 #[test]
-fn the_version_is_the_packages() {
+fn the_version_flag_prints_the_package_version() {
     assert_eq!(run(&["--version"]).1, format!("acceptd {}\n", env!("CARGO_PKG_VERSION")));
 }

@@ -1,4 +1,4 @@
-//! How long a client may keep a thread waiting. Each time is bounded below exactly, and above as the promise says.
+//! Timeouts and keepalive. Each test checks that nothing ends early, and that it ends within a stated bound.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::TcpStream;
@@ -12,7 +12,7 @@ use socket2::{SockFilter, SockRef};
 use crate::support::machine::at_most;
 use crate::support::{Client, PATIENCE, TestServer, eventually, logged};
 
-/// The kernel counts socket timeouts in ticks, and may be this much early.
+/// The kernel counts socket timeouts in ticks, so a timeout may fire this much early.
 const TICK: Duration = Duration::from_millis(10);
 
 fn limits() -> Limits {
@@ -20,16 +20,16 @@ fn limits() -> Limits {
 }
 
 #[test]
-fn a_byte_now_and_then_does_not_prolong_a_request() {
+fn a_trickle_of_bytes_does_not_extend_the_request_timeout() {
     let limits = Limits { request_timeout: Duration::from_secs(2), ..limits() };
     let server = TestServer::with(limits, Line::default());
     let mut client = server.connect();
-    let mut dripping = client.stream.try_clone().unwrap();
+    let mut trickling = client.stream.try_clone().unwrap();
     let start = Instant::now();
     let (stop, stopped) = mpsc::channel::<()>();
-    let dripper = thread::spawn(move || {
-        // A byte at once, and then one each second.
-        while dripping.write_all(b"x").is_ok() && stopped.recv_timeout(Duration::from_secs(1)).is_err() {}
+    let trickle = thread::spawn(move || {
+        // One byte at once, then one byte per second.
+        while trickling.write_all(b"x").is_ok() && stopped.recv_timeout(Duration::from_secs(1)).is_err() {}
     });
     assert_eq!(client.rest(), "ERROR the request was not complete after 2s, closing\r\n");
     let took = start.elapsed();
@@ -38,29 +38,29 @@ fn a_byte_now_and_then_does_not_prolong_a_request() {
         "closed after {took:?}"
     );
     stop.send(()).unwrap();
-    dripper.join().unwrap();
+    trickle.join().unwrap();
 }
 
 #[test]
-fn requests_that_are_complete_may_go_on_for_longer_than_the_request_timeout() {
+fn a_series_of_complete_requests_may_last_longer_than_the_request_timeout() {
     let limits = Limits { request_timeout: Duration::from_millis(600), ..limits() };
     let server = TestServer::with(limits, Line::default());
     let mut client = server.connect();
     for _ in 0..4 {
-        // In two halves, so that the deadline of each request is set, and must be set anew by the next.
+        // In two halves, so that each request sets its own deadline.
         client.send("ECHO ");
         thread::park_timeout(Duration::from_millis(250));
         client.send("a\n");
         client.expect("a\n");
     }
-    // Silence between requests is not part of one.
+    // Time between requests does not count.
     thread::park_timeout(Duration::from_millis(800));
     client.send("ECHO b\n");
     client.expect("b\n");
 }
 
 #[test]
-fn a_silent_client_is_told_and_closed() {
+fn an_idle_client_gets_a_farewell_and_is_closed() {
     let limits = Limits { idle_timeout: Some(Duration::from_millis(500)), ..limits() };
     let server = TestServer::with(limits, Echo);
     let mut client = server.connect();
@@ -73,11 +73,11 @@ fn a_silent_client_is_told_and_closed() {
 }
 
 #[test]
-fn a_client_that_was_busy_may_be_silent_as_long_as_any_other() {
+fn freeing_large_buffers_does_not_extend_the_idle_timeout() {
     let limits = Limits { idle_timeout: Some(Duration::from_millis(1500)), ..limits() };
     let server = TestServer::with(limits, Echo);
     let mut client = server.connect();
-    // Large buffers are given back after a lull of a second, which is part of the silence.
+    // The server frees large buffers after a pause of one second. The idle timeout includes that pause.
     let message = vec![b'm'; 200_000];
     let mut copy = client.stream.try_clone().unwrap();
     let sent = message.clone();
@@ -88,28 +88,28 @@ fn a_client_that_was_busy_may_be_silent_as_long_as_any_other() {
     assert_eq!(client.rest(), "ERROR nothing was sent for 1.5s, closing\n");
     let took = start.elapsed();
     assert!(took + TICK * 2 >= Duration::from_millis(1500), "{took:?}");
-    assert!(took < at_most(Duration::from_millis(2400)), "the lull comes on top: {took:?}");
+    assert!(took < at_most(Duration::from_millis(2400)), "the pause is added to the timeout: {took:?}");
 }
 
-/// A handler that writes without end, and tells when it has been stopped, and how.
-fn gusher() -> (impl Fn(&mut Connection) -> io::Result<()> + Send + Sync, mpsc::Receiver<io::Error>) {
-    let (tell, told) = mpsc::channel();
+/// A handler that writes without end, and a channel with the error that stopped it.
+fn endless_writer() -> (impl Fn(&mut Connection) -> io::Result<()> + Send + Sync, mpsc::Receiver<io::Error>) {
+    let (error_sender, errors) = mpsc::channel();
     let handler = move |client: &mut Connection| loop {
         if let Err(error) = client.write_all(&[b'g'; 10_000]) {
-            let _ = tell.send(io::Error::new(error.kind(), error.to_string()));
+            let _ = error_sender.send(io::Error::new(error.kind(), error.to_string()));
             return Err(error);
         }
     };
-    (handler, told)
+    (handler, errors)
 }
 
 #[test]
 fn a_client_that_never_reads_is_cut_within_the_write_timeout() {
-    let (handler, told) = gusher();
+    let (handler, errors) = endless_writer();
     let server = TestServer::with(Limits { write_timeout: Duration::from_secs(1), ..limits() }, handler);
     let start = Instant::now();
     let _client = server.connect();
-    let error = told.recv_timeout(PATIENCE).unwrap();
+    let error = errors.recv_timeout(PATIENCE).unwrap();
     assert_eq!(error.kind(), io::ErrorKind::TimedOut);
     let took = start.elapsed();
     assert!(took + TICK * 2 >= Duration::from_secs(1) && took < at_most(Duration::from_secs(3)), "{took:?}");
@@ -117,14 +117,14 @@ fn a_client_that_never_reads_is_cut_within_the_write_timeout() {
 
 #[test]
 fn a_client_that_reads_a_byte_a_second_is_cut_within_the_write_timeout() {
-    let (handler, told) = gusher();
+    let (handler, errors) = endless_writer();
     let server = TestServer::with(Limits { write_timeout: Duration::from_secs(2), ..limits() }, handler);
     let client = server.connect();
     let start = Instant::now();
     let error = loop {
-        // Fails with a reset once the server has cut it.
+        // Fails with a reset once the server has cut the connection.
         let _ = (&client.stream).read(&mut [0]);
-        if let Ok(error) = told.recv_timeout(Duration::from_secs(1)) {
+        if let Ok(error) = errors.recv_timeout(Duration::from_secs(1)) {
             break error;
         }
         assert!(start.elapsed() < Duration::from_secs(6), "still being served");
@@ -153,14 +153,14 @@ fn a_client_that_reads_slowly_but_in_time_gets_everything() {
     assert_eq!(got, 20 << 20);
 }
 
-/// A peer that vanishes: from now on its system drops every packet of this connection, and answers nothing.
+/// Makes the peer unreachable: from now on the kernel drops every packet that arrives for `stream`.
 fn vanish(stream: &TcpStream) {
-    // A classic BPF program of one instruction: return 0, take no byte (BPF_RET | BPF_K).
+    // A classic BPF program of one instruction, BPF_RET | BPF_K, which accepts 0 bytes of each packet.
     SockRef::from(stream).attach_filter(&[SockFilter::new(6, 0, 0, 0)]).unwrap();
 }
 
 #[test]
-fn a_peer_that_vanished_is_found_out_in_the_stated_time() {
+fn keepalive_closes_a_vanished_peer_in_time() {
     let server = TestServer::with(Limits { keepalive: Duration::from_secs(2), ..limits() }, Echo);
     let mut client = server.connect();
     client.send("x");
@@ -174,11 +174,11 @@ fn a_peer_that_vanished_is_found_out_in_the_stated_time() {
 }
 
 #[test]
-fn a_peer_that_vanished_with_a_reply_on_its_way_is_found_out_too() {
+fn a_peer_that_vanishes_before_it_acknowledges_a_reply_is_closed() {
     let server =
         TestServer::with(Limits { keepalive: Duration::from_secs(2), ..limits() }, |client: &mut Connection| {
             while client.read_line()?.is_some() {
-                // The client vanishes meanwhile.
+                // The client vanishes during this pause.
                 thread::park_timeout(Duration::from_millis(200));
                 writeln!(client, "a reply that nobody acknowledges")?;
             }
@@ -194,22 +194,22 @@ fn a_peer_that_vanished_with_a_reply_on_its_way_is_found_out_too() {
 }
 
 #[test]
-fn a_handler_that_ignores_a_write_timeout_is_given_no_more_requests() {
-    let (tell, told) = mpsc::channel();
+fn a_handler_that_ignores_a_write_timeout_gets_no_more_requests() {
+    let (error_sender, errors) = mpsc::channel();
     let limits = Limits { write_timeout: Duration::from_millis(300), ..limits() };
     let server = TestServer::with(limits, move |client: &mut Connection| {
         client.read_line()?;
         let write = client.write_all(&vec![b'x'; 64 << 20]).unwrap_err().kind();
-        tell.send((write, client.read_line().unwrap_err().kind())).unwrap();
+        error_sender.send((write, client.read_line().unwrap_err().kind())).unwrap();
         Ok(())
     });
     let mut client = server.connect();
     client.send("first\nDELETE everything\n");
-    assert_eq!(told.recv_timeout(PATIENCE).unwrap(), (io::ErrorKind::TimedOut, io::ErrorKind::TimedOut));
+    assert_eq!(errors.recv_timeout(PATIENCE).unwrap(), (io::ErrorKind::TimedOut, io::ErrorKind::TimedOut));
 }
 
 #[test]
-fn a_client_that_never_says_a_word_is_idle_from_the_start() {
+fn the_idle_timeout_applies_to_a_client_that_never_sends() {
     let limits = Limits { idle_timeout: Some(Duration::from_millis(300)), ..limits() };
     let server = TestServer::with(limits, Line::default());
     let mut client: Client = server.connect();
@@ -217,7 +217,7 @@ fn a_client_that_never_says_a_word_is_idle_from_the_start() {
 }
 
 #[test]
-fn a_request_whose_bytes_come_without_a_pause_must_be_complete_in_time_as_well() {
+fn the_request_timeout_applies_to_a_client_that_sends_without_pause() {
     let limits = Limits { request_timeout: Duration::from_millis(500), max_line: 1 << 30, ..limits() };
     let server = TestServer::with(limits, |client: &mut Connection| client.read_line().map(drop));
     let mut client = server.connect();

@@ -1,4 +1,4 @@
-//! Echo (RFC 862), and what holds for every stream of bytes.
+//! The echo handler (RFC 862), and streams that are split at arbitrary positions.
 
 use std::io::{Read, Write};
 use std::thread;
@@ -18,7 +18,7 @@ fn every_byte_comes_back() {
 }
 
 #[test]
-fn a_client_that_closes_its_side_still_gets_everything_back() {
+fn a_client_that_half_closes_still_gets_everything_back() {
     let server = TestServer::start(Echo);
     assert_eq!(server.connect().talk("a\nb\n"), "a\nb\n");
     assert_eq!(server.connect().talk(""), "");
@@ -40,7 +40,7 @@ fn a_long_stream_comes_back_unchanged() {
     const LENGTH: usize = 64 << 20;
     let server = TestServer::start(Echo);
     let client = server.connect();
-    // A period that is prime, so that a buffer that went astray shows.
+    // The period is prime, so that a misplaced buffer shows.
     let pattern: Vec<u8> = (0..65_521_u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
     let mut out = client.stream.try_clone().unwrap();
     let sent = pattern.clone();
@@ -59,31 +59,31 @@ fn a_long_stream_comes_back_unchanged() {
     sender.join().unwrap();
 }
 
-/// A stream, and where it is split.
+/// A stream and the positions at which it is split.
 pub fn splits(bytes: impl Strategy<Value = Vec<u8>>) -> impl Strategy<Value = (Vec<u8>, Vec<usize>)> {
     bytes.prop_flat_map(|bytes| {
-        let places = prop::collection::vec(0..=bytes.len(), 0..8);
-        (Just(bytes), places)
+        let positions = prop::collection::vec(0..=bytes.len(), 0..8);
+        (Just(bytes), positions)
     })
 }
 
-/// The pieces of a stream that is split at these places.
-pub fn pieces<'a>(bytes: &'a [u8], places: &[usize]) -> Vec<&'a [u8]> {
-    let mut places = places.to_vec();
-    places.sort_unstable();
-    let ends = places.iter().copied().chain([bytes.len()]);
-    let starts = [0].into_iter().chain(places.iter().copied());
+/// The pieces of `bytes`, split at `positions`.
+pub fn pieces<'a>(bytes: &'a [u8], positions: &[usize]) -> Vec<&'a [u8]> {
+    let mut positions = positions.to_vec();
+    positions.sort_unstable();
+    let ends = positions.iter().copied().chain([bytes.len()]);
+    let starts = [0].into_iter().chain(positions.iter().copied());
     starts.zip(ends).map(|(start, end)| &bytes[start..end]).collect()
 }
 
 #[test]
 fn the_echo_is_the_same_however_the_stream_is_split() {
     let server = TestServer::start(Echo);
-    proptest!(ProptestConfig::with_cases(64), |((bytes, places) in splits(prop::collection::vec(any::<u8>(), 0..3000)))| {
+    proptest!(ProptestConfig::with_cases(64), |((bytes, positions) in splits(prop::collection::vec(any::<u8>(), 0..3000)))| {
         let mut client = server.connect();
-        for piece in pieces(&bytes, &places) {
+        for piece in pieces(&bytes, &positions) {
             client.send(piece);
-            // Waiting for what came back makes each piece arrive by itself.
+            // Waiting for the echo makes each piece arrive separately.
             client.expect(piece);
         }
         prop_assert_eq!(client.talk(""), "");
@@ -91,7 +91,7 @@ fn the_echo_is_the_same_however_the_stream_is_split() {
 }
 
 #[test]
-fn the_lines_are_the_same_however_the_stream_is_split() {
+fn lines_are_the_same_however_the_stream_is_split() {
     let server = TestServer::start(|client: &mut Connection| {
         while let Some(line) = client.read_line()? {
             writeln!(client, "<{}>", line.escape_ascii())?;
@@ -99,12 +99,12 @@ fn the_lines_are_the_same_however_the_stream_is_split() {
         Ok(())
     });
     let streams = prop::collection::vec("[a-c\r]{0,700}\r?\n", 0..6).prop_map(|lines| lines.concat().into_bytes());
-    proptest!(ProptestConfig::with_cases(128), |((bytes, places) in splits(streams))| {
+    proptest!(ProptestConfig::with_cases(128), |((bytes, positions) in splits(streams))| {
         let without_ends = bytes.split(|&byte| byte == b'\n').map(|line| line.strip_suffix(b"\r").unwrap_or(line));
         let lines: Vec<_> = without_ends.map(|line| format!("<{}>\n", line.escape_ascii())).collect();
         let expected = lines[..lines.len() - 1].concat();
         let mut client = server.connect();
-        for piece in pieces(&bytes, &places) {
+        for piece in pieces(&bytes, &positions) {
             client.send(piece);
             std::thread::yield_now();
         }

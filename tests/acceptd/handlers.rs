@@ -1,4 +1,4 @@
-//! The contract of a handler: what the server does for it, and what its faults may do to others.
+//! The contract of handlers: replies, errors and panics, and how each is logged.
 
 use std::borrow::Cow;
 use std::io::{self, BufRead, ErrorKind, Read, Write};
@@ -12,8 +12,8 @@ use log::Level;
 
 use crate::support::{Client, PATIENCE, TestServer, eventually, logged};
 
-/// A handler of lines: a panic, an error or an answer, as the client asks.
-fn moody(client: &mut Connection) -> io::Result<()> {
+/// Replies, fails or panics, as each line asks.
+fn reply_or_fail(client: &mut Connection) -> io::Result<()> {
     while let Some(line) = client.read_line()? {
         match line.as_slice() {
             b"panic" => panic!("as asked"),
@@ -36,8 +36,8 @@ fn closing_lines(client: &Client) -> Vec<(Level, String)> {
 }
 
 #[test]
-fn a_panic_ends_that_client_only_and_is_told_counted_and_logged_once() {
-    let server = TestServer::with(Limits { max_connections: 2, ..Limits::default() }, moody);
+fn a_panic_ends_only_its_own_connection_and_is_counted_and_logged_once() {
+    let server = TestServer::with(Limits { max_connections: 2, ..Limits::default() }, reply_or_fail);
     let mut other = server.connect();
     other.send("a\n");
     other.expect("ok\n");
@@ -51,7 +51,7 @@ fn a_panic_ends_that_client_only_and_is_told_counted_and_logged_once() {
         assert!(lines[0].1.contains("handler panicked: as asked"), "{}", lines[0].1);
         other.send("a\n");
         other.expect("ok\n");
-        // The slot is given back just after the socket.
+        // The slot is freed just after the socket is closed.
         eventually("the slot is free", || other_slot_is_free(&server));
     }
     assert_eq!(server.stop().stats.panicked, 10);
@@ -62,16 +62,16 @@ fn other_slot_is_free(server: &TestServer) -> bool {
 }
 
 #[test]
-fn half_a_reply_is_never_sent() {
-    let server = TestServer::start(moody);
+fn a_reply_that_a_panic_interrupts_is_not_sent() {
+    let server = TestServer::start(reply_or_fail);
     let mut client = server.connect();
     client.send("half\n");
     assert_eq!(client.rest(), "ERROR the server failed to answer, closing\n");
 }
 
 #[test]
-fn an_error_of_the_handler_is_one_line_of_the_log_whatever_is_in_it() {
-    let server = TestServer::start(moody);
+fn a_handler_error_is_one_log_line_even_with_control_characters() {
+    let server = TestServer::start(reply_or_fail);
     let mut client = server.connect();
     client.send("a\nfail\n");
     assert_eq!(client.rest(), "ok\nERROR the server failed to answer, closing\n", "earlier replies are sent");
@@ -81,8 +81,8 @@ fn an_error_of_the_handler_is_one_line_of_the_log_whatever_is_in_it() {
     assert!(lines[0].1.contains(r"handler failed: as\r\nasked\u{1b}"), "{}", lines[0].1);
 }
 
-/// Errors of std's own code, as a handler meets them: text that is none, and a file that is too short.
-fn fail_as_asked(client: &mut Connection) -> io::Result<()> {
+/// Fails with an error of std's own code (invalid UTF-8, a short file), or with a protocol error.
+fn fail_with_std_error(client: &mut Connection) -> io::Result<()> {
     match client.read_line()?.unwrap_or_default().as_slice() {
         b"text" => io::read_to_string(&b"\xff"[..]).map(drop),
         b"file" => (&b"short"[..]).read_exact(&mut [0; 100]),
@@ -96,8 +96,8 @@ fn fail_as_asked(client: &mut Connection) -> io::Result<()> {
 }
 
 #[test]
-fn an_error_of_std_code_is_the_handlers_fault_whatever_its_kind() {
-    let server = TestServer::start(fail_as_asked);
+fn an_io_error_of_std_is_logged_as_a_handler_failure_whatever_its_kind() {
+    let server = TestServer::start(fail_with_std_error);
     for line in ["text\n".as_bytes(), b"file\n", b"read text\n\xff"] {
         let mut client = server.connect();
         client.send(line);
@@ -110,8 +110,8 @@ fn an_error_of_std_code_is_the_handlers_fault_whatever_its_kind() {
 }
 
 #[test]
-fn a_protocol_error_is_the_clients_fault_and_nothing_is_added_to_what_the_handler_said() {
-    let server = TestServer::start(fail_as_asked);
+fn a_protocol_error_is_the_clients_fault_and_adds_no_farewell() {
+    let server = TestServer::start(fail_with_std_error);
     let mut client = server.connect();
     client.send("nonsense\n");
     assert_eq!(client.rest(), "ERROR I know no such word\n");
@@ -121,8 +121,8 @@ fn a_protocol_error_is_the_clients_fault_and_nothing_is_added_to_what_the_handle
 }
 
 #[test]
-fn a_client_that_ends_before_all_that_was_to_be_read_is_told_so() {
-    let server = TestServer::start(fail_as_asked);
+fn a_client_that_ends_inside_a_request_gets_an_error() {
+    let server = TestServer::start(fail_with_std_error);
     let mut client = server.connect();
     client.send("exact\nfour");
     client.end_output();
@@ -132,7 +132,7 @@ fn a_client_that_ends_before_all_that_was_to_be_read_is_told_so() {
 }
 
 #[test]
-fn one_event_is_one_line_for_all_256_bytes() {
+fn an_event_is_one_log_line_whichever_byte_it_contains() {
     let server = TestServer::start(|client: &mut Connection| {
         let line = client.fill_buf()?.to_vec();
         Err(io::Error::other(String::from_utf8_lossy(&line).into_owned()))
@@ -148,8 +148,8 @@ fn one_event_is_one_line_for_all_256_bytes() {
 }
 
 #[test]
-fn a_disconnect_is_nothing_to_shout_about() {
-    let server = TestServer::start(moody);
+fn a_disconnect_is_logged_at_debug_level() {
+    let server = TestServer::start(reply_or_fail);
     let mut client = server.connect();
     client.send("a\n");
     client.expect("ok\n");
@@ -193,7 +193,7 @@ fn a_reply_larger_than_every_buffer_arrives_whole() {
 }
 
 #[test]
-fn a_lock_that_was_poisoned_by_a_panic_serves_on() {
+fn a_handler_can_use_a_lock_that_a_panic_has_poisoned() {
     let shared = Arc::new(Mutex::new(0_u64));
     let server = TestServer::start(move |client: &mut Connection| {
         while let Some(line) = client.read_line()? {
@@ -214,24 +214,24 @@ fn a_lock_that_was_poisoned_by_a_panic_serves_on() {
 }
 
 #[test]
-fn what_ended_a_conversation_is_said_again_to_a_handler_that_does_not_listen() {
-    let (tell, told) = mpsc::channel();
+fn every_call_after_a_fatal_error_returns_that_error_again() {
+    let (kind_sender, kinds) = mpsc::channel();
     let server = TestServer::with(Limits { max_line: 4, ..Limits::default() }, move |client: &mut Connection| {
         let first = client.read_line().unwrap_err().kind();
         let again = client.read_line().unwrap_err().kind();
         let read = client.read(&mut [0; 4]).unwrap_err().kind();
         let write = client.write(b"x").unwrap_err().kind();
-        tell.send([first, again, read, write]).unwrap();
+        kind_sender.send([first, again, read, write]).unwrap();
         Ok(())
     });
     let mut client = server.connect();
     client.send("too long\n");
     assert_eq!(client.rest(), "ERROR the request is longer than 4 bytes, closing\n");
-    assert_eq!(told.recv_timeout(PATIENCE).unwrap(), [ErrorKind::InvalidData; 4]);
+    assert_eq!(kinds.recv_timeout(PATIENCE).unwrap(), [ErrorKind::InvalidData; 4]);
 }
 
 #[test]
-fn clients_are_served_at_the_same_time_each_by_its_own_thread() {
+fn clients_are_served_concurrently_each_by_its_own_thread() {
     const CLIENTS: usize = 50;
     let barrier = Arc::new(std::sync::Barrier::new(CLIENTS));
     let server = TestServer::start(move |client: &mut Connection| {
@@ -246,7 +246,7 @@ fn clients_are_served_at_the_same_time_each_by_its_own_thread() {
 }
 
 #[test]
-fn threads_are_used_again_and_ids_are_not() {
+fn connection_ids_are_consecutive_and_never_reused() {
     let server = TestServer::start(|client: &mut Connection| {
         let id = client.id();
         writeln!(client, "{id}")
@@ -260,7 +260,7 @@ fn threads_are_used_again_and_ids_are_not() {
 fn a_handler_may_stream_without_reading_as_long_as_its_client_reads() {
     let limits = Limits { write_timeout: Duration::from_secs(2), ..Limits::default() };
     let server = TestServer::with(limits, |client: &mut Connection| {
-        // Longer than the write timeout in all; each flush ends a reply.
+        // In all this takes longer than the write timeout, but each flush ends a reply.
         for _ in 0..30 {
             client.write_all(&[b's'; 1000])?;
             client.flush()?;
@@ -271,7 +271,7 @@ fn a_handler_may_stream_without_reading_as_long_as_its_client_reads() {
     assert_eq!(server.connect().rest().len(), 30_000);
 }
 
-/// Counts its clients, and has a farewell of its own.
+/// Counts its clients, and has its own farewell.
 #[derive(Default)]
 struct Counting(AtomicUsize);
 
@@ -288,7 +288,7 @@ impl Handler for Counting {
 }
 
 #[test]
-fn a_shared_handler_can_be_looked_at_while_it_serves() {
+fn the_state_of_a_shared_handler_can_be_read_while_it_serves() {
     let counting = Arc::new(Counting::default());
     let server = TestServer::start(Arc::clone(&counting));
     for count in 1..=3 {

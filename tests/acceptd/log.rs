@@ -1,4 +1,4 @@
-//! The log of the program: what is in it, and what becomes of it when nobody reads.
+//! The program's log: its levels, its lines, and what happens when nobody reads it.
 
 use std::io::{BufRead, BufReader, PipeReader, Read};
 use std::net::SocketAddr;
@@ -11,7 +11,7 @@ use crate::support::daemon::{Daemon, acceptd};
 use crate::support::{Client, eventually};
 
 #[test]
-fn the_log_is_as_loud_as_was_asked_for() {
+fn flags_and_variables_set_the_log_level() {
     let log_of = |arguments: &[&str], variable: Option<&str>| {
         let mut command = acceptd(arguments);
         command.args(["127.0.0.1:0"]).envs(variable.map(|value| ("RUST_LOG", value)));
@@ -33,12 +33,12 @@ fn the_log_is_as_loud_as_was_asked_for() {
 }
 
 #[test]
-fn nobody_needs_to_read_what_it_says() {
+fn the_program_keeps_serving_after_stderr_is_closed() {
     let mut child = acceptd(&["-v", "127.0.0.1:0"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     drop(child.stderr.take());
-    let mut said = String::new();
-    std::io::BufRead::read_line(&mut std::io::BufReader::new(child.stdout.take().unwrap()), &mut said).unwrap();
-    let addr = said.trim_end().strip_prefix("listening on ").unwrap().parse().unwrap();
+    let mut first_line = String::new();
+    std::io::BufRead::read_line(&mut std::io::BufReader::new(child.stdout.take().unwrap()), &mut first_line).unwrap();
+    let addr = first_line.trim_end().strip_prefix("listening on ").unwrap().parse().unwrap();
     for _ in 0..10 {
         assert_eq!(crate::support::Client::connect(addr).talk("x"), "x");
     }
@@ -47,22 +47,22 @@ fn nobody_needs_to_read_what_it_says() {
 }
 
 #[test]
-fn a_log_that_nobody_reads_holds_nobody_up() {
+fn an_unread_log_does_not_block_clients() {
     let mut child = acceptd(&["-v", "127.0.0.1:0"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    // Open, and never read: the pipe is full after some hundred lines.
+    // The pipe stays open and unread. It is full after a few hundred lines.
     let _unread = child.stderr.take();
-    let mut said = String::new();
-    std::io::BufRead::read_line(&mut std::io::BufReader::new(child.stdout.take().unwrap()), &mut said).unwrap();
-    let addr = said.trim_end().strip_prefix("listening on ").unwrap().parse().unwrap();
+    let mut first_line = String::new();
+    std::io::BufRead::read_line(&mut std::io::BufReader::new(child.stdout.take().unwrap()), &mut first_line).unwrap();
+    let addr = first_line.trim_end().strip_prefix("listening on ").unwrap().parse().unwrap();
     for _ in 0..2000 {
         assert_eq!(crate::support::Client::connect(addr).talk("x"), "x");
     }
     rustix::process::kill_process(rustix::process::Pid::from_child(&child), Signal::TERM).unwrap();
-    eventually("it ends", || child.try_wait().unwrap().is_some());
+    eventually("the program ends", || child.try_wait().unwrap().is_some());
 }
 
 #[test]
-fn a_wrong_rust_log_is_told_and_ignored() {
+fn an_invalid_rust_log_is_reported_and_ignored() {
     let mut command = acceptd(&["127.0.0.1:0"]);
     let daemon = Daemon::spawn(command.env("RUST_LOG", "nonsense=foo"));
     assert_eq!(daemon.connect().talk("x"), "x");
@@ -71,23 +71,23 @@ fn a_wrong_rust_log_is_told_and_ignored() {
     assert!(log.contains("draining"), "{log}");
 }
 
-/// A program with a log for which nobody has read a line yet.
+/// A program whose log goes to a pipe, the pipe's read end, and the address. Nothing has read from the pipe yet.
 fn with_unread_log(is_nonblocking: bool) -> (Child, SocketAddr, PipeReader) {
     let (reader, writer) = std::io::pipe().unwrap();
     rustix::io::ioctl_fionbio(&writer, is_nonblocking).unwrap();
     let mut command = acceptd(&["-v", "127.0.0.1:0"]);
     let mut child = command.stdout(Stdio::piped()).stderr(writer).spawn().unwrap();
-    let mut said = String::new();
-    BufReader::new(child.stdout.take().unwrap()).read_line(&mut said).unwrap();
-    let addr = said.trim_end().strip_prefix("listening on ").unwrap().parse().unwrap();
+    let mut first_line = String::new();
+    BufReader::new(child.stdout.take().unwrap()).read_line(&mut first_line).unwrap();
+    let addr = first_line.trim_end().strip_prefix("listening on ").unwrap().parse().unwrap();
     (child, addr, reader)
 }
 
 #[test]
-fn no_line_is_lost_uncounted_when_the_reader_is_late() {
+fn lines_dropped_while_the_log_is_unread_are_counted() {
     for is_nonblocking in [false, true] {
         let (mut child, addr, mut reader) = with_unread_log(is_nonblocking);
-        // Far more lines than a pipe and the queue hold: each client is two.
+        // Two lines for each client: far more than the pipe and the queue hold.
         let clients = 4000;
         for _ in 0..clients {
             assert_eq!(Client::connect(addr).talk("x"), "x");
@@ -98,23 +98,26 @@ fn no_line_is_lost_uncounted_when_the_reader_is_late() {
             log
         });
         kill_process(Pid::from_child(&child), Signal::TERM).unwrap();
-        eventually("it ends", || child.try_wait().unwrap().is_some());
+        eventually("the program ends", || child.try_wait().unwrap().is_some());
         let log = log.join().unwrap();
 
         let (notes, lines): (Vec<&str>, Vec<&str>) = log.lines().partition(|line| line.starts_with('('));
         let missing = |note: &str| note[1..].split(' ').next().unwrap().parse::<usize>().unwrap();
         let missing: usize = notes.iter().map(|note| missing(note)).sum();
         assert!(missing > 0, "the test fills the queue");
-        // Besides the clients' lines there are a few at the start and the end.
+        // There are a few more lines at the start and the end.
         let total = lines.len() + missing;
         assert!((2 * clients..=2 * clients + 4).contains(&total), "{} lines and {missing} missing", lines.len());
-        assert!(lines.iter().all(|line| line.contains("Z ") && line.starts_with("20")), "all are whole: {log}");
+        assert!(
+            lines.iter().all(|line| line.contains("Z ") && line.starts_with("20")),
+            "every line is complete: {log}"
+        );
         assert!(lines.last().unwrap().contains("in all 4000 served"), "{log}");
     }
 }
 
 #[test]
-fn a_flood_of_probes_is_a_few_lines_a_second_and_a_count_of_the_others() {
+fn a_flood_of_probes_is_rate_limited_and_suppressed_lines_are_counted() {
     let daemon = Daemon::start(&["--handler", "line"]);
     let start = Instant::now();
     for _ in 0..300 {
@@ -133,7 +136,7 @@ fn a_flood_of_probes_is_a_few_lines_a_second_and_a_count_of_the_others() {
 }
 
 #[test]
-fn one_line_at_the_start_says_what_was_started() {
+fn the_first_log_line_describes_the_server() {
     let store = std::env::temp_dir().join(format!("acceptd-start-{}", std::process::id()));
     let store = store.to_str().unwrap();
     for (arguments, served) in [

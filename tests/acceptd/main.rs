@@ -1,4 +1,4 @@
-//! What a server promises, a file for each kind of promise; the sentences are in the names of the tests.
+//! Tests of the server and the program, one file per subject. Each test's name states the behaviour that it checks.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
@@ -15,6 +15,7 @@ mod line;
 mod log;
 mod options;
 mod outbox;
+mod outbox_limits;
 mod progress;
 mod readme;
 mod shutdown;

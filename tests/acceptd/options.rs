@@ -1,11 +1,11 @@
-//! What the program says about options and variables that are wrong, misspelt, or of no use.
+//! Errors and warnings about invalid, misspelt and unused options and variables.
 
 use rustix::process::Signal;
 
 use crate::support::daemon::{Daemon, acceptd};
 use crate::support::machine::has_ipv6;
 
-/// What it says on standard error about a command line that it refuses.
+/// Standard error of a command line that the program rejects.
 fn refusal(arguments: &[&str], variables: &[(&str, &str)]) -> String {
     let output = acceptd(arguments).envs(variables.iter().copied()).output().unwrap();
     let stderr = String::from_utf8(output.stderr).unwrap();
@@ -14,7 +14,7 @@ fn refusal(arguments: &[&str], variables: &[(&str, &str)]) -> String {
     stderr
 }
 
-/// The log of a server that starts in spite of these variables.
+/// The log of a server that starts with these variables.
 fn log_with(arguments: &[&str], variables: &[(&str, &str)]) -> String {
     let mut command = acceptd(arguments);
     let daemon = Daemon::spawn(command.arg("127.0.0.1:0").envs(variables.iter().copied()));
@@ -22,7 +22,7 @@ fn log_with(arguments: &[&str], variables: &[(&str, &str)]) -> String {
 }
 
 #[test]
-fn a_wrong_command_line_is_told_what_would_be_right() {
+fn an_invalid_command_line_gets_a_hint() {
     for (arguments, hint) in [
         (&["nonsense"][..], "write HOST:PORT, as in 127.0.0.1:17007"),
         (&["::1:17007"], "needs brackets"),
@@ -58,21 +58,21 @@ fn a_wrong_command_line_is_told_what_would_be_right() {
         (&["--handler", "gopher"], "possible values: echo, line"),
         (&["--frobnicate"], "--help"),
     ] {
-        let told = refusal(arguments, &[]);
-        assert!(told.contains(hint), "{arguments:?}: {told}");
-        assert!(!told.contains("as a value, use"), "{arguments:?} gets a tip that does not work: {told}");
+        let stderr = refusal(arguments, &[]);
+        assert!(stderr.contains(hint), "{arguments:?}: {stderr}");
+        assert!(!stderr.contains("as a value, use"), "{arguments:?} gets a tip that does not work: {stderr}");
     }
 }
 
 #[test]
-fn a_port_alone_is_a_port_of_this_machine() {
+fn a_port_alone_means_a_loopback_address() {
     let daemon = Daemon::spawn(&mut acceptd(&["0"]));
     assert!(daemon.addr.ip().is_loopback());
     assert_eq!(daemon.connect().talk("x"), "x");
 }
 
 #[test]
-fn the_zone_of_an_ipv6_address_can_be_an_interfaces_name() {
+fn the_zone_of_an_ipv6_address_can_be_an_interface_name() {
     if !has_ipv6() {
         return;
     }
@@ -82,8 +82,8 @@ fn the_zone_of_an_ipv6_address_can_be_an_interfaces_name() {
 }
 
 #[test]
-fn an_option_that_the_handler_does_not_use_is_refused() {
-    for (arguments, told) in [
+fn an_option_that_the_handler_does_not_use_is_an_error() {
+    for (arguments, expected) in [
         (&["--store", "data"][..], "--store is for --handler kv; --handler echo does not use it"),
         (&["-H", "chat", "--password-file", "/nope"], "--password-file is for --handler kv; --handler chat"),
         (&["-H", "kv", "--max-line", "5"], "--max-line is for --handler line; --handler kv"),
@@ -93,19 +93,19 @@ fn an_option_that_the_handler_does_not_use_is_refused() {
         (&["-H", "kv", "--fsync", "always"], "--fsync is for a store in a file; add --store FILE"),
         (&["-v", "-q"], "cancel each other"),
     ] {
-        let refusal = refusal(arguments, &[]);
-        assert!(refusal.contains(told), "{arguments:?}: {refusal}");
+        let stderr = refusal(arguments, &[]);
+        assert!(stderr.contains(expected), "{arguments:?}: {stderr}");
     }
     let in_variable = [("ACCEPTD_HANDLER", "line"), ("ACCEPTD_MAX_LINE", "100")];
     assert!(refusal(&["--store", "data"], &in_variable).contains("ACCEPTD_HANDLER=line does not use it"));
     let in_file = [("ACCEPTD_STORE", "data")];
-    let told = refusal(&["-H", "kv", "--max-memory", "1M"], &in_file);
-    assert!(told.contains("ACCEPTD_STORE keeps keys and values in a file"), "{told}");
+    let stderr = refusal(&["-H", "kv", "--max-memory", "1M"], &in_file);
+    assert!(stderr.contains("ACCEPTD_STORE keeps keys and values in a file"), "{stderr}");
 }
 
 #[test]
-fn a_variable_that_the_handler_does_not_use_is_warned_of() {
-    for (arguments, variable, told) in [
+fn a_variable_that_the_handler_does_not_use_logs_a_warning() {
+    for (arguments, variable, expected) in [
         (&[][..], ("ACCEPTD_STORE", "data"), "ACCEPTD_STORE is for --handler kv; --handler echo does not use it"),
         (&["-H", "kv"], ("ACCEPTD_FSYNC", "always"), "ACCEPTD_FSYNC is for a store in a file"),
         (&[], ("ACCEPTD_MAX_CONECTIONS", "5"), "no such variable, but ACCEPTD_MAX_CONNECTIONS"),
@@ -113,7 +113,7 @@ fn a_variable_that_the_handler_does_not_use_is_warned_of() {
     ] {
         let log = log_with(arguments, &[variable]);
         let warnings: Vec<&str> = log.lines().filter(|line| line.contains("WARN")).collect();
-        assert!(matches!(warnings[..], [warning] if warning.contains(told)), "{variable:?}: {log}");
+        assert!(matches!(warnings[..], [warning] if warning.contains(expected)), "{variable:?}: {log}");
     }
     assert!(!log_with(&[], &[("ACCEPTD_BACKLOG", "7"), ("ACCEPTD_IDLE_TIMEOUT", "1h")]).contains("WARN"));
 }
@@ -127,40 +127,43 @@ fn an_error_in_a_variable_names_the_variable() {
         ("ACCEPTD_IDLE_TIMEOUT", "soon", "write 250ms"),
         ("ACCEPTD_VERBOSE", "loud", "write 1 for yes"),
     ] {
-        let told = refusal(&[], &[(name, value)]);
-        assert!(told.contains(name) && told.contains(hint) && !told.contains("for '--"), "{told}");
+        let stderr = refusal(&[], &[(name, value)]);
+        assert!(stderr.contains(name) && stderr.contains(hint) && !stderr.contains("for '--"), "{stderr}");
     }
-    let told = refusal(&["--handler", "bar"], &[("ACCEPTD_HANDLER", "foo")]);
-    assert!(told.contains("'bar' for '--handler") && !told.contains("ACCEPTD"), "what was typed is named: {told}");
+    let stderr = refusal(&["--handler", "bar"], &[("ACCEPTD_HANDLER", "foo")]);
+    assert!(
+        stderr.contains("'bar' for '--handler") && !stderr.contains("ACCEPTD"),
+        "the error names the flag: {stderr}"
+    );
 }
 
 #[test]
-fn an_empty_variable_is_as_good_as_unset() {
+fn an_empty_variable_counts_as_unset() {
     let (_, help, _) = super::binary::run(&["--help"]);
     let names = help.lines().filter_map(|line| line.trim().strip_prefix("[env: ")?.strip_suffix(']'));
     let empty: Vec<(&str, &str)> = names.map(|name| (name, "")).collect();
     assert!(empty.len() > 15, "{empty:?}");
     let log = log_with(&[], &empty[1..]);
     assert!(!log.contains("WARN"), "{log}");
-    // The first one is the address, which all tests give.
+    // The first variable is the address, which `log_with` passes as an argument.
     assert_eq!(empty[0].0, "ACCEPTD_ADDRESS");
-    let told = refusal(&["--handler", "foo"], &empty[..1]);
-    assert!(told.contains("'foo' for '--handler"), "{told}");
+    let stderr = refusal(&["--handler", "foo"], &empty[..1]);
+    assert!(stderr.contains("'foo' for '--handler"), "{stderr}");
 }
 
 #[test]
-fn a_flags_variable_takes_what_people_write() {
+fn the_variable_of_a_flag_accepts_common_boolean_values() {
     for value in ["1", "true", "yes"] {
         let log = log_with(&[], &[("ACCEPTD_VERBOSE", value)]);
         assert!(log.contains("DEBUG"), "{value}: {log}");
     }
     assert!(!log_with(&[], &[("ACCEPTD_VERBOSE", "false")]).contains("DEBUG"));
-    assert_eq!(log_with(&["-q"], &[("ACCEPTD_VERBOSE", "1")]), "", "what was typed outranks it");
+    assert_eq!(log_with(&["-q"], &[("ACCEPTD_VERBOSE", "1")]), "", "the flag overrides the variable");
 }
 
 #[test]
-fn sockets_that_systemd_has_opened_and_that_are_not_used_are_warned_of() {
-    // The shell's process becomes the program's.
+fn sockets_passed_by_systemd_log_a_warning() {
+    // `exec` keeps the shell's process id, so LISTEN_PID is the program's.
     let script = format!("LISTEN_PID=$$ LISTEN_FDS=1 exec {} 127.0.0.1:0", env!("CARGO_BIN_EXE_acceptd"));
     let daemon = Daemon::spawn(std::process::Command::new("sh").args(["-c", &script]));
     let (_, log) = daemon.end(Signal::TERM);

@@ -1,8 +1,8 @@
-//! Every command in the README runs, and prints what the README says.
+//! Runs every command in the README, and checks that the output is what the README shows.
 //!
-//! A transcript is a fenced block of `console`. `$ cargo run --release -- …` starts the program, `$ nc HOST PORT` is
-//! a client of it, and `^C` is a signal to the program that was started last. What a person types into a client is
-//! told from what the server says by listening first. Numbers may be others than in the README.
+//! A transcript is a fenced `console` block. `$ cargo run --release -- …` starts the program, `$ nc HOST PORT` starts a
+//! client, and `^C` sends SIGINT to the program that was started last. A line in `TYPED` is input to a client, unless it
+//! directly follows input: every input has a reply. Numbers in the output may differ from the README.
 
 use std::fs::{self, Permissions};
 use std::io::{BufRead, BufReader, Read, Write};
@@ -21,7 +21,7 @@ use crate::support::daemon::acceptd;
 
 const README: &str = include_str!("../../README.md");
 
-/// What a person types.
+/// The lines that a person types.
 const TYPED: [&str; 24] = [
     "hello",
     "HELP",
@@ -49,16 +49,16 @@ const TYPED: [&str; 24] = [
     "/quit bedtime",
 ];
 
-/// Where the chat is: its clients talk at the same time.
-const CHAT: &str = "17010";
+/// The chat's port. Its clients run concurrently.
+const CHAT_PORT: &str = "17010";
 
-/// A server that says nothing for this long has said all.
-const PAUSE: Duration = Duration::from_millis(300);
+/// The output is complete when nothing more arrives for this long.
+const QUIET_PERIOD: Duration = Duration::from_millis(300);
 
-/// A program that a transcript has started, and what it says on both of its outputs.
+/// A program that a transcript has started, with the lines of its stdout and stderr.
 struct Program {
     child: Child,
-    says: Receiver<String>,
+    output: Receiver<String>,
 }
 
 impl Drop for Program {
@@ -73,10 +73,10 @@ impl Program {
         let arguments: Vec<&str> = arguments.split_whitespace().collect();
         let mut command = acceptd(&arguments);
         let mut child = command.current_dir(folder).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-        let (tell, says) = mpsc::channel();
-        read_lines(child.stdout.take().unwrap(), tell.clone());
-        read_lines(child.stderr.take().unwrap(), tell);
-        Program { child, says }
+        let (line_sender, output) = mpsc::channel();
+        read_lines(child.stdout.take().unwrap(), line_sender.clone());
+        read_lines(child.stderr.take().unwrap(), line_sender);
+        Program { child, output }
     }
 
     fn interrupt(&self) {
@@ -84,17 +84,17 @@ impl Program {
     }
 }
 
-fn read_lines(from: impl Read + Send + 'static, tell: mpsc::Sender<String>) {
-    thread::spawn(move || BufReader::new(from).lines().map_while(Result::ok).try_for_each(|line| tell.send(line)));
+fn read_lines(from: impl Read + Send + 'static, lines: mpsc::Sender<String>) {
+    thread::spawn(move || BufReader::new(from).lines().map_while(Result::ok).try_for_each(|line| lines.send(line)));
 }
 
-/// The blocks of `console`, line by line.
+/// The lines of each `console` block.
 fn transcripts(readme: &str) -> Vec<Vec<String>> {
     let mut blocks = Vec::new();
     let mut lines = readme.lines();
     while lines.by_ref().any(|line| line == "```console") {
         let block = lines.by_ref().take_while(|line| *line != "```");
-        // A terminal shows the program's answer to Ctrl-C in the same line.
+        // A terminal shows `^C` and the output that follows on the same line.
         let split = block.flat_map(|line| match line.strip_prefix("^C") {
             Some(rest) if !rest.is_empty() => vec!["^C", rest],
             _ => vec![line],
@@ -104,35 +104,35 @@ fn transcripts(readme: &str) -> Vec<Vec<String>> {
     blocks
 }
 
-/// Each run of digits as one, so that times, ports and counts may differ; but not those of bytes.
-fn shape(line: &str) -> String {
+/// Replaces each run of digits by one 0, because times, ports and counts may differ. Byte counts stay.
+fn normalize(line: &str) -> String {
     let words: Vec<&str> = line.split(' ').collect();
-    let counts_bytes = |place: usize| words.get(place + 1) == Some(&"bytes");
-    let shapes = words.iter().enumerate().map(|(place, word)| {
-        if counts_bytes(place) {
+    let is_byte_count = |index: usize| words.get(index + 1) == Some(&"bytes");
+    let normalized = words.iter().enumerate().map(|(index, word)| {
+        if is_byte_count(index) {
             return (*word).to_owned();
         }
-        let mut shape = word.replace(|character: char| character.is_ascii_digit(), "0");
-        while shape.contains("00") {
-            shape = shape.replace("00", "0");
+        let mut text = word.replace(|character: char| character.is_ascii_digit(), "0");
+        while text.contains("00") {
+            text = text.replace("00", "0");
         }
-        // `1 connection` and `2 connections` are alike, too.
-        shape.replace("connections", "connection")
+        // `1 connection` and `2 connections` are the same, too.
+        text.replace("connections", "connection")
     });
-    shapes.collect::<Vec<_>>().join(" ")
+    normalized.collect::<Vec<_>>().join(" ")
 }
 
-fn converse(host: &str, port: &str, lines: &[String]) -> TcpStream {
+fn run_client(host: &str, port: &str, lines: &[String]) -> TcpStream {
     let stream = TcpStream::connect(format!("{host}:{port}")).unwrap();
-    talk(&stream, lines, || {});
+    replay(&stream, lines, || {});
     stream
 }
 
-/// Types and reads these lines; tells when the next one says that somebody comes.
-fn talk(stream: &TcpStream, lines: &[String], mut tell_waiting: impl FnMut()) {
+/// Sends and reads the lines of a transcript. Calls `before_join` before each line that says that a member has joined.
+fn replay(stream: &TcpStream, lines: &[String], mut before_join: impl FnMut()) {
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
     let mut reader = BufReader::new(stream.try_clone().unwrap());
-    // Whatever is typed is answered, so of two equal lines the second one is the answer.
+    // Every typed line gets a reply, so the second of two equal lines is the reply.
     let mut has_typed = false;
     for line in lines {
         if !has_typed && TYPED.contains(&line.as_str()) {
@@ -141,30 +141,30 @@ fn talk(stream: &TcpStream, lines: &[String], mut tell_waiting: impl FnMut()) {
             continue;
         }
         if line.ends_with(" joined") {
-            tell_waiting();
+            before_join();
         }
-        let mut heard = String::new();
-        reader.read_line(&mut heard).unwrap_or_else(|error| panic!("{error}, instead of {line:?}"));
-        assert_eq!(shape(heard.trim_end_matches('\n')), shape(line));
+        let mut received = String::new();
+        reader.read_line(&mut received).unwrap_or_else(|error| panic!("{error}, instead of {line:?}"));
+        assert_eq!(normalize(received.trim_end_matches('\n')), normalize(line));
         has_typed = false;
     }
-    assert!(!has_typed, "{lines:?} ends without an answer");
-    stream.set_read_timeout(Some(PAUSE)).unwrap();
+    assert!(!has_typed, "{lines:?} ends without a reply");
+    stream.set_read_timeout(Some(QUIET_PERIOD)).unwrap();
     let mut more = String::new();
     let _ = reader.read_line(&mut more);
-    assert_eq!(more, "", "the server says more than the README");
+    assert_eq!(more, "", "the server sends more than the README shows");
 }
 
-/// The members of a chat, each in a thread, who come one after the other; the last one is Carol, who has irssi.
-fn chat(port: &str, members: &[Vec<String>]) {
+/// Runs the members of a chat, each in its own thread. They join one after the other. Carol, who uses irssi, joins last.
+fn run_chat(port: &str, members: &[Vec<String>]) {
     let connect = || TcpStream::connect(format!("127.0.0.1:{port}")).unwrap();
-    let talking: Vec<_> = members
+    let threads: Vec<_> = members
         .iter()
         .map(|lines| {
             let (stream, lines) = (connect(), lines.clone());
-            let (tell, waiting) = mpsc::channel();
-            let member = thread::spawn(move || talk(&stream, &lines, || tell.send(()).unwrap_or_default()));
-            // The next one comes when this one waits for somebody.
+            let (wait_sender, waiting) = mpsc::channel();
+            let member = thread::spawn(move || replay(&stream, &lines, || wait_sender.send(()).unwrap_or_default()));
+            // The next member connects when this one waits for it.
             waiting.recv_timeout(PATIENCE).unwrap();
             member
         })
@@ -173,8 +173,8 @@ fn chat(port: &str, members: &[Vec<String>]) {
     carol
         .write_all(b"NICK carol\r\nUSER carol 0 * :Carol\r\nJOIN #lobby\r\nPRIVMSG #lobby :hello from irssi\r\n")
         .unwrap();
-    talking.into_iter().for_each(|member| member.join().unwrap());
-    // She stays to the last, so that as many bytes go out each time.
+    threads.into_iter().for_each(|member| member.join().unwrap());
+    // Carol leaves last, so that the byte counts are the same in every run.
     carol.set_read_timeout(Some(PATIENCE)).unwrap();
     let mut lines = BufReader::new(carol.try_clone().unwrap()).lines();
     assert!(lines.any(|line| line.unwrap().starts_with(":ann!~guest1@chat QUIT")));
@@ -183,10 +183,10 @@ fn chat(port: &str, members: &[Vec<String>]) {
 }
 
 #[test]
-fn every_command_in_it_does_what_it_says() {
+fn every_command_in_the_readme_prints_what_the_readme_shows() {
     let mut readme = README.to_owned();
     let mut chat_port = String::new();
-    for port in ["17007", "17008", "17009", "17011", "17012", CHAT] {
+    for port in ["17007", "17008", "17009", "17011", "17012", CHAT_PORT] {
         let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         readme = readme.replace(port, &free.to_string());
         chat_port = free.to_string();
@@ -203,19 +203,19 @@ fn every_command_in_it_does_what_it_says() {
         let words: Vec<&str> = command.split(' ').collect();
         match words.as_slice() {
             ["$", "cargo", "run", "--release", "--", arguments @ ..] => {
-                // The one before has its store until it has ended.
+                // The previous program holds its store's lock until it ends.
                 drop(program.take());
                 program = Some(Program::start(&arguments.join(" "), &folder));
             }
             ["$", "nc", _, port] if *port == chat_port => {
                 members.push(output.to_vec());
                 if members.len() == 2 {
-                    chat(port, &members);
+                    run_chat(port, &members);
                 }
                 continue;
             }
             ["$", "nc", host, port] => {
-                clients.push(converse(host, port, output));
+                clients.push(run_client(host, port, output));
                 continue;
             }
             ["$", "(umask", "077;", "echo", content @ .., ">", file] => {
@@ -226,28 +226,28 @@ fn every_command_in_it_does_what_it_says() {
             ["^C"] => program.as_ref().unwrap().interrupt(),
             _ => panic!("no test knows how to run {command:?}"),
         }
-        let says = &program.as_ref().unwrap().says;
-        let mut said: Vec<String> = output
+        let program_output = &program.as_ref().unwrap().output;
+        let mut received: Vec<String> = output
             .iter()
-            .map(|line| match says.recv_timeout(PATIENCE) {
-                Ok(said) => shape(&said),
-                Err(RecvTimeoutError::Timeout) => panic!("nothing came, instead of {line:?}"),
-                Err(RecvTimeoutError::Disconnected) => panic!("it has ended, instead of {line:?}"),
+            .map(|line| match program_output.recv_timeout(PATIENCE) {
+                Ok(line) => normalize(&line),
+                Err(RecvTimeoutError::Timeout) => panic!("no output instead of {line:?}"),
+                Err(RecvTimeoutError::Disconnected) => panic!("the program has ended instead of printing {line:?}"),
             })
             .collect();
-        let mut expected: Vec<String> = output.iter().map(|line| shape(line)).collect();
+        let mut expected: Vec<String> = output.iter().map(|line| normalize(line)).collect();
         if command.starts_with("$ ") {
-            // One line is standard output's, one the log's: which one comes first, nobody knows.
-            said.sort();
+            // One line is on stdout and one in the log, in either order.
+            received.sort();
             expected.sort();
         }
-        assert_eq!(said, expected);
+        assert_eq!(received, expected);
     }
     fs::remove_dir_all(folder).unwrap();
 }
 
 /// An option as `--help` shows it.
-struct Shown {
+struct HelpOption {
     /// `--store <FILE>`
     name: String,
     /// `kv`, or `all`.
@@ -256,15 +256,15 @@ struct Shown {
     default: String,
 }
 
-/// The options in `--help`, but for help and version themselves.
-fn options(help: &str) -> Vec<Shown> {
-    let mut options: Vec<Shown> = Vec::new();
+/// The options in `--help`, except `--help` and `--version`.
+fn options(help: &str) -> Vec<HelpOption> {
+    let mut options: Vec<HelpOption> = Vec::new();
     for line in help.lines() {
         let text = line.trim();
         let indentation = line.len() - line.trim_start().len();
         if indentation < 8 && (text == "[ADDRESS]" || text.starts_with('-')) {
             let name = text.find("--").map_or(text, |start| &text[start..]).trim_end_matches("...");
-            options.push(Shown { name: name.to_owned(), handlers: "all".to_owned(), default: String::new() });
+            options.push(HelpOption { name: name.to_owned(), handlers: "all".to_owned(), default: String::new() });
         } else if let Some(option) = options.last_mut() {
             if let Some(default) = text.strip_prefix("[default: ") {
                 option.default = format!("`{}`", default.trim_end_matches(']'));
@@ -281,15 +281,15 @@ fn options(help: &str) -> Vec<Shown> {
 }
 
 #[test]
-fn its_table_has_every_option_with_its_handlers_and_default_and_no_other() {
+fn the_table_in_the_readme_matches_the_options_in_the_help() {
     let help = String::from_utf8(acceptd(&["--help"]).output().unwrap().stdout).unwrap();
     let options = options(&help);
-    for Shown { name, handlers, default } in &options {
+    for HelpOption { name, handlers, default } in &options {
         let row = README.lines().find(|row| row.starts_with('|') && row.contains(&format!("`{name}`")));
         let row = row.unwrap_or_else(|| panic!("{name} is not in the README"));
         let cells: Vec<&str> = row.split('|').map(str::trim).collect();
         assert_eq!(cells[3], handlers, "{name}");
-        // That of --idle-timeout depends on the handler.
+        // The default of --idle-timeout depends on the handler.
         assert!(cells[4] == default || name.starts_with("--idle-timeout"), "{name}: {default}");
     }
     let rows = README.lines().filter(|row| row.starts_with("| `-") || row.starts_with("| `[")).count();

@@ -1,5 +1,5 @@
-//! The end of a server: who may finish, who is cut, and that it does end. How exactly it keeps its deadline is in
-//! `tests/bounds`, where nothing else runs beside.
+//! Shutdown: which requests finish, which clients are cut, and that `run` returns. `tests/bounds` measures the drain
+//! deadline, because nothing else runs at the same time there.
 
 use std::io::{self, BufRead, BufReader, ErrorKind, Read, Write};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -13,10 +13,11 @@ use socket2::SockRef;
 
 use crate::support::{Client, PATIENCE, TestServer, logged};
 
-fn patient() -> Limits {
+fn long_drain_limits() -> Limits {
     Limits { drain_timeout: PATIENCE * 5, idle_timeout: None, ..Limits::default() }
 }
 
+/// A client that a handler serves.
 fn served(server: &TestServer) -> Client {
     let mut client = server.connect();
     client.send("ECHO hi\n");
@@ -25,8 +26,8 @@ fn served(server: &TestServer) -> Client {
 }
 
 #[test]
-fn idle_clients_leave_at_once_and_are_told() {
-    let server = TestServer::with(patient(), Line::default());
+fn idle_clients_are_closed_at_once_with_a_farewell() {
+    let server = TestServer::with(long_drain_limits(), Line::default());
     let mut clients: Vec<Client> = (0..20).map(|_| served(&server)).collect();
     let mut silent = server.connect();
     let probe = served(&server);
@@ -43,8 +44,8 @@ fn idle_clients_leave_at_once_and_are_told() {
 }
 
 #[test]
-fn an_echo_is_never_followed_by_words_that_were_not_sent() {
-    let server = TestServer::with(patient(), Echo);
+fn an_echo_client_gets_no_farewell() {
+    let server = TestServer::with(long_drain_limits(), Echo);
     let mut client = server.connect();
     client.send("x");
     client.expect("x");
@@ -53,25 +54,26 @@ fn an_echo_is_never_followed_by_words_that_were_not_sent() {
 }
 
 #[test]
-fn a_client_in_the_middle_of_a_line_leaves_at_once_and_the_half_is_not_carried_out() {
-    let server = TestServer::with(patient(), Line::default());
+fn an_incomplete_line_is_not_executed_and_its_client_is_closed_at_once() {
+    let server = TestServer::with(long_drain_limits(), Line::default());
     let mut client = served(&server);
     client.send("UPPER half a li");
-    // The half has arrived when a client that came later is served.
+    // The half line has arrived once a later client is served.
     served(&server);
     assert_eq!(server.stop().cut, 0);
     assert_eq!(client.rest(), "ERROR the server is shutting down\r\n");
 }
 
-/// A handler that answers a line when it is let go on.
-fn held() -> (impl Fn(&mut Connection) -> io::Result<()> + Send + Sync, mpsc::Receiver<()>, mpsc::Sender<()>) {
+/// A handler that replies to each line when the test lets it continue.
+fn paused_handler() -> (impl Fn(&mut Connection) -> io::Result<()> + Send + Sync, mpsc::Receiver<()>, mpsc::Sender<()>)
+{
     let (begun, has_begun) = mpsc::channel();
-    let (go_on, going_on) = mpsc::channel();
-    let going_on = Arc::new(Mutex::new(going_on));
+    let (go_on, may_go_on) = mpsc::channel();
+    let may_go_on = Arc::new(Mutex::new(may_go_on));
     let handler = move |client: &mut Connection| {
         while let Some(line) = client.read_line()? {
             let _ = begun.send(());
-            let _ = going_on.lock().map(|wait| wait.recv_timeout(PATIENCE * 10));
+            let _ = may_go_on.lock().map(|wait| wait.recv_timeout(PATIENCE * 10));
             client.write_all(&line)?;
             writeln!(client)?;
         }
@@ -82,8 +84,8 @@ fn held() -> (impl Fn(&mut Connection) -> io::Result<()> + Send + Sync, mpsc::Re
 
 #[test]
 fn shutdown_lets_a_request_in_progress_finish() {
-    let (handler, has_begun, go_on) = held();
-    let mut server = TestServer::with(patient(), handler);
+    let (handler, has_begun, go_on) = paused_handler();
+    let mut server = TestServer::with(long_drain_limits(), handler);
     let mut client = server.connect();
     client.send("question\nand another\n");
     has_begun.recv_timeout(PATIENCE).unwrap();
@@ -93,15 +95,15 @@ fn shutdown_lets_a_request_in_progress_finish() {
     assert_eq!(
         client.rest(),
         "question\nand another\nERROR the server is shutting down\n",
-        "what had arrived is answered"
+        "requests that had arrived are answered"
     );
     assert_eq!(server.wait().drained, 1);
 }
 
 #[test]
-fn a_client_that_leaves_by_itself_in_a_drain_gets_its_answers_and_no_word_more() {
-    let (handler, has_begun, go_on) = held();
-    let mut server = TestServer::with(patient(), handler);
+fn a_client_that_has_half_closed_gets_its_replies_and_no_farewell() {
+    let (handler, has_begun, go_on) = paused_handler();
+    let mut server = TestServer::with(long_drain_limits(), handler);
     let mut client = server.connect();
     client.send("question\n");
     client.end_output();
@@ -113,9 +115,9 @@ fn a_client_that_leaves_by_itself_in_a_drain_gets_its_answers_and_no_word_more()
 }
 
 #[test]
-fn what_comes_after_the_shutdown_is_not_answered() {
-    let (handler, has_begun, go_on) = held();
-    let mut server = TestServer::with(patient(), handler);
+fn requests_sent_after_the_shutdown_are_not_answered() {
+    let (handler, has_begun, go_on) = paused_handler();
+    let mut server = TestServer::with(long_drain_limits(), handler);
     let mut client = server.connect();
     client.send("before\n");
     has_begun.recv_timeout(PATIENCE).unwrap();
@@ -130,9 +132,9 @@ fn what_comes_after_the_shutdown_is_not_answered() {
 }
 
 #[test]
-fn a_second_request_cuts_at_once_and_a_busy_client_is_told() {
-    let (handler, has_begun, _go_on) = held();
-    let mut server = TestServer::with(patient(), handler);
+fn cut_ends_the_drain_at_once_and_a_busy_client_gets_a_farewell() {
+    let (handler, has_begun, _go_on) = paused_handler();
+    let mut server = TestServer::with(long_drain_limits(), handler);
     let mut client = server.connect();
     client.send("question\n");
     has_begun.recv_timeout(PATIENCE).unwrap();
@@ -144,33 +146,38 @@ fn a_second_request_cuts_at_once_and_a_busy_client_is_told() {
 }
 
 #[test]
-fn a_reply_that_was_cut_short_is_not_followed_by_words() {
-    let limits = Limits { drain_timeout: Duration::from_millis(200), write_timeout: PATIENCE * 5, ..patient() };
+fn a_reply_that_was_cut_short_is_not_followed_by_a_farewell() {
+    let limits =
+        Limits { drain_timeout: Duration::from_millis(200), write_timeout: PATIENCE * 5, ..long_drain_limits() };
     let mut server = TestServer::with(limits, move |client: &mut Connection| {
         client.write_all(b"r")?;
         client.flush()?;
         client.write_all(&vec![b'r'; 64 << 20])
     });
     let mut client = server.connect();
-    // The second of them belongs to the reply that is to be cut short. Before it has begun, words may be said.
+    // The second byte belongs to the reply that is cut short. Before that reply begins, a farewell would be allowed.
     client.expect("rr");
     server.shutdown.request();
     assert_eq!(server.wait().cut, 1);
     let mut got = Vec::new();
     let end = client.stream.read_to_end(&mut got).unwrap_err();
-    assert_eq!(end.kind(), ErrorKind::ConnectionReset, "the client must not take the part for the whole");
+    assert_eq!(
+        end.kind(),
+        ErrorKind::ConnectionReset,
+        "the client must not mistake the incomplete reply for a complete one"
+    );
     assert!(got.len() < 64 << 20 && got.iter().all(|&byte| byte == b'r'));
 }
 
-/// A reply that the kernel accepts whole, and can't send all of to a client with a small buffer that does not read.
-const LARGE: usize = 70_000;
+/// A reply that the kernel accepts whole, but can't deliver whole to a client with a small buffer that does not read.
+const LARGE_REPLY: usize = 70_000;
 
 #[test]
-fn a_reply_that_is_complete_arrives_whole_although_its_client_goes_on_sending() {
+fn a_complete_reply_arrives_whole_even_if_its_client_keeps_sending() {
     let (answered, has_answered) = mpsc::channel();
-    let mut server = TestServer::with(patient(), move |client: &mut Connection| {
+    let mut server = TestServer::with(long_drain_limits(), move |client: &mut Connection| {
         while client.read_line()?.is_some() {
-            client.write_all(&vec![b'r'; LARGE])?;
+            client.write_all(&vec![b'r'; LARGE_REPLY])?;
             client.flush()?;
             let _ = answered.send(());
         }
@@ -181,23 +188,23 @@ fn a_reply_that_is_complete_arrives_whole_although_its_client_goes_on_sending() 
     client.send("question\n");
     has_answered.recv_timeout(PATIENCE).unwrap();
     server.shutdown.request();
-    // The server's thread waits for the next request, and is not to be disturbed before its client has the reply.
+    // The server's thread waits for the next request. More input must not reset the connection before the reply arrives.
     for _ in 0..10 {
         client.send("half of another ");
         thread::park_timeout(Duration::from_millis(10));
     }
     let rest = client.rest();
-    let expected = ["r".repeat(LARGE), "ERROR the server is shutting down\n".to_owned()].concat();
+    let expected = ["r".repeat(LARGE_REPLY), "ERROR the server is shutting down\n".to_owned()].concat();
     assert!(rest == expected, "{} bytes instead of {}: {:?}", rest.len(), expected.len(), logged(&["closed", "500"]));
     assert_eq!(server.wait().drained, 1);
 }
 
 #[test]
-fn every_request_that_was_carried_out_is_answered_to_a_client_that_pipelines_through_the_shutdown() {
+fn every_executed_request_of_a_pipelining_client_is_answered_during_shutdown() {
     for round in 0..20 {
-        let carried_out = Arc::new(AtomicUsize::new(0));
-        let counter = Arc::clone(&carried_out);
-        let mut server = TestServer::with(patient(), move |client: &mut Connection| {
+        let executed = Arc::new(AtomicUsize::new(0));
+        let counter = Arc::clone(&executed);
+        let mut server = TestServer::with(long_drain_limits(), move |client: &mut Connection| {
             while let Some(line) = client.read_line()? {
                 counter.fetch_add(1, Ordering::Relaxed);
                 client.write_all(&line)?;
@@ -218,7 +225,7 @@ fn every_request_that_was_carried_out_is_answered_to_a_client_that_pipelines_thr
             }
         }
         server.wait();
-        assert_eq!(answered, carried_out.load(Ordering::Relaxed), "answered and carried out, round {round}");
+        assert_eq!(answered, executed.load(Ordering::Relaxed), "answered and executed, round {round}");
         assert_eq!(line, "ERROR the server is shutting down\n");
         drop(reader);
         sender.join().unwrap();
@@ -226,8 +233,8 @@ fn every_request_that_was_carried_out_is_answered_to_a_client_that_pipelines_thr
 }
 
 #[test]
-fn a_cut_takes_back_nothing_that_was_complete() {
-    let limits = Limits { drain_timeout: Duration::from_millis(100), ..patient() };
+fn a_cut_does_not_discard_complete_replies() {
+    let limits = Limits { drain_timeout: Duration::from_millis(100), ..long_drain_limits() };
     let (begun, has_begun) = mpsc::channel();
     let (end, ended) = mpsc::channel::<()>();
     let ended = Mutex::new(ended);
@@ -248,13 +255,13 @@ fn a_cut_takes_back_nothing_that_was_complete() {
 }
 
 #[test]
-fn words_never_come_between_two_parts_of_a_reply() {
-    let limits = Limits { drain_timeout: Duration::from_millis(100), ..patient() };
+fn a_farewell_is_never_sent_between_two_parts_of_a_reply() {
+    let limits = Limits { drain_timeout: Duration::from_millis(100), ..long_drain_limits() };
     let (begun, has_begun) = mpsc::channel();
     let (end, ended) = mpsc::channel::<()>();
     let ended = Mutex::new(ended);
     let mut server = TestServer::with(limits, move |client: &mut Connection| {
-        // More than is held back, so a part of it is on its way; the rest would follow.
+        // More than the server buffers, so a part is sent before the rest is written.
         client.write_all(&vec![b'r'; 70_000])?;
         begun.send(()).unwrap();
         let _ = ended.lock().unwrap().recv_timeout(PATIENCE);
@@ -271,8 +278,8 @@ fn words_never_come_between_two_parts_of_a_reply() {
 }
 
 #[test]
-fn a_client_that_leaves_in_a_drain_is_not_blamed_for_it() {
-    let server = TestServer::with(patient(), |client: &mut Connection| client.read_exact(&mut [0; 10]));
+fn a_client_closed_by_a_drain_is_logged_as_drained() {
+    let server = TestServer::with(long_drain_limits(), |client: &mut Connection| client.read_exact(&mut [0; 10]));
     let mut client = server.connect();
     client.send("four");
     let peer = client.stream.local_addr().unwrap().to_string();
@@ -283,28 +290,28 @@ fn a_client_that_leaves_in_a_drain_is_not_blamed_for_it() {
 
 #[test]
 fn shutdown_before_the_first_client_ends_at_once() {
-    let server = TestServer::with(patient(), Echo);
+    let server = TestServer::with(long_drain_limits(), Echo);
     assert_eq!(server.stop().stats.served, 0);
 }
 
 #[test]
 fn shutdown_from_inside_a_handler_works() {
-    let (tell, told) = mpsc::channel::<acceptd::Shutdown>();
-    let told = Mutex::new(told);
-    let mut server = TestServer::with(patient(), move |client: &mut Connection| {
-        let shutdown = told.lock().unwrap().recv().unwrap();
+    let (handle_sender, handles) = mpsc::channel::<acceptd::Shutdown>();
+    let handles = Mutex::new(handles);
+    let mut server = TestServer::with(long_drain_limits(), move |client: &mut Connection| {
+        let shutdown = handles.lock().unwrap().recv().unwrap();
         shutdown.request();
         writeln!(client, "draining: {}", client.is_draining())
     });
-    tell.send(server.shutdown.clone()).unwrap();
+    handle_sender.send(server.shutdown.clone()).unwrap();
     let mut client = server.connect();
     assert_eq!(client.rest(), "draining: true\n");
     server.wait();
 }
 
 #[test]
-fn the_log_tells_how_the_shutdown_goes() {
-    let limits = Limits { drain_timeout: Duration::from_millis(12_345), ..patient() };
+fn the_log_reports_the_start_and_result_of_a_drain() {
+    let limits = Limits { drain_timeout: Duration::from_millis(12_345), ..long_drain_limits() };
     let server = TestServer::with(limits, Echo);
     let mut clients: Vec<Client> = (0..3).map(|_| served_by_echo(&server)).collect();
     let summary = server.stop();
@@ -322,11 +329,11 @@ fn served_by_echo(server: &TestServer) -> Client {
 }
 
 #[test]
-fn those_who_wait_in_the_backlog_are_told_too() {
+fn clients_in_the_backlog_get_a_farewell() {
     use acceptd::Server;
-    let server = Server::bind("127.0.0.1:0", patient()).unwrap();
+    let server = Server::bind("127.0.0.1:0", long_drain_limits()).unwrap();
     let (address, shutdown) = (server.local_addr(), server.shutdown());
-    // Nobody accepts yet.
+    // The server does not accept yet.
     let mut clients: Vec<Client> = (0..10).map(|_| Client::connect(address)).collect();
     shutdown.request();
     let summary = server.run(Line::default());

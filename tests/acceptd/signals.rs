@@ -1,4 +1,4 @@
-//! What signals do to the program, from its first moment to its last.
+//! How the program reacts to signals, during startup, while serving and while draining.
 
 use std::net::TcpStream;
 use std::process::{Command, Stdio};
@@ -11,7 +11,7 @@ use crate::support::daemon::{Daemon, acceptd, status};
 use crate::support::{Client, eventually};
 
 #[test]
-fn every_signal_that_ends_it_drains_it() {
+fn sigint_sigterm_and_sighup_each_start_a_drain() {
     for signal in [Signal::INT, Signal::TERM, Signal::HUP] {
         let daemon = Daemon::start(&[]);
         let mut client = daemon.connect();
@@ -24,12 +24,12 @@ fn every_signal_that_ends_it_drains_it() {
     }
 }
 
-/// A client whose thread is stuck in sending to it, since it sends without end and never reads.
+/// A client that sends much and never reads, so that its thread in the server is stuck in a write.
 fn stuck_client(daemon: &Daemon) -> (Client, JoinHandle<bool>) {
     let client = daemon.connect();
     let mut sending = client.stream.try_clone().unwrap();
     let sender = std::thread::spawn(move || std::io::Write::write_all(&mut sending, &vec![b'x'; 64 << 20]).is_err());
-    // It is stuck once no more of it is taken.
+    // The client is stuck once the server reads no more from it.
     let mut before = usize::MAX;
     eventually("the client is stuck", || {
         let queued = rustix::io::ioctl_fionread(&client.stream).unwrap() as usize;
@@ -39,7 +39,7 @@ fn stuck_client(daemon: &Daemon) -> (Client, JoinHandle<bool>) {
 }
 
 #[test]
-fn a_second_signal_cuts_when_it_comes_a_second_later_and_not_before() {
+fn a_second_signal_cuts_only_if_it_comes_a_second_later() {
     for (first, second) in [(Signal::TERM, Signal::HUP), (Signal::INT, Signal::INT)] {
         let mut daemon = Daemon::start(&["--drain-timeout", "10m", "--write-timeout", "10m"]);
         let (_client, sender) = stuck_client(&daemon);
@@ -59,7 +59,7 @@ fn a_second_signal_cuts_when_it_comes_a_second_later_and_not_before() {
 }
 
 #[test]
-fn two_signals_in_quick_succession_are_one_drain() {
+fn two_signals_in_quick_succession_start_one_drain() {
     let daemon = Daemon::start(&["--drain-timeout", "300ms", "--write-timeout", "10m"]);
     let (_client, sender) = stuck_client(&daemon);
     daemon.signal(Signal::TERM);
@@ -70,7 +70,7 @@ fn two_signals_in_quick_succession_are_one_drain() {
 }
 
 #[test]
-fn a_signal_that_was_ignored_at_the_start_stays_ignored() {
+fn a_signal_that_was_ignored_before_startup_stays_ignored() {
     let program = acceptd(&[]);
     let mut command = Command::new("sh");
     command.args(["-c", "trap '' HUP INT; exec \"$0\" 127.0.0.1:0"]).arg(program.get_program());
@@ -86,9 +86,9 @@ fn a_signal_that_was_ignored_at_the_start_stays_ignored() {
     assert!(log.contains("drained 0, cut 0; in all 1 served"), "{log}");
 }
 
-/// A FIFO that nobody writes to, as the password file, holds the start up.
 #[test]
-fn a_signal_during_the_start_ends_it_at_once() {
+fn a_signal_during_startup_ends_the_program_at_once() {
+    // Startup blocks on opening a password file that is a FIFO without a writer.
     let fifo = std::env::temp_dir().join(format!("acceptd-fifo-{}", std::process::id()));
     let _ = std::fs::remove_file(&fifo);
     assert!(Command::new("mkfifo").arg(&fifo).status().unwrap().success());
@@ -100,7 +100,7 @@ fn a_signal_during_the_start_ends_it_at_once() {
             caught & 1 << (signal.as_raw() - 1) != 0
         });
         kill_process(Pid::from_child(&child), signal).unwrap();
-        eventually("it ends", || child.try_wait().unwrap().is_some());
+        eventually("the program ends", || child.try_wait().unwrap().is_some());
         let output = child.wait_with_output().unwrap();
         let log = String::from_utf8(output.stderr).unwrap();
         assert_eq!(output.status.code(), Some(0), "{signal:?}: {log}");

@@ -1,4 +1,4 @@
-//! Many clients: at once, at the same instant, and one after the other.
+//! Many clients: connected at once, connecting at the same instant, and one after the other.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -14,7 +14,8 @@ use crate::support::daemon::Daemon;
 use crate::support::machine::{at_most, skip};
 use crate::support::{Client, eventually};
 
-/// This process holds the clients' ends, so it needs as many descriptors as the server. Whether it may have them.
+/// Raises the limit on descriptors and returns whether it is above `needed`. This process holds the clients' ends of all
+/// connections, so it needs as many descriptors as the server.
 #[must_use]
 pub(crate) fn raise_descriptors(needed: u64) -> bool {
     let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
@@ -40,7 +41,7 @@ fn connect_from(n: u32, addr: SocketAddr) -> Client {
 }
 
 #[test]
-fn ten_thousand_clients_are_served_at_once_in_15_kb_each_and_sent_home_in_a_second() {
+fn ten_thousand_clients_are_served_at_once_in_15_kb_each_and_drained_in_a_second() {
     const CLIENTS: u32 = 10_000;
     let _alone = alone();
     if !raise_descriptors(u64::from(CLIENTS) + 200) {
@@ -74,8 +75,8 @@ fn ten_thousand_clients_are_served_at_once_in_15_kb_each_and_sent_home_in_a_seco
     assert!(took < at_most(Duration::from_secs(1)), "ended after {took:?}");
 }
 
-/// Connects all at the same instant, sends a byte each as soon as that is possible, and waits until the last has it
-/// back.
+/// Connects `count` clients at the same instant. Each sends a byte as soon as it can. Returns the time until the last one
+/// has its echo.
 fn burst(addr: SocketAddr, count: u32) -> Duration {
     let sockets: Vec<Socket> = (0..count)
         .map(|n| {
@@ -120,7 +121,7 @@ fn burst(addr: SocketAddr, count: u32) -> Duration {
 }
 
 #[test]
-fn two_thousand_clients_of_the_same_instant_are_answered_in_half_a_second() {
+fn two_thousand_simultaneous_clients_are_answered_in_half_a_second() {
     let _alone = alone();
     if !raise_descriptors(2_200) {
         return;
@@ -133,8 +134,8 @@ fn two_thousand_clients_of_the_same_instant_are_answered_in_half_a_second() {
     assert!(times[times.len() / 2] < at_most(Duration::from_millis(500)), "{times:?}");
 }
 
-/// One client of each kind of ending.
-fn come_and_go(n: u32, addr: SocketAddr) {
+/// Runs one client. `n` selects how the connection ends.
+fn run_short_client(n: u32, addr: SocketAddr) {
     let mut client = connect_from(n, addr);
     let reset = |client: &Client| SockRef::from(&client.stream).set_linger(Some(Duration::ZERO)).unwrap();
     match n % 10 {
@@ -166,34 +167,35 @@ fn come_and_go(n: u32, addr: SocketAddr) {
     }
 }
 
-fn come_and_go_all(count: u32, addr: SocketAddr) {
-    let crowd = (0..4).map(|part| thread::spawn(move || (part..count).step_by(4).for_each(|n| come_and_go(n, addr))));
+fn run_short_clients(count: u32, addr: SocketAddr) {
+    let crowd =
+        (0..4).map(|part| thread::spawn(move || (part..count).step_by(4).for_each(|n| run_short_client(n, addr))));
     crowd.collect::<Vec<_>>().into_iter().for_each(|thread| thread.join().unwrap());
 }
 
 #[test]
-fn nothing_is_left_of_a_hundred_thousand_clients() {
+fn a_hundred_thousand_clients_leak_no_memory_threads_or_descriptors() {
     let _alone = alone();
     let daemon = Daemon::start(&["-qq", "--handler", "line", "--max-line", "1000"]);
-    // Parked threads end after a while; the first thousands fill the allocator's pools.
-    let settled = |threads: usize| {
+    // Parked threads end after a while. The first thousands of clients fill the allocator's pools.
+    let resources_after = |threads: usize| {
         eventually(format!("{threads} threads are left"), || daemon.status("Threads") <= threads);
         (daemon.descriptors(), daemon.status("VmRSS"))
     };
     let threads = daemon.status("Threads");
-    come_and_go_all(20_000, daemon.addr);
-    let before = settled(threads);
-    come_and_go_all(100_000, daemon.addr);
-    let after = settled(threads);
+    run_short_clients(20_000, daemon.addr);
+    let before = resources_after(threads);
+    run_short_clients(100_000, daemon.addr);
+    let after = resources_after(threads);
     println!("(descriptors, KiB): {before:?}, then {after:?}");
     assert_eq!(after.0, before.0, "descriptors");
-    // 20 bytes for each client: less than anything that could be forgotten, and more than the allocator's moods.
+    // 20 bytes per client: less than any object that could leak, and more than the allocator's fluctuation.
     assert!(after.1 < before.1 + 2000, "{} KiB, then {} KiB", before.1, after.1);
     assert_eq!(daemon.connect().talk("ECHO a\n"), "a\n");
 }
 
 #[test]
-fn ten_thousand_resets_in_the_middle_of_a_reply_are_nothing_above_debug() {
+fn ten_thousand_resets_during_a_reply_log_nothing_above_debug() {
     let _alone = alone();
     let mut daemon = Daemon::start(&["--handler", "line"]);
     let request = "ECHO 0123456789abcdef0123456789abcdef\n".repeat(1000);

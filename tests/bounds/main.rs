@@ -1,7 +1,7 @@
-//! What is bounded: time at shutdown, memory, threads and descriptors, under crowds and under those who mean no good.
+//! Bounds on shutdown time, memory, threads and descriptors, with many clients and with hostile clients.
 //!
-//! These tests measure, or need the machine for themselves: they run one after the other, whatever the number of test
-//! threads. Most of them look at the program from outside.
+//! These tests measure, or need the whole machine. They run one after the other, whatever the number of test threads.
+//! Most of them run the program as a child process.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
@@ -17,7 +17,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 static MACHINE: Mutex<()> = Mutex::new(());
 
-/// Nothing else is tested while this is held.
+/// No other test of this crate runs while this guard is held.
 fn alone() -> MutexGuard<'static, ()> {
     MACHINE.lock().unwrap_or_else(PoisonError::into_inner)
 }

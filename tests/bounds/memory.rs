@@ -1,4 +1,4 @@
-//! Memory is bounded by what is configured, never by what a client does.
+//! The limits bound the memory, whatever clients do.
 
 use std::io::{Read, Write};
 use std::net::Shutdown;
@@ -9,18 +9,18 @@ use crate::alone;
 use crate::support::daemon::Daemon;
 use crate::support::{Client, eventually};
 
-/// How far the program's memory may go up and down by itself, in KiB.
+/// How much the program's memory varies without any leak, in KiB.
 const NOISE: usize = 512;
 
+/// A program that has served a client, and its peak resident memory in KiB.
 fn warmed_up(arguments: &[&str]) -> (Daemon, usize) {
     let daemon = Daemon::start(arguments);
     daemon.connect().talk("ECHO warm up\n");
-    // The most that was ever resident.
     let before = daemon.status("VmHWM");
     (daemon, before)
 }
 
-/// Sends for as long as it is let, up to `limit` bytes; how many went.
+/// Sends until a write fails or `limit` bytes are sent. Returns how many bytes were sent.
 fn send_until_stopped(client: &Client, chunk: &[u8], limit: usize) -> usize {
     let mut sent = 0;
     while sent < limit && (&client.stream).write_all(chunk).is_ok() {
@@ -30,7 +30,7 @@ fn send_until_stopped(client: &Client, chunk: &[u8], limit: usize) -> usize {
 }
 
 #[test]
-fn a_line_without_end_is_cut_off_with_a_word_and_costs_no_memory() {
+fn an_endless_line_is_rejected_with_an_error_and_uses_no_memory() {
     let _alone = alone();
     let (daemon, before) = warmed_up(&["--handler", "line"]);
     let mut client = daemon.connect();
@@ -46,7 +46,7 @@ fn a_line_without_end_is_cut_off_with_a_word_and_costs_no_memory() {
 }
 
 #[test]
-fn requests_without_end_whose_replies_are_never_read_cost_no_memory() {
+fn endless_requests_with_unread_replies_use_no_memory() {
     let _alone = alone();
     let (daemon, before) = warmed_up(&["--handler", "line", "--write-timeout", "1s"]);
     let client = daemon.connect();
@@ -59,7 +59,7 @@ fn requests_without_end_whose_replies_are_never_read_cost_no_memory() {
 }
 
 #[test]
-fn clients_that_never_read_cost_less_than_64_kib_each_and_are_gone_within_the_write_timeout() {
+fn clients_that_never_read_use_less_than_64_kib_each_and_are_cut_by_the_write_timeout() {
     const CLIENTS: usize = 100;
     let _alone = alone();
     let (daemon, before) = warmed_up(&["--write-timeout", "2s"]);
@@ -78,11 +78,11 @@ fn clients_that_never_read_cost_less_than_64_kib_each_and_are_gone_within_the_wr
     let each = (daemon.status("VmHWM") - before) / CLIENTS;
     println!("{each} KiB for each");
     assert!(each < 64, "{each} KiB for each");
-    eventually("their threads are free, and end", || daemon.status("Threads") <= threads);
+    eventually("their threads have ended", || daemon.status("Threads") <= threads);
 }
 
 #[test]
-fn a_client_that_was_busy_costs_no_more_than_any_other_once_it_is_idle() {
+fn the_large_buffer_of_a_busy_client_is_freed_once_it_is_idle() {
     const CLIENTS: usize = 8;
     let _alone = alone();
     let (daemon, _) = warmed_up(&[]);
@@ -94,9 +94,9 @@ fn a_client_that_was_busy_costs_no_more_than_any_other_once_it_is_idle() {
         std::io::copy(&mut (&client.stream).take(300 << 20), &mut std::io::sink()).unwrap();
         assert_eq!(sender.join().unwrap(), 300 << 20);
     }
-    assert!(daemon.status("VmHWM") > idle + 1024, "the flow was worth a large buffer");
-    // Each had a buffer of 1 MiB. The allocator keeps some of what it gets back, per arena and not per client.
-    eventually("the buffers are given back", || daemon.status("VmRSS") < idle + CLIENTS * 640);
+    assert!(daemon.status("VmHWM") > idle + 1024, "the server used large buffers");
+    // Each client had a buffer of 1 MiB. The allocator keeps some freed memory per arena, not per client.
+    eventually("the buffers are freed", || daemon.status("VmRSS") < idle + CLIENTS * 640);
     for mut client in clients {
         client.send("still here");
         client.expect("still here");
@@ -105,7 +105,7 @@ fn a_client_that_was_busy_costs_no_more_than_any_other_once_it_is_idle() {
 }
 
 #[test]
-fn a_line_that_is_not_complete_costs_no_more_than_its_limit() {
+fn an_incomplete_line_uses_no_more_memory_than_its_limit() {
     const CLIENTS: usize = 50;
     let _alone = alone();
     let (daemon, before) = warmed_up(&["--handler", "line"]);
@@ -119,21 +119,21 @@ fn a_line_that_is_not_complete_costs_no_more_than_its_limit() {
     }
     let each = (daemon.status("VmHWM") - before) / CLIENTS;
     println!("{each} KiB for each");
-    // The line, what it grew from, and the stack.
+    // The line's buffer, the smaller buffer that it grew from, and the stack.
     assert!(each < 64 + 32 + 16, "{each} KiB for each");
 }
 
 #[test]
-fn a_line_whose_reply_is_not_read_costs_the_line_and_its_reply() {
+fn a_line_with_an_unread_reply_uses_the_memory_of_the_line_and_its_reply() {
     const CLIENTS: usize = 12;
     let _alone = alone();
     let (daemon, _) = warmed_up(&["--handler", "line", "--write-timeout", "1h"]);
-    // The greatest reply to a line there is: each two bytes become six.
+    // The largest possible reply to a line: every two bytes become six.
     let line = format!("UPPER {}\n", "\u{390}".repeat(32_000));
     let before = daemon.status("VmRSS");
     let mut clients: Vec<Client> = (0..CLIENTS).map(|_| daemon.connect()).collect();
     for client in &mut clients {
-        // Until the kernel's buffers are full, and the server waits.
+        // The write times out when the kernel's buffers are full and the server waits.
         client.stream.set_write_timeout(Some(Duration::from_millis(300))).unwrap();
         send_until_stopped(client, line.as_bytes(), 100 << 20);
     }
@@ -144,7 +144,7 @@ fn a_line_whose_reply_is_not_read_costs_the_line_and_its_reply() {
 }
 
 #[test]
-fn a_limit_that_is_large_reserves_nothing() {
+fn a_large_line_limit_reserves_no_memory() {
     let _alone = alone();
     let daemon = Daemon::start(&["--handler", "line", "--max-line", "1GiB"]);
     let mut clients: Vec<Client> = (0..50).map(|_| daemon.connect()).collect();
@@ -152,7 +152,7 @@ fn a_limit_that_is_large_reserves_nothing() {
         client.send("ECHO warm up\n");
         client.expect("warm up\n");
     }
-    // Address space, whether it is touched or not.
+    // Reserved address space, touched or not.
     let before = daemon.status("VmSize");
     for client in &mut clients {
         client.send("ECHO the limit is large, ");

@@ -1,4 +1,4 @@
-//! Shutdown keeps its deadline, whatever clients do, and whenever it comes.
+//! Shutdown keeps its deadline, whatever clients do and whenever it is requested.
 
 use std::io::{self, BufRead, ErrorKind, Read, Write};
 use std::net::TcpStream;
@@ -21,7 +21,7 @@ fn limits() -> Limits {
     Limits { drain_timeout: DRAIN, idle_timeout: None, write_timeout: PATIENCE * 5, ..Limits::default() }
 }
 
-/// How long the server takes to end.
+/// Requests a shutdown. Returns the time until the server has ended.
 fn time_to_end(mut server: TestServer) -> Duration {
     let start = Instant::now();
     server.shutdown.request();
@@ -29,7 +29,7 @@ fn time_to_end(mut server: TestServer) -> Duration {
     start.elapsed()
 }
 
-/// The machine does other things as well, so what takes too long is measured again; what ends too early never is.
+/// Checks a measured drain. A late end is measured again, because the machine does other work. An early end fails at once.
 fn assert_deadline_kept(measure: impl Fn() -> Duration) {
     let mut took = Duration::MAX;
     for _ in 0..3 {
@@ -43,13 +43,13 @@ fn assert_deadline_kept(measure: impl Fn() -> Duration) {
 }
 
 #[test]
-fn idle_and_silent_and_half_spoken_clients_do_not_hold_it_up() {
+fn idle_silent_and_mid_request_clients_do_not_delay_shutdown() {
     let _alone = alone();
     let server = TestServer::with(limits(), Line::default());
     let mut idle = server.connect();
     idle.send("ECHO a\n");
     idle.expect("a\n");
-    let _never_spoke = server.connect();
+    let _silent = server.connect();
     let mut half = server.connect();
     half.send("ECHO half a li");
     let mut last = server.connect();
@@ -75,7 +75,7 @@ fn a_client_that_never_reads_is_cut_at_the_deadline() {
 }
 
 #[test]
-fn a_client_that_never_stops_sending_and_reads_is_done_at_the_deadline_at_the_latest() {
+fn a_client_that_never_stops_sending_ends_by_the_deadline() {
     let _alone = alone();
     let server = TestServer::with(limits(), Echo);
     let client = server.connect();
@@ -105,7 +105,7 @@ fn a_client_that_never_stops_sending_and_reads_is_done_at_the_deadline_at_the_la
 }
 
 #[test]
-fn a_client_inside_its_handler_is_cut_at_the_deadline_and_told() {
+fn a_client_in_a_busy_handler_is_cut_at_the_deadline_with_a_farewell() {
     let _alone = alone();
     assert_deadline_kept(|| {
         let (begun, has_begun) = mpsc::channel();
@@ -128,7 +128,7 @@ fn a_client_inside_its_handler_is_cut_at_the_deadline_and_told() {
 }
 
 #[test]
-fn clients_in_the_backlog_do_not_hold_it_up() {
+fn clients_in_the_backlog_do_not_delay_shutdown() {
     let _alone = alone();
     collect_log();
     let server = Server::bind("127.0.0.1:0", limits()).unwrap();
@@ -146,8 +146,8 @@ fn clients_in_the_backlog_do_not_hold_it_up() {
     }
 }
 
-/// Connects again and again until told to stop. A connection that neither ends nor answers is one that was forgotten.
-fn connect_again_and_again(addr: std::net::SocketAddr, stop: &AtomicBool, served: &AtomicU64) {
+/// Connects repeatedly until `stop` is set. A connection that neither ends nor answers was left open by the server.
+fn connect_until(addr: std::net::SocketAddr, stop: &AtomicBool, served: &AtomicU64) {
     while !stop.load(Ordering::Relaxed) {
         let Ok(stream) = TcpStream::connect(addr) else { continue };
         let mut client = Client::of(stream);
@@ -177,10 +177,10 @@ fn a_thousand_shutdowns_at_random_instants_leave_no_connection_open() {
         let crowd: Vec<_> = (0..3)
             .map(|_| {
                 let (stop, served) = (Arc::clone(&stop), Arc::clone(&served));
-                thread::spawn(move || connect_again_and_again(addr, &stop, &served))
+                thread::spawn(move || connect_until(addr, &stop, &served))
             })
             .collect();
-        // Xorshift: the same instants in each run of the test, as far as the machine lets them be.
+        // Xorshift: about the same instants in each run of the test.
         random ^= random << 13;
         random ^= random >> 7;
         random ^= random << 17;

@@ -1,19 +1,18 @@
-//! The hand-over between those who send to a client and the client's own thread, in every order in which its steps can
-//! happen: [loom](https://docs.rs/loom) runs a model again and again, and takes another turn at one of its locks each
-//! time.
+//! Model checks of the hand-over between senders and a client's own thread. [loom](https://docs.rs/loom) runs each model
+//! in every possible order of its steps.
 //!
-//! It is the very file that the server is built from. Around it are a socket that takes two bytes at a time, a event, and
-//! the loop of the client's own thread. A thread that waits for what never comes is a deadlock, which loom finds by
-//! itself: so whoever ends here has been woken for all that there was to do.
+//! The models include `src/outbox/handover.rs` itself. `model` adds a small socket, an event, and the loop of the client's
+//! own thread. loom reports a thread that waits forever as a deadlock. So a model that ends has woken every thread that
+//! had work left.
 //!
-//! "Every order" has a bound in the models of more than two threads: in those a thread is interrupted where it could go
-//! on only so many times in a run. Where threads wait for one another costs nothing of it.
+//! Models of more than two threads limit how often a run preempts a thread that could continue. Switching away from a
+//! thread that waits does not count.
 
 #![allow(clippy::unwrap_used, clippy::panic, clippy::string_slice)]
 
 #[path = "../../src/outbox/handover.rs"]
 mod handover;
-mod line;
+mod model;
 
 use std::io::ErrorKind;
 use std::sync::Arc;
@@ -22,33 +21,33 @@ use loom::sync::Mutex;
 use loom::thread;
 
 use handover::{End, Wire};
-use line::{Client, Line};
+use model::{Client, ModelSocket};
 
-/// The socket takes so many bytes until the peer reads.
-const LITTLE: usize = 2;
-/// And here all there are.
-const MUCH: usize = 100;
+/// How many bytes the socket takes until the peer reads.
+const SMALL_CAPACITY: usize = 2;
+/// More than all bytes of any model.
+const AMPLE: usize = 100;
 
-/// Runs a model in every order, with at most so many preemptions if it would take too long otherwise.
+/// Runs a model in every order. `preemptions` limits the preemptions per run if all orders would take too long.
 fn in_every_order(preemptions: Option<usize>, model: impl Fn() + Send + Sync + 'static) {
     let mut builder = loom::model::Builder::new();
     builder.preemption_bound = preemptions;
     builder.check(model);
 }
 
-/// Another thread.
-fn meanwhile<T: 'static>(client: &Client, does: impl FnOnce(&Client) -> T + 'static) -> thread::JoinHandle<T> {
+/// Runs `action` in another thread of the model.
+fn spawn<T: 'static>(client: &Client, action: impl FnOnce(&Client) -> T + 'static) -> thread::JoinHandle<T> {
     let client = client.clone();
-    thread::spawn(move || does(&client))
+    thread::spawn(move || action(&client))
 }
 
 #[test]
-fn messages_of_two_senders_arrive_whole_and_in_order_although_the_peer_is_slow() {
+fn messages_of_two_senders_arrive_whole_and_in_order_at_a_slow_peer() {
     in_every_order(Some(2), || {
-        let client = Client::new(Line::new(LITTLE), MUCH);
-        let one = meanwhile(&client, |client| assert!(client.send("aaa") && client.send("A")));
-        let other = meanwhile(&client, |client| assert!(client.send("bb")));
-        let peer = meanwhile(&client, |client| client.line.read(6));
+        let client = Client::new(ModelSocket::new(SMALL_CAPACITY), AMPLE);
+        let one = spawn(&client, |client| assert!(client.send("aaa") && client.send("A")));
+        let other = spawn(&client, |client| assert!(client.send("bb")));
+        let peer = spawn(&client, |client| client.socket.read(6));
         client.wait().unwrap();
         let (sent, rest) = client.close();
         assert!(["aaaAbb", "aaabbA", "bbaaaA"].contains(&&*sent), "{sent}");
@@ -58,17 +57,17 @@ fn messages_of_two_senders_arrive_whole_and_in_order_although_the_peer_is_slow()
 }
 
 #[test]
-fn what_is_queued_by_one_may_be_flushed_by_another_and_keeps_its_order() {
+fn messages_flushed_by_another_thread_keep_their_order() {
     in_every_order(Some(2), || {
-        let client = Client::new(Line::new(MUCH), MUCH);
+        let client = Client::new(ModelSocket::new(AMPLE), AMPLE);
         assert!(client.queue("aaa"));
         assert!(client.queue("bbb"));
-        let one = meanwhile(&client, Client::flush);
-        let other = meanwhile(&client, |client| {
+        let one = spawn(&client, Client::flush);
+        let other = spawn(&client, |client| {
             assert!(client.queue("ccc"));
             client.flush();
         });
-        let peer = meanwhile(&client, |client| client.line.read(9));
+        let peer = spawn(&client, |client| client.socket.read(9));
         client.wait().unwrap();
         assert_eq!(client.close(), ("aaabbbccc".into(), None));
         join([one, other, peer]);
@@ -76,11 +75,11 @@ fn what_is_queued_by_one_may_be_flushed_by_another_and_keeps_its_order() {
 }
 
 #[test]
-fn a_reply_is_never_in_the_middle_of_a_message_nor_lost_and_messages_after_it_arrive() {
+fn a_reply_is_never_sent_inside_a_message_and_later_messages_arrive() {
     in_every_order(Some(2), || {
-        let client = Client::new(Line::new(LITTLE), MUCH);
-        let sender = meanwhile(&client, |client| assert!(client.send("aaa") && client.send("A")));
-        let peer = meanwhile(&client, |client| client.line.read(7));
+        let client = Client::new(ModelSocket::new(SMALL_CAPACITY), AMPLE);
+        let sender = spawn(&client, |client| assert!(client.send("aaa") && client.send("A")));
+        let peer = spawn(&client, |client| client.socket.read(7));
         client.reply("rrr").unwrap();
         client.wait().unwrap();
         let (sent, rest) = client.close();
@@ -91,11 +90,11 @@ fn a_reply_is_never_in_the_middle_of_a_message_nor_lost_and_messages_after_it_ar
 }
 
 #[test]
-fn a_reply_comes_after_what_was_queued_before_it() {
+fn a_reply_comes_after_messages_queued_before_it() {
     in_every_order(None, || {
-        let client = Client::new(Line::new(MUCH), MUCH);
+        let client = Client::new(ModelSocket::new(AMPLE), AMPLE);
         assert!(client.queue("aaa"));
-        let sender = meanwhile(&client, Client::flush);
+        let sender = spawn(&client, Client::flush);
         client.reply("rrr").unwrap();
         assert_eq!(client.close(), ("aaarrr".into(), None));
         join([sender]);
@@ -103,12 +102,12 @@ fn a_reply_comes_after_what_was_queued_before_it() {
 }
 
 #[test]
-fn who_wants_to_reply_waits_only_for_who_is_sending_already() {
+fn a_claim_waits_only_for_the_thread_that_is_already_sending() {
     in_every_order(Some(3), || {
-        let client = Client::new(Line::new(MUCH), MUCH);
-        let one = meanwhile(&client, |client| assert!(client.send("aaa")));
-        let other = meanwhile(&client, |client| assert!(client.send("bbb")));
-        // It looks at who sends meanwhile.
+        let client = Client::new(ModelSocket::new(AMPLE), AMPLE);
+        let one = spawn(&client, |client| assert!(client.send("aaa")));
+        let other = spawn(&client, |client| assert!(client.send("bbb")));
+        // `claim` checks that at most one other send happens meanwhile.
         client.claim().unwrap();
         join([one, other]);
         assert!(client.close().1.is_none());
@@ -116,13 +115,13 @@ fn who_wants_to_reply_waits_only_for_who_is_sending_already() {
 }
 
 #[test]
-fn what_is_queued_after_a_claim_does_not_delay_it() {
+fn messages_queued_after_a_claim_do_not_delay_it() {
     in_every_order(Some(2), || {
-        let client = Client::new(Line::new(LITTLE), MUCH);
+        let client = Client::new(ModelSocket::new(SMALL_CAPACITY), AMPLE);
         assert!(client.send("aaa") && client.queue("A"));
         client.begin_claim();
-        let sender = meanwhile(&client, |client| assert!(client.send("bbb") && client.send("B")));
-        let peer = meanwhile(&client, |client| client.line.read(11));
+        let sender = spawn(&client, |client| assert!(client.send("bbb") && client.send("B")));
+        let peer = spawn(&client, |client| client.socket.read(11));
         client.reply("rrr").unwrap();
         client.wait().unwrap();
         assert_eq!(client.close(), ("aaaArrrbbbB".into(), None));
@@ -131,11 +130,11 @@ fn what_is_queued_after_a_claim_does_not_delay_it() {
 }
 
 #[test]
-fn what_is_queued_after_a_claim_is_not_sent_in_one_call_with_what_was_before() {
+fn messages_queued_before_and_after_a_claim_are_not_sent_in_one_call() {
     in_every_order(None, || {
-        let client = Client::new(Line::new(MUCH), MUCH);
+        let client = Client::new(ModelSocket::new(AMPLE), AMPLE);
         assert!(client.queue("aaa") && client.queue("A"));
-        let flusher = meanwhile(&client, Client::flush);
+        let flusher = spawn(&client, Client::flush);
         client.begin_claim();
         assert!(client.queue("bbb"));
         client.reply("rrr").unwrap();
@@ -145,45 +144,45 @@ fn what_is_queued_after_a_claim_is_not_sent_in_one_call_with_what_was_before() {
 }
 
 #[test]
-fn who_has_waited_to_reply_leaves_in_the_middle_of_no_message_although_others_wait() {
+fn closing_after_a_claim_leaves_no_message_unfinished() {
     in_every_order(None, || {
-        let client = Client::new(Line::new(LITTLE), MUCH);
+        let client = Client::new(ModelSocket::new(SMALL_CAPACITY), AMPLE);
         assert!(client.send("aaa"));
         client.begin_claim();
-        let sender = meanwhile(&client, |client| try_to_send(client, "bbb"));
-        let peer = meanwhile(&client, |client| client.line.take_once());
+        let sender = spawn(&client, |client| try_to_send(client, "bbb"));
+        let peer = spawn(&client, |client| client.socket.read_once());
         client.claim().unwrap();
         assert_eq!(client.close(), ("aaa".into(), None));
-        assert!(client.line.begin(), "last words can follow");
+        assert!(client.socket.begin(), "a farewell can follow");
         join([sender, peer]);
-        assert!(is_forgotten(client));
+        assert!(has_dropped_socket(client));
     });
 }
 
 #[test]
-fn who_waits_to_reply_learns_that_too_much_waits() {
+fn a_claim_fails_when_the_queue_exceeds_its_limit() {
     in_every_order(Some(3), || {
-        let client = Client::new(Line::new(LITTLE), 5);
+        let client = Client::new(ModelSocket::new(SMALL_CAPACITY), 5);
         assert!(client.queue("bb") && client.queue("aaa"));
-        let sender = meanwhile(&client, Client::flush);
-        let other = meanwhile(&client, |client| assert!(!client.send("ccccc")));
-        let peer = meanwhile(&client, |client| client.line.take_once());
+        let sender = spawn(&client, Client::flush);
+        let other = spawn(&client, |client| assert!(!client.send("ccccc")));
+        let peer = spawn(&client, |client| client.socket.read_once());
         assert_eq!(client.reply("rrr"), Err(End::Full));
         let (sent, rest) = client.close();
         let whole = sent.clone() + &rest.unwrap_or_default();
         assert!(["", "bb", "bbaaa"].contains(&&*whole), "{sent} {whole}");
         join([sender, other, peer]);
-        assert!(is_forgotten(client));
+        assert!(has_dropped_socket(client));
     });
 }
 
 #[test]
-fn a_reply_between_two_senders_is_whole_too() {
+fn replies_among_messages_of_two_senders_arrive_whole() {
     in_every_order(Some(2), || {
-        let client = Client::new(Line::new(MUCH), MUCH);
-        let one = meanwhile(&client, |client| assert!(client.send("aaa")));
-        let other = meanwhile(&client, |client| assert!(client.send("bbb")));
-        let peer = meanwhile(&client, |client| client.line.read(12));
+        let client = Client::new(ModelSocket::new(AMPLE), AMPLE);
+        let one = spawn(&client, |client| assert!(client.send("aaa")));
+        let other = spawn(&client, |client| assert!(client.send("bbb")));
+        let peer = spawn(&client, |client| client.socket.read(12));
         client.reply("rrr").unwrap();
         client.reply("RRR").unwrap();
         client.wait().unwrap();
@@ -198,11 +197,11 @@ fn a_reply_between_two_senders_is_whole_too() {
 }
 
 #[test]
-fn who_lets_too_much_wait_is_closed_at_once_and_is_sent_no_more() {
+fn a_client_over_its_limit_is_closed_at_once_and_gets_no_more_messages() {
     const LIMIT: usize = 5;
     in_every_order(Some(3), || {
-        let client = Client::new(Line::new(LITTLE), LIMIT);
-        // The peer does not read. Each sends until it hears that the client gets no more.
+        let client = Client::new(ModelSocket::new(SMALL_CAPACITY), LIMIT);
+        // The peer does not read. Each sender sends until `send` returns false.
         let flood = |client: &Client, message: &str| {
             let mut taken = 0;
             while client.send(message) {
@@ -211,31 +210,31 @@ fn who_lets_too_much_wait_is_closed_at_once_and_is_sent_no_more() {
             assert!(!client.send(message), "it stays closed");
             taken
         };
-        let one = meanwhile(&client, move |client| flood(client, "aaa"));
-        let other = meanwhile(&client, move |client| flood(client, "bb"));
+        let one = spawn(&client, move |client| flood(client, "aaa"));
+        let other = spawn(&client, move |client| flood(client, "bb"));
         assert_eq!(client.wait(), Err(End::Full));
         let (sent, rest) = client.close();
         assert_eq!(client.end(), Some(End::Full), "the first reason stays");
         let taken = one.join().unwrap() + other.join().unwrap();
-        assert!(taken <= LITTLE + LIMIT, "{taken} bytes were taken");
-        // What is left of the first message, and nothing of those after it.
+        assert!(taken <= SMALL_CAPACITY + LIMIT, "{taken} bytes were taken");
+        // The rest is of the first message only, and not of later ones.
         let whole = sent.clone() + &rest.unwrap_or_default();
         assert!(["aaa", "bb", ""].contains(&&*whole), "{sent} {whole}");
-        assert!(is_forgotten(client));
+        assert!(has_dropped_socket(client));
     });
 }
 
 #[test]
-fn who_lets_too_much_wait_is_sent_no_more_although_there_is_room_again() {
+fn a_client_over_its_limit_gets_no_more_messages_even_after_its_peer_reads() {
     for [first, second] in [["bb", "aaa"], ["aaa", "bb"]] {
         in_every_order(Some(3), move || {
-            let client = Client::new(Line::new(LITTLE), 5);
+            let client = Client::new(ModelSocket::new(SMALL_CAPACITY), 5);
             assert!(client.queue(first) && client.queue(second));
-            let sender = meanwhile(&client, Client::flush);
-            let other = meanwhile(&client, |client| assert!(!client.send("cccc")));
+            let sender = spawn(&client, Client::flush);
+            let other = spawn(&client, |client| assert!(!client.send("cccc")));
             assert_eq!(client.wait(), Err(End::Full));
-            let sent = client.line.sent();
-            client.line.take_once();
+            let sent = client.socket.sent();
+            client.socket.read_once();
             join([sender, other]);
             let (all, rest) = client.close();
             assert_eq!(all, sent);
@@ -245,10 +244,10 @@ fn who_lets_too_much_wait_is_sent_no_more_although_there_is_room_again() {
 }
 
 #[test]
-fn who_leaves_while_others_send_knows_what_they_have_sent_and_nothing_follows() {
+fn close_returns_the_unsent_rest_and_nothing_is_sent_afterwards() {
     in_every_order(None, || {
-        let client = Client::new(Line::new(LITTLE), MUCH);
-        let sender = meanwhile(&client, |client| {
+        let client = Client::new(ModelSocket::new(SMALL_CAPACITY), AMPLE);
+        let sender = spawn(&client, |client| {
             let outcomes = [client.send("a"), client.send("bbb"), client.send("c")];
             assert!(outcomes.is_sorted_by(|earlier, later| earlier >= later), "it stays closed: {outcomes:?}");
         });
@@ -258,85 +257,85 @@ fn who_leaves_while_others_send_knows_what_they_have_sent_and_nothing_follows() 
             Some(rest) => assert!(["a", "abbb"].contains(&&*(sent.clone() + &rest)), "{sent} {rest}"),
         }
         join([sender]);
-        assert_eq!(client.line.sent(), sent);
+        assert_eq!(client.socket.sent(), sent);
         assert_eq!(client.end(), Some(End::Closed));
-        assert!(is_forgotten(client));
+        assert!(has_dropped_socket(client));
     });
 }
 
 #[test]
-fn who_leaves_waits_for_a_sender_only_as_long_as_it_sends() {
+fn close_waits_for_a_sender_only_while_it_sends() {
     in_every_order(Some(3), || {
-        let client = Client::new(Line::new(LITTLE), MUCH);
-        let one = meanwhile(&client, |client| try_to_send(client, "aaa"));
-        let other = meanwhile(&client, |client| try_to_send(client, "bbb"));
-        let peer = meanwhile(&client, |client| client.line.take_once());
+        let client = Client::new(ModelSocket::new(SMALL_CAPACITY), AMPLE);
+        let one = spawn(&client, |client| try_to_send(client, "aaa"));
+        let other = spawn(&client, |client| try_to_send(client, "bbb"));
+        let peer = spawn(&client, |client| client.socket.read_once());
         let (sent, rest) = client.close();
         let whole = sent.clone() + &rest.unwrap_or_default();
         assert!(["", "aaa", "bbb", "aaabbb", "bbbaaa"].contains(&&*whole), "{sent} {whole}");
         join([one, other, peer]);
-        assert_eq!(client.line.sent(), sent);
-        assert!(is_forgotten(client));
+        assert_eq!(client.socket.sent(), sent);
+        assert!(has_dropped_socket(client));
     });
 }
 
 #[test]
-fn messages_after_the_last_words_of_somebody_else_end_the_conversation() {
+fn sending_a_message_after_a_farewell_ends_the_connection() {
     in_every_order(Some(3), || {
-        let client = Client::new(Line::new(MUCH), MUCH);
-        assert!(client.line.begin());
-        let one = meanwhile(&client, |client| try_to_send(client, "aaa"));
-        let other = meanwhile(&client, |client| try_to_send(client, "bbb"));
+        let client = Client::new(ModelSocket::new(AMPLE), AMPLE);
+        assert!(client.socket.begin());
+        let one = spawn(&client, |client| try_to_send(client, "aaa"));
+        let other = spawn(&client, |client| try_to_send(client, "bbb"));
         assert_eq!(client.wait(), Err(End::Lost(ErrorKind::ConnectionAborted)));
         assert_eq!(client.close(), (String::new(), None));
         join([one, other]);
-        assert!(is_forgotten(client));
+        assert!(has_dropped_socket(client));
     });
 }
 
 #[test]
-fn last_words_of_somebody_else_are_never_in_the_middle_of_a_message_nor_before_one() {
+fn a_farewell_of_another_thread_is_never_sent_inside_or_before_a_message() {
     in_every_order(Some(2), || {
-        let client = Client::new(Line::new(LITTLE), MUCH);
-        let sender = meanwhile(&client, |client| try_to_send(client, "aaa"));
-        let peer = meanwhile(&client, |client| client.line.take_once());
-        let server = meanwhile(&client, |client| client.line.say_last("w"));
+        let client = Client::new(ModelSocket::new(SMALL_CAPACITY), AMPLE);
+        let sender = spawn(&client, |client| try_to_send(client, "aaa"));
+        let peer = spawn(&client, |client| client.socket.read_once());
+        let server = spawn(&client, |client| client.socket.send_farewell("w"));
         let outcome = client.wait();
         assert!(matches!(outcome, Ok(()) | Err(End::Lost(ErrorKind::ConnectionAborted))), "{outcome:?}");
         let (_, rest) = client.close();
-        let were_said = server.join().unwrap();
+        let was_sent = server.join().unwrap();
         join([sender, peer]);
-        let sent = client.line.sent();
+        let sent = client.socket.sent();
         match rest {
-            _ if were_said => assert!(["w", "aaaw"].contains(&&*sent) && rest.is_none(), "{sent} {rest:?}"),
+            _ if was_sent => assert!(["w", "aaaw"].contains(&&*sent) && rest.is_none(), "{sent} {rest:?}"),
             rest => assert_eq!(sent + &rest.unwrap_or_default(), "aaa"),
         }
     });
 }
 
 #[test]
-fn when_the_socket_fails_the_clients_own_thread_learns_it() {
+fn a_socket_error_reaches_the_clients_own_thread() {
     in_every_order(Some(2), || {
-        let client = Client::new(Line::new(LITTLE), MUCH);
-        let one = meanwhile(&client, |client| try_to_send(client, "aaa"));
-        let other = meanwhile(&client, |client| try_to_send(client, "bbb"));
-        let peer = meanwhile(&client, |client| client.line.fail(ErrorKind::ConnectionReset));
+        let client = Client::new(ModelSocket::new(SMALL_CAPACITY), AMPLE);
+        let one = spawn(&client, |client| try_to_send(client, "aaa"));
+        let other = spawn(&client, |client| try_to_send(client, "bbb"));
+        let peer = spawn(&client, |client| client.socket.fail(ErrorKind::ConnectionReset));
         assert_eq!(client.wait(), Err(End::Lost(ErrorKind::ConnectionReset)));
         let (sent, _) = client.close();
         assert!(["", "aa", "bb"].contains(&&*sent), "{sent}");
         join([one, other, peer]);
         assert!(!client.send("too late"));
-        assert!(is_forgotten(client));
+        assert!(has_dropped_socket(client));
     });
 }
 
 #[test]
-fn who_waits_to_reply_learns_that_the_socket_has_failed() {
+fn a_claim_fails_when_the_socket_fails() {
     in_every_order(Some(3), || {
-        let client = Client::new(Line::new(LITTLE), MUCH);
+        let client = Client::new(ModelSocket::new(SMALL_CAPACITY), AMPLE);
         assert!(client.send("aaa"));
-        let sender = meanwhile(&client, |client| try_to_send(client, "bbb"));
-        let peer = meanwhile(&client, |client| client.line.fail(ErrorKind::BrokenPipe));
+        let sender = spawn(&client, |client| try_to_send(client, "bbb"));
+        let peer = spawn(&client, |client| client.socket.fail(ErrorKind::BrokenPipe));
         assert_eq!(client.reply("rrr"), Err(End::Lost(ErrorKind::BrokenPipe)));
         assert_eq!(client.close(), ("aa".into(), Some("a".into())));
         join([sender, peer]);
@@ -344,12 +343,12 @@ fn who_waits_to_reply_learns_that_the_socket_has_failed() {
 }
 
 #[test]
-fn after_many_signals_the_clients_own_thread_goes_on() {
+fn the_clients_own_thread_sends_the_rest_after_many_interrupted_calls() {
     in_every_order(Some(3), || {
-        // More than a sender lets itself be interrupted.
-        let client = Client::new(Line::with_signals(MUCH, 6), MUCH);
-        let sender = meanwhile(&client, |client| assert!(client.send("aaa")));
-        let peer = meanwhile(&client, |client| client.line.read(3));
+        // More interrupted calls than a sender retries.
+        let client = Client::new(ModelSocket::with_signals(AMPLE, 6), AMPLE);
+        let sender = spawn(&client, |client| assert!(client.send("aaa")));
+        let peer = spawn(&client, |client| client.socket.read(3));
         client.wait().unwrap();
         assert_eq!(client.close(), ("aaa".into(), None));
         join([sender, peer]);
@@ -357,21 +356,21 @@ fn after_many_signals_the_clients_own_thread_goes_on() {
 }
 
 #[test]
-fn who_is_given_up_gets_no_more() {
+fn a_client_that_is_given_up_gets_no_more_messages() {
     in_every_order(None, || {
-        let client = Client::new(Line::new(LITTLE), MUCH);
-        let sender = meanwhile(&client, |client| {
+        let client = Client::new(ModelSocket::new(SMALL_CAPACITY), AMPLE);
+        let sender = spawn(&client, |client| {
             assert!(client.send("aaa"));
             try_to_send(client, "bbb");
         });
         assert_eq!(client.give_up(), Err(End::Slow));
         assert_eq!(client.close(), ("aa".into(), Some("a".into())));
         join([sender]);
-        assert!(is_forgotten(client));
+        assert!(has_dropped_socket(client));
     });
 }
 
-/// It may be too late for that.
+/// Sends, and ignores a refusal: the outbox may be closed already.
 fn try_to_send(client: &Client, message: &str) {
     client.send(message);
 }
@@ -380,8 +379,8 @@ fn join<const COUNT: usize>(threads: [thread::JoinHandle<()>; COUNT]) {
     threads.into_iter().for_each(|thread| thread.join().unwrap());
 }
 
-/// Whether an outbox that is kept keeps nothing of the client that has left.
-fn is_forgotten(client: Client) -> bool {
-    let Client { line, .. } = client;
-    Arc::strong_count(&line) == 1
+/// Whether an outbox that outlives its client has dropped the socket.
+fn has_dropped_socket(client: Client) -> bool {
+    let Client { socket, .. } = client;
+    Arc::strong_count(&socket) == 1
 }

@@ -1,4 +1,4 @@
-//! The program itself, as its user starts it.
+//! The `acceptd` program as a child process.
 
 use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
@@ -18,20 +18,20 @@ pub struct Daemon {
     log: Receiver<String>,
 }
 
-/// The program, with nothing of the surroundings' own settings.
+/// A command that runs the program without the `ACCEPTD_` and `RUST_LOG` variables of the environment.
 pub fn acceptd(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_acceptd"));
     for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("ACCEPTD_")) {
         command.env_remove(name);
     }
-    take_back_ignored_signals();
+    reset_ignored_signals();
     command.env_remove("RUST_LOG").args(arguments).stdin(Stdio::null());
     command
 }
 
-/// A signal that was ignored when the tests were started, by nohup for one, would be ignored by the program as well. A
-/// handler in its place becomes the default again when the program is executed.
-fn take_back_ignored_signals() {
+/// Makes sure that the program does not inherit ignored signals, which nohup for example leaves behind. A signal that has a
+/// handler goes back to its default action on exec.
+fn reset_ignored_signals() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
         let ignored = u64::from_str_radix(&status(std::process::id(), "SigIgn"), 16).unwrap();
@@ -57,18 +57,18 @@ impl Daemon {
 
     pub fn spawn(command: &mut Command) -> Daemon {
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-        let mut said = String::new();
-        BufReader::new(child.stdout.take().unwrap()).read_line(&mut said).unwrap();
+        let mut first_line = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut first_line).unwrap();
         let stderr = child.stderr.take().unwrap();
-        let (tell, log) = mpsc::channel();
+        let (log_sender, log) = mpsc::channel();
         thread::spawn(move || {
             let mut text = String::new();
             let _ = BufReader::new(stderr).read_to_string(&mut text);
-            let _ = tell.send(text);
+            let _ = log_sender.send(text);
         });
-        let Some(addr) = said.trim_end().strip_prefix("listening on ") else {
+        let Some(addr) = first_line.trim_end().strip_prefix("listening on ") else {
             let log = log.recv_timeout(PATIENCE).unwrap_or_default();
-            panic!("it said {said:?} instead of where it listens; {log}");
+            panic!("it printed {first_line:?} instead of its address; {log}");
         };
         let first = addr.split(" and ").next().unwrap();
         Daemon { addr: first.parse().unwrap(), child, log }
@@ -82,7 +82,7 @@ impl Daemon {
         kill_process(Pid::from_child(&self.child), signal).unwrap();
     }
 
-    /// Sends a signal, and waits for the end: the exit status, and all of the log.
+    /// Sends a signal and waits for the program to exit. Returns the exit status and the whole log.
     pub fn end(mut self, signal: Signal) -> (ExitStatus, String) {
         self.signal(signal);
         self.wait()
@@ -110,7 +110,7 @@ impl Daemon {
         status(self.id(), name).split_whitespace().next().unwrap().parse().unwrap()
     }
 
-    /// Descriptors that are open.
+    /// How many descriptors are open.
     pub fn descriptors(&self) -> usize {
         std::fs::read_dir(format!("/proc/{}/fd", self.id())).unwrap().count()
     }

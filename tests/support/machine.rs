@@ -1,4 +1,4 @@
-//! What a machine may lack. A test that needs it is skipped in plain sight, and never in CI.
+//! What the machine can do. A test that needs more is skipped with a message; in CI it fails instead.
 
 use std::io::Write;
 use std::net::TcpListener;
@@ -6,19 +6,19 @@ use std::time::Duration;
 
 use super::PATIENCE;
 
-/// Says on the terminal what is not tested, why, and how to have it tested. In CI it fails instead.
+/// Prints what is not tested and how to get it tested. Panics in CI.
 pub fn skip(what: &str, remedy: &str) {
     let text = format!("skipped: {what}; {remedy}");
     assert!(!is_ci(std::env::var("CI").ok().as_deref()), "{text}");
-    tell(&text);
+    print_uncaptured(&text);
 }
 
-/// To the terminal itself, past what the test harness captures.
-fn tell(text: &str) {
+/// Prints to standard error directly, because the test harness captures `eprintln!`.
+fn print_uncaptured(text: &str) {
     let _ = writeln!(std::io::stderr(), "{text}");
 }
 
-/// What services for continuous integration set the variable `CI` to.
+/// Whether this value of the variable `CI` means that a CI service runs the tests.
 fn is_ci(value: Option<&str>) -> bool {
     value.is_some_and(|value| !["", "0", "false"].contains(&value))
 }
@@ -27,32 +27,32 @@ fn is_ci(value: Option<&str>) -> bool {
 pub fn has_ipv6() -> bool {
     let has = TcpListener::bind("[::1]:0").is_ok();
     if !has {
-        skip("what is about IPv6", "this machine has no address ::1 (sysctl net.ipv6.conf.lo.disable_ipv6=0)");
+        skip("IPv6", "this machine has no address ::1 (sysctl net.ipv6.conf.lo.disable_ipv6=0)");
     }
     has
 }
 
-/// The longest time that something may take. It is meant in an optimized build on a machine that does nothing else
-/// (`cargo test --release --test bounds`); in any other, that it ends at all is what is tested.
+/// An upper bound for a measured time. It applies in an optimized build on an otherwise idle machine
+/// (`cargo test --release --test bounds`). In any other build, a test only checks that the operation ends.
 pub fn at_most(time: Duration) -> Duration {
     if cfg!(debug_assertions) { time.max(PATIENCE) } else { time }
 }
 
-/// Whether ratios of times are measured. In a build that is not optimized, or beside other tests, they are noise.
+/// Whether ratios of times are measured. They are noise in an unoptimized build, or while other tests run.
 pub fn measures_ratios(what: &str) -> bool {
     let measures = !cfg!(debug_assertions);
     if !measures {
-        // In CI too, since it measures them in another step.
-        tell(&format!("skipped: {what}; cargo test --release --test bounds measures it"));
+        // Not `skip`, which would fail in CI: another step there measures them.
+        print_uncaptured(&format!("skipped: {what}; cargo test --release --test bounds measures it"));
     }
     measures
 }
 
 #[test]
-fn ci_is_what_the_variable_says() {
-    for (value, is) in
+fn is_ci_understands_the_usual_values() {
+    for (value, expected) in
         [(None, false), (Some(""), false), (Some("false"), false), (Some("true"), true), (Some("1"), true)]
     {
-        assert_eq!(is_ci(value), is, "{value:?}");
+        assert_eq!(is_ci(value), expected, "{value:?}");
     }
 }

@@ -1,6 +1,6 @@
-//! What the tests stand on: a server that lives as long as a scope, and clients that never hang.
+//! Test support: a server that stops at the end of a scope, and clients that never hang.
 
-// Each test crate uses a part of it.
+// Each test crate uses a part of this module.
 #![allow(dead_code)]
 
 pub mod chat;
@@ -20,15 +20,15 @@ use std::time::{Duration, Instant};
 use acceptd::{Handler, Limits, Server, Shutdown, Summary};
 use socket2::{Domain, Socket, Type};
 
-/// What should come at once comes within this time, however busy the machine is; else a test fails.
+/// The timeout of every wait for something that should happen at once. It allows for a busy machine.
 pub const PATIENCE: Duration = Duration::from_secs(20);
 
-/// A server on a free port of this machine, ended when it goes out of scope.
+/// A server on a free port of this machine. Dropping it shuts the server down.
 pub struct TestServer {
     pub addr: SocketAddr,
     pub shutdown: Shutdown,
     summary: Receiver<Summary>,
-    over: bool,
+    is_done: bool,
 }
 
 impl TestServer {
@@ -46,14 +46,14 @@ impl TestServer {
         let (addr, shutdown) = (server.local_addr(), server.shutdown());
         let (done, summary) = mpsc::channel();
         thread::spawn(move || done.send(server.run(handler)));
-        TestServer { addr, shutdown, summary, over: false }
+        TestServer { addr, shutdown, summary, is_done: false }
     }
 
     pub fn connect(&self) -> Client {
         Client::connect(self.addr)
     }
 
-    /// Ends the server, and waits until it has drained.
+    /// Shuts the server down, and waits until it has drained.
     pub fn stop(mut self) -> Summary {
         self.shutdown.request();
         self.wait()
@@ -61,7 +61,7 @@ impl TestServer {
 
     /// Waits until `run` has returned.
     pub fn wait(&mut self) -> Summary {
-        self.over = true;
+        self.is_done = true;
         match self.summary.recv_timeout(PATIENCE) {
             Ok(summary) => summary,
             Err(_) => panic!("the server has not ended; still open:\n{}", still_open().join("\n")),
@@ -71,25 +71,25 @@ impl TestServer {
 
 impl Drop for TestServer {
     fn drop(&mut self) {
-        if !self.over && !thread::panicking() {
+        if !self.is_done && !thread::panicking() {
             self.shutdown.request();
             self.wait();
         }
     }
 }
 
-/// A client whose every wait has an end.
+/// A client with a timeout on every read and write.
 pub struct Client {
     pub stream: TcpStream,
 }
 
 impl Client {
-    /// Over IPv4, each client has an address of its own (127.1.x.y), which makes its lines in the log easy to tell.
+    /// Over IPv4, each client has its own address (127.1.x.y), so that a test finds its lines in the log.
     pub fn connect(addr: SocketAddr) -> Client {
         Client::connect_with(addr, None)
     }
 
-    /// With a small receive buffer, so that the server soon notices that it does not read.
+    /// With a small receive buffer, so that the server soon notices a client that does not read.
     pub fn connect_with_buffer(addr: SocketAddr, bytes: usize) -> Client {
         Client::connect_with(addr, Some(bytes))
     }
@@ -119,7 +119,7 @@ impl Client {
         self.stream.write_all(bytes.as_ref()).unwrap();
     }
 
-    /// Sends, whether the server listens or not.
+    /// Sends, and ignores an error: the server may have closed the connection.
     pub fn try_send(&mut self, bytes: impl AsRef<[u8]>) {
         let _ = self.stream.write_all(bytes.as_ref());
     }
@@ -128,7 +128,7 @@ impl Client {
         self.stream.shutdown(Direction::Write).unwrap();
     }
 
-    /// Reads as many bytes as are expected, and compares.
+    /// Reads as many bytes as `expected` has, and compares them.
     pub fn expect(&mut self, expected: impl AsRef<[u8]>) {
         let expected = expected.as_ref();
         let mut got = vec![0; expected.len()];
@@ -144,7 +144,7 @@ impl Client {
         assert_eq!(text(&got[..count]), text(expected));
     }
 
-    /// The next line, without its end; what is there of it, if the connection ends.
+    /// The next line, without its line ending. If the connection ends first, the incomplete line.
     pub fn line(&mut self) -> String {
         let mut line = Vec::new();
         let mut byte = [0];
@@ -170,24 +170,22 @@ impl Client {
     }
 
     /// Everything up to the end of the connection, which may be a reset.
-    pub fn remains(&mut self) -> Vec<u8> {
-        let mut remains = Vec::new();
-        match self.stream.read_to_end(&mut remains) {
+    pub fn rest_or_reset(&mut self) -> Vec<u8> {
+        let mut rest = Vec::new();
+        match self.stream.read_to_end(&mut rest) {
             Err(error) if error.kind() != ErrorKind::ConnectionReset => panic!("{error} instead of the end"),
-            _ => remains,
+            _ => rest,
         }
     }
 
-    /// Sends, and reads what comes back until the server has closed.
+    /// Sends, ends its output, and reads until the server closes.
     pub fn talk(&mut self, bytes: impl AsRef<[u8]>) -> String {
         self.send(bytes);
         self.end_output();
         self.rest()
     }
-}
 
-impl Client {
-    /// Sends pieces that arrive one by one, and reads all replies; the server may close before the last piece.
+    /// Like `talk`, in pieces that arrive one by one. The server may close before the last piece.
     pub fn talk_freely(&mut self, pieces: &[&[u8]]) -> String {
         for piece in pieces {
             self.try_send(piece);
@@ -200,7 +198,7 @@ impl Client {
     }
 }
 
-/// Bytes in a form that can be read when a test fails, and compared.
+/// Bytes as text that is readable in the message of a failed assertion.
 pub fn text(bytes: &[u8]) -> String {
     match std::str::from_utf8(bytes) {
         Ok(text) => text.to_owned(),
@@ -208,20 +206,20 @@ pub fn text(bytes: &[u8]) -> String {
     }
 }
 
-/// The body of an HTTP answer that ends what was heard; fails if there is none, or if it is not whole.
-pub fn http_response(heard: &str) -> &str {
-    let place = heard.find("HTTP/1.1 400 Bad Request\r\n").unwrap_or_else(|| panic!("no HTTP in {heard:?}"));
-    let (head, body) = heard[place..].split_once("\r\n\r\n").expect("a head that ends");
-    assert!(head.contains(&format!("\r\nContent-Length: {}\r\n", body.len())), "{heard:?}");
+/// The body of the HTTP response at the end of `output`. Panics if there is none, or if it is incomplete.
+pub fn http_response(output: &str) -> &str {
+    let start = output.find("HTTP/1.1 400 Bad Request\r\n").unwrap_or_else(|| panic!("no HTTP in {output:?}"));
+    let (head, body) = output[start..].split_once("\r\n\r\n").expect("a head that ends");
+    assert!(head.contains(&format!("\r\nContent-Length: {}\r\n", body.len())), "{output:?}");
     assert!(head.ends_with("\r\nConnection: close"), "{head:?}");
     body
 }
 
-/// Looks again and again until something holds; fails after `PATIENCE` with what it was.
+/// Polls until `holds` returns true. Panics with `what` after `PATIENCE`.
 pub fn eventually<T: Display>(what: T, mut holds: impl FnMut() -> bool) {
     let start = Instant::now();
     while !holds() {
-        assert!(start.elapsed() < PATIENCE, "this has not come true: {what}");
+        assert!(start.elapsed() < PATIENCE, "timed out waiting until {what}");
         thread::park_timeout(Duration::from_millis(2));
     }
 }
@@ -251,13 +249,13 @@ pub fn collect_log() {
     });
 }
 
-/// The log's lines in which every one of these words stands.
-pub fn logged(words: &[&str]) -> Vec<(log::Level, String)> {
-    let has_all = |line: &str| words.iter().all(|word| line.contains(word));
+/// The log lines that contain all of `parts`.
+pub fn logged(parts: &[&str]) -> Vec<(log::Level, String)> {
+    let has_all = |line: &str| parts.iter().all(|part| line.contains(part));
     LOG.lock().unwrap().iter().filter(|(_, line)| has_all(line)).cloned().collect()
 }
 
-/// Connections that were opened and not closed, of any server of this process.
+/// The log lines of connections that were opened and not closed, of all servers in this process.
 fn still_open() -> Vec<String> {
     let peer_of = |line: &str| line.split(' ').find(|word| word.starts_with("peer=")).map(ToOwned::to_owned);
     let closed: Vec<_> = logged(&["closed id="]).iter().filter_map(|(_, line)| peer_of(line)).collect();

@@ -218,12 +218,12 @@ fn a_client_can_be_killed(engine: Engine) {
     let mut victim = server.connect();
     let id = victim.ask("CLIENT ID").number();
     assert_eq!(killer.ask(&format!("CLIENT KILL ID {id}")).number(), 1);
-    assert_eq!(victim.remains(), b"");
+    assert_eq!(victim.rest_or_reset(), b"");
     let mut victim = server.connect();
     victim.ask("PING");
     let address = victim.stream.local_addr().unwrap();
     assert_eq!(killer.ask(&format!("CLIENT KILL {address}")).text(), "OK");
-    assert_eq!(victim.remains(), b"");
+    assert_eq!(victim.rest_or_reset(), b"");
     eventually("both clients are removed", || killer.ask("CLIENT LIST").text().lines().count() == 1);
     assert_eq!(killer.ask(&format!("CLIENT KILL {address}")).text(), "ERR No such client");
     assert_eq!(killer.ask(&format!("CLIENT KILL ADDR {address}")).number(), 0);
