@@ -106,6 +106,6 @@ stop
 serve_with_password "$TMP/password"
 same "nc: nothing goes without the password, and everything with it" \
     "$(printf '%s\n' 'ERROR NOAUTH this store has a password: write AUTH and the password' \
-        'ERROR WRONGPASS invalid username-password pair or user is disabled.' OK OK v)" \
+        'ERROR WRONGPASS that is not the password; put quotes around a password with spaces' OK OK v)" \
     "$(ask 'GET k' 'AUTH wrong' "AUTH \"$(<"$TMP/password")\"" 'SET k v' 'GET k')"
 finish

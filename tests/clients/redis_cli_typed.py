@@ -74,11 +74,11 @@ SESSION = [
     (
         "its help, which it has from the server, explains commands and their arguments",
         [
-            ("help getdel", help_of("GETDEL", "key", "the value, and delete it")),
-            ("help del", help_of("DEL", "key [key ...]", "delete")),
-            ("help mset", help_of("MSET", "key value [key value ...]", "set several at once")),
-            ("help set", help_of("SET", "key value [NX|XX] [GET] [EX|PX|EXAT|PXAT time|KEEPTTL]", "set")),
-            ("help dbsize", help_of("DBSIZE", "", "the number of keys")),
+            ("help getdel", help_of("GETDEL", "key", "get a value and delete the key")),
+            ("help del", help_of("DEL", "key [key ...]", "delete keys")),
+            ("help mset", help_of("MSET", "key value [key value ...]", "set several values at once")),
+            ("help set", help_of("SET", "key value [NX|XX] [GET] [EX|PX|EXAT|PXAT time|KEEPTTL]", "set a value")),
+            ("help dbsize", help_of("DBSIZE", "", "count the keys")),
         ],
     ),
     (
