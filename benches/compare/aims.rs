@@ -2,9 +2,11 @@
 
 use std::fmt::Write;
 
+use acceptd_bench::metric::Metric;
+
 use crate::peers::Peer;
 use crate::report::Report;
-use crate::workloads::{Metric, Workload};
+use crate::workloads::Workload;
 
 /// A bar for acceptd's value divided by the peer's.
 enum Bar {

@@ -3,11 +3,12 @@
 use std::error::Error;
 use std::path::Path;
 
+use acceptd_bench::metric::Metric;
 use plotters::prelude::*;
 
 use crate::peers::Peer;
 use crate::report::Report;
-use crate::workloads::{Metric, Scale, Workload};
+use crate::workloads::{Scale, Workload};
 
 const PEERS: [(Peer, RGBColor); 5] = [
     (Peer::Acceptd, RGBColor(220, 50, 47)),

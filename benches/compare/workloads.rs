@@ -4,6 +4,7 @@ use std::io;
 use std::thread;
 use std::time::Duration;
 
+use acceptd_bench::metric::{Measurements, Metric};
 use acceptd_bench::process::ServerProcess;
 
 use crate::load::{self, Sample};
@@ -25,50 +26,6 @@ pub enum Workload {
     BesideCpuHeavy { clients: usize },
     /// A few clients that reconnect for each request, beside `busy` ones that stay connected.
     Newcomers { busy: usize },
-}
-
-/// The values of one measurement.
-pub type Measurements = Vec<(Metric, f64)>;
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Metric {
-    /// Requests, connections or bytes a second.
-    Rate,
-    /// Microseconds.
-    P50,
-    /// Microseconds.
-    P99,
-    /// Seconds until the last client has its response.
-    Time,
-    /// Bytes of resident memory for each client.
-    Resident,
-    /// Threads for all clients together.
-    Threads,
-    /// Milliseconds of CPU time a second while all clients are idle.
-    IdleCpu,
-    /// Seconds from SIGTERM to the exit.
-    TimeToEnd,
-}
-
-impl Metric {
-    /// Whether the report shows each peer's value and not a ratio. These values are often zero, and a peer that does
-    /// not drain exits at once.
-    pub fn is_absolute(self) -> bool {
-        matches!(self, Metric::Threads | Metric::IdleCpu | Metric::TimeToEnd)
-    }
-
-    pub fn name(self) -> &'static str {
-        match self {
-            Metric::Rate => "rate",
-            Metric::P50 => "p50",
-            Metric::P99 => "p99",
-            Metric::Time => "time",
-            Metric::Resident => "resident",
-            Metric::Threads => "threads",
-            Metric::IdleCpu => "idle CPU, ms a second",
-            Metric::TimeToEnd => "SIGTERM to end, seconds",
-        }
-    }
 }
 
 /// How long and how large the measurements are: in full, or just enough to check that they work.
