@@ -48,6 +48,11 @@ pub struct Scale {
 impl Scale {
     pub const FULL: Scale = Scale { rate: Duration::from_secs(1), latency: Duration::from_secs(3) };
     pub const QUICK: Scale = Scale { rate: Duration::from_millis(200), latency: Duration::from_millis(200) };
+
+    /// `factor` times as long.
+    pub fn stretched(self, factor: u32) -> Scale {
+        Scale { rate: self.rate * factor, latency: self.latency * factor }
+    }
 }
 
 pub fn name(members: usize) -> String {

@@ -41,6 +41,11 @@ impl Scale {
     pub const FULL: Scale = Scale { time: Duration::from_millis(800), stream_bytes: 4 << 30, max_clients: 10_000 };
     pub const QUICK: Scale = Scale { time: Duration::from_millis(150), stream_bytes: 128 << 20, max_clients: 1_000 };
 
+    /// The same workloads, measured `factor` times as long.
+    pub fn stretched(self, factor: u32) -> Scale {
+        Scale { time: self.time * factor, ..self }
+    }
+
     pub fn workloads(self) -> Vec<Workload> {
         let mut workloads = Vec::new();
         for size in [64, 4096] {
