@@ -10,6 +10,13 @@ use acceptd_bench::process::ServerProcess;
 use crate::load::{self, Sample};
 use crate::peers::{self, Peer};
 
+/// The numbers of busy clients, and the bytes of their messages.
+pub const BUSY_CLIENTS: [usize; 5] = [1, 8, 50, 200, 1000];
+pub const BUSY_SIZES: [usize; 2] = [64, 4096];
+
+/// How many clients connect, send and close at a time.
+pub const CONCURRENT_CONNECTS: [usize; 3] = [1, 20, 200];
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Workload {
     /// Clients that send `size` bytes and read them back, again and again.
@@ -48,10 +55,10 @@ impl Scale {
 
     pub fn workloads(self) -> Vec<Workload> {
         let mut workloads = Vec::new();
-        for size in [64, 4096] {
-            workloads.extend([1, 8, 50, 200, 1000].map(|clients| Workload::RequestResponse { clients, size }));
+        for size in BUSY_SIZES {
+            workloads.extend(BUSY_CLIENTS.map(|clients| Workload::RequestResponse { clients, size }));
         }
-        workloads.extend([1, 20, 200].map(|concurrent| Workload::ConnectEchoClose { concurrent }));
+        workloads.extend(CONCURRENT_CONNECTS.map(|concurrent| Workload::ConnectEchoClose { concurrent }));
         workloads.extend([self.max_clients / 5, self.max_clients * 4 / 5].map(|clients| Workload::Burst { clients }));
         workloads.extend([
             Workload::Stream { bytes: self.stream_bytes },
@@ -87,6 +94,8 @@ impl Workload {
         let reconnects = matches!(self, Workload::ConnectEchoClose { .. } | Workload::Newcomers { .. });
         match peer {
             Peer::Acceptd | Peer::Textbook | Peer::Tokio1K | Peer::Tokio64K | Peer::Mio => true,
+            // Where clients come and go, the textbook's accept loop, which is the same, is measured already.
+            Peer::BareLoop => matches!(self, Workload::RequestResponse { .. }),
             Peer::Sleeping => reconnects || matches!(self, Workload::Burst { .. }),
             Peer::OneAtATime => {
                 matches!(self, Workload::ConnectEchoClose { .. } | Workload::RequestResponse { clients: 1, .. })
