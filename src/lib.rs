@@ -56,8 +56,9 @@ mod shutdown;
 mod socket;
 mod throttle;
 mod totals;
+mod waker;
 
-pub use connection::{Connection, Next};
+pub use connection::{ClientHandle, Connection, EndReason, KeepReading, Next, Paused};
 pub use farewell::Farewell;
 #[cfg(feature = "chat")]
 pub use handler::Chat;
@@ -73,6 +74,7 @@ pub use protocol_error::protocol_error;
 pub use server::{Server, Summary, advice};
 pub use shutdown::Shutdown;
 pub use totals::Stats;
+pub use waker::Waker;
 
 /// The examples of the README compile and run. One of them uses a crate of the program's, for Ctrl-C.
 #[cfg(all(doctest, feature = "daemon"))]

@@ -4,7 +4,10 @@ use std::io;
 use std::time::Duration;
 
 /// The longest timeout: a year, which every clock can represent.
-const MAX_TIMEOUT: Duration = Duration::from_secs(365 * 24 * 3600);
+pub(crate) const MAX_TIMEOUT: Duration = Duration::from_secs(365 * 24 * 3600);
+
+/// The shortest timeout.
+pub(crate) const MIN_TIMEOUT: Duration = Duration::from_millis(1);
 
 /// The limits of a server. Start from the defaults and change what you need:
 ///

@@ -92,7 +92,7 @@ impl Server {
         let log = Arc::new(RateLimitedLog::new(full_because, limits.stack_size));
         let context = Arc::new(Context {
             shutdown: Shutdown::new().map_err(with_advice)?,
-            limits,
+            limits: Arc::new(limits),
             totals: Totals::default(),
             started: Instant::now(),
         });

@@ -8,7 +8,7 @@ use std::io::{self, IoSlice};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
 use rustix::buffer::spare_capacity;
@@ -20,6 +20,11 @@ use crate::event_fd::wait_for;
 use crate::farewell::{Farewell, FarewellFn};
 use crate::panics;
 use crate::progress::MIN_PROGRESS;
+use crate::waker::Wakeup;
+
+mod drain_state;
+
+pub(crate) use drain_state::DrainState;
 
 /// At most about this many bytes that have not left wait in the kernel for each client (`TCP_NOTSENT_LOWAT`); without
 /// this bound it would hold megabytes, and wake a sender too late to see that its client reads. Set on the listener,
@@ -41,8 +46,13 @@ pub(crate) struct Socket {
     waiting: AtomicBool,
     /// Whether the input was ended from this side.
     input_ended: AtomicBool,
+    /// Whether the output was ended by the handler, while the input goes on.
+    output_ended: AtomicBool,
     cut: AtomicBool,
+    drain: DrainState,
     farewell: Mutex<Option<FarewellFn>>,
+    /// Present if other threads may wake the client's own thread.
+    wakeup: OnceLock<Arc<Wakeup>>,
     received: AtomicU64,
     sent: AtomicU64,
 }
@@ -54,8 +64,11 @@ impl Socket {
             in_message: AtomicBool::new(false),
             waiting: AtomicBool::new(false),
             input_ended: AtomicBool::new(false),
+            output_ended: AtomicBool::new(false),
             cut: AtomicBool::new(false),
+            drain: DrainState::default(),
             farewell: Mutex::default(),
+            wakeup: OnceLock::new(),
             received: AtomicU64::new(0),
             sent: AtomicU64::new(0),
         })
@@ -63,6 +76,10 @@ impl Socket {
 
     pub(crate) fn local_addr(&self) -> io::Result<SocketAddr> {
         self.stream.local_addr()
+    }
+
+    pub(crate) fn drain_state(&self) -> &DrainState {
+        &self.drain
     }
 
     /// Bytes received so far. A number for people: it orders nothing.
@@ -136,10 +153,67 @@ impl Socket {
         // Release: the thread that sees the end of the input sees who ended it.
         self.input_ended.store(true, Ordering::Release);
         let _ = self.stream.shutdown(Shutdown::Read);
+        // A thread that pauses does not look at its input any more once the peer has ended it.
+        if let Some(wakeup) = self.wakeup() {
+            wakeup.interrupt();
+        }
     }
 
     pub(crate) fn input_was_ended(&self) -> bool {
         self.input_ended.load(Ordering::Acquire)
+    }
+
+    /// Waits until the socket is ready for one of `events`, or the peer is gone. Returns which; nothing at the deadline,
+    /// and sometimes nothing before.
+    ///
+    /// # Errors
+    ///
+    /// The system's.
+    pub(crate) fn wait(&self, events: PollFlags, deadline: Option<Instant>) -> io::Result<PollFlags> {
+        let mut fds = [PollFd::new(&self.stream, events)];
+        wait_for(&mut fds, deadline)?;
+        let [ready] = fds.map(|fd| fd.revents());
+        Ok(ready)
+    }
+
+    /// As [`wait`](Socket::wait), and until the wakeup's event is notified. Clears the event.
+    ///
+    /// # Errors
+    ///
+    /// The system's.
+    pub(crate) fn wait_with(
+        &self,
+        wakeup: &Wakeup,
+        events: PollFlags,
+        deadline: Option<Instant>,
+    ) -> io::Result<PollFlags> {
+        let mut fds = [PollFd::new(&self.stream, events), PollFd::new(wakeup, PollFlags::IN)];
+        wait_for(&mut fds, deadline)?;
+        let [ready, notified] = fds.map(|fd| fd.revents());
+        if !notified.is_empty() {
+            wakeup.event().clear();
+        }
+        Ok(ready)
+    }
+
+    /// What the client's own thread polls beside this socket, if others may wake it.
+    pub(crate) fn wakeup(&self) -> Option<&Arc<Wakeup>> {
+        self.wakeup.get()
+    }
+
+    /// The same, made if there is none yet. Only the client's own thread calls this.
+    ///
+    /// # Errors
+    ///
+    /// The system has no descriptor left.
+    pub(crate) fn make_wakeup(&self) -> io::Result<&Arc<Wakeup>> {
+        match self.wakeup.get() {
+            Some(wakeup) => Ok(wakeup),
+            None => {
+                let wakeup = Wakeup::new()?;
+                Ok(self.wakeup.get_or_init(|| wakeup))
+            }
+        }
     }
 
     /// Whether the peer has sent its last, and all of it was received.
@@ -224,10 +298,8 @@ impl Socket {
     /// One step of [`wait_until_sent`](Socket::wait_until_sent). Also true when the peer is gone.
     fn is_writable_by(&self, deadline: Instant, events: &mut PollFlags, scratch: &mut [u8]) -> bool {
         loop {
-            let mut fds = [PollFd::new(&self.stream, *events)];
-            let waited = wait_for(&mut fds, Some(deadline));
-            let [ready] = fds.map(|fd| fd.revents());
-            if ready.intersects(PollFlags::OUT | PollFlags::ERR | PollFlags::HUP) || waited.is_err() {
+            let Ok(ready) = self.wait(*events, Some(deadline)) else { return true };
+            if ready.intersects(PollFlags::OUT | PollFlags::ERR | PollFlags::HUP) {
                 return true;
             }
             if ready.contains(PollFlags::IN) && self.drop_input(scratch) == Arrived::End {
@@ -247,8 +319,7 @@ impl Socket {
             return true;
         }
         self.report_when_sent();
-        let mut fds = [PollFd::new(&self.stream, PollFlags::OUT)];
-        wait_for(&mut fds, Some(Instant::now())).is_ok_and(|ready| ready > 0)
+        self.wait(PollFlags::OUT, Some(Instant::now())).is_ok_and(|ready| !ready.is_empty())
     }
 
     fn bound_unsent(&self, bytes: u32) {
@@ -260,7 +331,12 @@ impl Socket {
 impl Socket {
     /// Ends the output: the peer reads what was sent, and then the end.
     pub(crate) fn end_output(&self) {
+        self.output_ended.store(true, Ordering::Relaxed);
         let _ = self.stream.shutdown(Shutdown::Write);
+    }
+
+    pub(crate) fn output_was_ended(&self) -> bool {
+        self.output_ended.load(Ordering::Relaxed)
     }
 
     /// What this client is to be told in place of the handler's own farewell, in whichever thread that happens.
@@ -270,14 +346,15 @@ impl Socket {
 
     /// What this client is to be told for `reason`, if that was set for it.
     pub(crate) fn farewell(&self, reason: Farewell) -> Option<Cow<'static, [u8]>> {
-        let farewell = *panics::lock_ignoring_poison(&self.farewell);
+        // Cloned, so that the farewell's own code doesn't run under the lock.
+        let farewell = panics::lock_ignoring_poison(&self.farewell).clone();
         farewell.map(|farewell| farewell(reason))
     }
 
-    /// Sends a farewell, after which nothing can be sent. Never waits. Returns whether the farewell was accepted whole:
-    /// not in the middle of a message, and not for a client that has left no room for it.
+    /// Sends a farewell, after which nothing can be sent. Never waits. Returns whether the client knows that all is
+    /// complete. It doesn't in the middle of a message, and if it has left no room for the farewell.
     pub(crate) fn send_farewell(&self, farewell: &[u8]) -> bool {
-        self.begin_message() && self.send_last(farewell) == farewell.len()
+        self.output_was_ended() || (self.begin_message() && self.send_last(farewell) == farewell.len())
     }
 
     /// Ends both directions from another thread than the client's own. Never waits.

@@ -9,8 +9,8 @@ use std::path::Path;
 use std::time::Instant;
 
 use super::{Farewell, Handler};
-use crate::Connection;
 use crate::protocol_error::protocol_error;
+use crate::{Connection, Paused};
 
 mod clients;
 mod commands;
@@ -128,7 +128,9 @@ impl Handler for Kv {
                 return Ok(());
             };
             if let NextAction::DelayReplies(delay) = action {
-                client.pause(Instant::now() + delay)?;
+                let until = Instant::now() + delay;
+                // A client that closes its side doesn't get its reply sooner.
+                while client.pause(until)? == Paused::ClientEnded {}
             }
             client.send(session.replies.bytes())?;
             session.replies.clear();

@@ -114,7 +114,7 @@ mod tests {
 
     fn connections(capacity: usize) -> Arc<Connections> {
         let context = Context {
-            limits: Limits::default(),
+            limits: Arc::new(Limits::default()),
             shutdown: Shutdown::new().unwrap(),
             totals: Totals::default(),
             started: Instant::now(),

@@ -55,10 +55,11 @@ fn refuse_backlog(mut listener: Listener, admission: &Admission) {
 /// Waits until no client is left, until the deadline, or until a cut is requested.
 ///
 /// Threads that are busy notice the drain by themselves, before they wait for input. Threads that wait already are woken
-/// by the end of their input, each one as soon as all output to its client has left.
+/// by the end of their input, each one as soon as all output to its client has left. A client that keeps reading
+/// ([`KeepReading`](crate::KeepReading)) is left to it.
 fn wait_for_clients(connections: &Connections, shutdown: &Shutdown, deadline: Instant) {
     let mut waiting = connections.sockets();
-    waiting.retain(|socket| socket.is_waiting());
+    waiting.retain(|socket| socket.is_waiting() && !socket.drain_state().is_held_off());
     waiting.iter().for_each(|socket| socket.report_when_sent());
     while connections.active() > 0 && Instant::now() < deadline && !shutdown.is_cut() {
         for socket in all_left(&mut waiting, shutdown, deadline) {

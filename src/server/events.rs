@@ -15,7 +15,7 @@ use log::{Level, debug, info, log, warn};
 
 use super::Summary;
 use super::system::{Ceiling, advice_for};
-use crate::connection::{CloseReason, ConnectionSummary};
+use crate::connection::{ConnectionSummary, EndReason};
 use crate::farewell::Farewell;
 use crate::panics;
 use crate::throttle::{Rate, Throttle};
@@ -74,7 +74,7 @@ pub(super) struct RateLimitedLog {
 /// A kind of line. There are a few dozen, which bounds the map.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 enum Kind {
-    Closed(Discriminant<CloseReason>),
+    Closed(Discriminant<EndReason>),
     Refused(Discriminant<Farewell>),
     Trouble,
 }
@@ -234,10 +234,10 @@ mod tests {
     #[test]
     fn a_burst_of_one_kind_is_a_few_lines_and_a_count_and_hides_no_other_kind() {
         let log = RateLimitedLog::new(String::new(), 1);
-        let admit = |reason: CloseReason| log.admit(Kind::Closed(discriminant(&reason)), Level::Info, "line");
-        let lines = (0..1000).filter(|_| admit(CloseReason::TooLong(7)).is_some()).count();
+        let admit = |reason: EndReason| log.admit(Kind::Closed(discriminant(&reason)), Level::Info, "line");
+        let lines = (0..1000).filter(|_| admit(EndReason::TooLong(7)).is_some()).count();
         assert!(lines < 500, "{lines} lines");
-        assert_eq!(admit(CloseReason::Idle), Some(0));
+        assert_eq!(admit(EndReason::Idle), Some(0));
         let mut kinds = log.kinds.lock().unwrap();
         let suppressed = |kind: &mut KindOfLine| kind.throttle.suppressed();
         assert!(kinds.values_mut().map(suppressed).sum::<u64>() >= 1, "and what was suppressed last is remembered");

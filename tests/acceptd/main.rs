@@ -6,6 +6,7 @@ mod addresses;
 mod admission;
 mod binary;
 mod chat;
+mod client_ends;
 mod deadlines;
 mod echo;
 mod endings;
@@ -22,3 +23,4 @@ mod shutdown;
 mod signals;
 #[path = "../support/mod.rs"]
 mod support;
+mod waking;

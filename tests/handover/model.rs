@@ -254,6 +254,21 @@ impl Client {
         }
     }
 
+    /// Like `Outbox::close`.
+    pub fn close_for(&self, reason: &str) {
+        self.handover.close_for(reason.to_owned());
+    }
+
+    /// Like `Owner::wait`, until another thread ends the connection. Returns its reason.
+    pub fn wait_until_closing(&self) -> String {
+        loop {
+            if let Some(reason) = self.handover.closing() {
+                return reason;
+            }
+            self.wait_once(self.handover.turn(), false);
+        }
+    }
+
     /// Like a handler's write and flush: claims, sends until the socket has taken everything, and releases.
     pub fn reply(&self, bytes: &str) -> Result<(), End> {
         self.claim()?;

@@ -120,7 +120,8 @@ impl<'a> Detection<'a> {
                 Next::Request(None) => return Ok(Flow::Continue),
                 Next::Request(Some(protocol)) => return Ok(self.decide(Decision::OtherProtocol(protocol))),
                 Next::Deadline if self.on_deadline(client)? == Flow::Continue => {}
-                Next::Deadline | Next::End => return Ok(Flow::Close),
+                Next::Woken => {}
+                Next::Deadline | Next::End | Next::Draining => return Ok(Flow::Close),
             }
         }
     }
@@ -171,7 +172,8 @@ impl Session for Detection<'_> {
             // A line has begun, or a telnet command that is none. Check again later.
             Next::Request(()) => self.deadline = Instant::now() + GREETING_DELAY,
             Next::Deadline => self.guest = Some(PlainSession::start(self.chat, client)?),
-            Next::End => return Ok(Flow::Close),
+            Next::End | Next::Draining => return Ok(Flow::Close),
+            Next::Woken => {}
         }
         Ok(Flow::Continue)
     }

@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use std::time::Instant;
 
 use super::rate::{Rate, TokenBucket};
-use crate::connection::{Connection, Next};
+use crate::connection::{Connection, Next, Paused};
 use crate::handler::shared::http;
 use crate::handler::shared::telnet::{Item, Scanner};
 
@@ -95,8 +95,7 @@ impl LineReader {
             }
             let is_reading_paused = self.queued_bytes >= MAX_QUEUED_BYTES || self.has_ended;
             if let Some(until) = until.filter(|_| is_reading_paused && !self.queue.is_empty()) {
-                client.pause(until)?;
-                if deadline == Some(until) {
+                if client.pause(until)? == Paused::Deadline && deadline == Some(until) {
                     return Ok(ReadOutcome::Deadline);
                 }
             } else if self.has_ended {
@@ -105,9 +104,9 @@ impl LineReader {
                 match client.read_request_until(until, usize::MAX, |unread| self.decode(unread))? {
                     Next::Request(None) => {}
                     Next::Request(Some(line)) => self.enqueue(line),
-                    Next::End => self.has_ended = true,
+                    Next::End | Next::Draining => self.has_ended = true,
                     Next::Deadline if until == deadline => return Ok(ReadOutcome::Deadline),
-                    Next::Deadline => {}
+                    Next::Deadline | Next::Woken => {}
                 }
             }
             client.write_all(std::mem::take(&mut self.decoder.reply))?;

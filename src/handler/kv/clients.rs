@@ -6,9 +6,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
-use crate::Connection;
 use crate::panics::lock_ignoring_poison;
-use crate::socket::Socket;
+use crate::{ClientHandle, Connection};
 
 /// The longest name of a client or its library, in bytes.
 const MAX_NAME: usize = 256;
@@ -28,7 +27,7 @@ pub(super) struct Client {
     pub(super) peer_addr: SocketAddr,
     pub(super) local_addr: Option<SocketAddr>,
     connected_at: Instant,
-    socket: Arc<Socket>,
+    handle: ClientHandle,
     info: Mutex<ClientInfo>,
 }
 
@@ -49,7 +48,7 @@ impl Client {
             peer_addr: connection.peer_addr(),
             local_addr: connection.local_addr().ok(),
             connected_at: Instant::now(),
-            socket: connection.socket(),
+            handle: connection.handle(),
             info: Mutex::new(ClientInfo { resp_version: 2, ..ClientInfo::default() }),
         }
     }
@@ -64,7 +63,7 @@ impl Client {
 
     /// Ends the connection at once, without a farewell.
     pub(super) fn kill(&self) {
-        self.socket.cut(b"");
+        self.handle.cut(b"");
     }
 
     /// The client's line in CLIENT LIST, with those of Redis's fields that apply here.
