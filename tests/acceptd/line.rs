@@ -216,6 +216,21 @@ fn a_library_user_can_supply_the_reply_function() {
 }
 
 #[test]
+fn without_protocol_detection_http_and_tls_are_ordinary_lines() {
+    let handler = Line::new(|line: &str| format!("<{line}>")).without_protocol_detection();
+    let server = TestServer::with(Limits { max_line: 100, ..Limits::default() }, handler);
+    assert_eq!(
+        server.connect().talk("GET / HTTP/1.1\nHost: localhost\nlast\n"),
+        "<GET / HTTP/1.1>\n<Host: localhost>\n<last>\n"
+    );
+    let reply = server.connect().talk(b"\x16\x03\x01\nlast\n");
+    assert_eq!(reply, "ERROR control character U+0016 (synchronous idle, Ctrl-V), send plain text\n<last>\n");
+    let mut client = server.connect();
+    client.send(format!("GET /{}", "a".repeat(100)));
+    assert_eq!(client.rest(), "ERROR the request is longer than 100 bytes, closing\r\n");
+}
+
+#[test]
 fn every_line_of_a_reply_has_a_line_end() {
     let server = TestServer::start(Line::new(|_: &str| "one\ntwo"));
     assert_eq!(server.connect().talk("x\r\n"), "one\r\ntwo\r\n");
