@@ -7,7 +7,7 @@ use std::time::Instant;
 use jiff::Timestamp;
 
 use super::delivery::Delivery;
-use super::event::{Dialect, Event, Identity, RenderedEvent};
+use super::event::{ChatEvent, Dialect, Identity, RenderedEvent};
 use super::name::NameKey;
 use crate::Outbox;
 
@@ -31,7 +31,7 @@ pub(super) struct Member {
 
 impl Member {
     /// Queues an event that `source` caused for this member.
-    pub(super) fn queue(&self, event: Event<'_>, source: &Member, delivery: &mut Delivery) {
+    pub(super) fn queue(&self, event: ChatEvent<'_>, source: &Member, delivery: &mut Delivery) {
         let lines = RenderedEvent::new(event, &source.identity).lines(self.dialect);
         delivery.add_member(&self.outbox, lines.len());
         self.outbox.queue(lines);

@@ -10,7 +10,7 @@ use std::time::Instant;
 use jiff::Timestamp;
 
 use super::delivery::Delivery;
-use super::event::{Dialect, Event, Identity, MessageKind};
+use super::event::{ChatEvent, Dialect, Identity, MessageKind};
 use super::member::Member;
 use super::name::{Name, NameKey};
 use super::room::Room;
@@ -114,7 +114,7 @@ impl ChatState {
     /// Removes a member from the chat, and tells the members who share a room with them.
     pub(super) fn remove_member(&mut self, id: u64, reason: &str, delivery: &mut Delivery) {
         let Some(member) = self.members.get(&id) else { return };
-        self.notify_shared_rooms(id, Event::Quit { reason }, delivery);
+        self.notify_shared_rooms(id, ChatEvent::Quit { reason }, delivery);
         for key in member.rooms.clone() {
             self.remove_from_room(id, &key, delivery);
         }
@@ -135,7 +135,7 @@ impl ChatState {
         if name.key() != old_key && self.is_taken(&name) {
             return Err(ChatError::NameTaken);
         }
-        let event = Event::Renamed { to: &name };
+        let event = ChatEvent::Renamed { to: &name };
         self.notify_shared_rooms(id, event, delivery);
         if member.dialect.is_irc() {
             member.queue(event, member, delivery);
@@ -162,7 +162,7 @@ impl ChatState {
     ) -> Result<(Name, Option<String>), ChatError> {
         let sender = self.members.get(&id).ok_or(ChatError::NoSuchMember)?;
         let receiver = self.member_by_name(target).ok_or(ChatError::NoSuchMember)?;
-        let event = Event::PrivateMessage { kind: message.kind, to: &receiver.identity.name, text: message.text };
+        let event = ChatEvent::PrivateMessage { kind: message.kind, to: &receiver.identity.name, text: message.text };
         if !receiver.ignored.contains(&id) {
             receiver.queue(event, sender, delivery);
         }

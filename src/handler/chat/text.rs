@@ -33,14 +33,14 @@ pub(super) fn sanitize(text: &str) -> String {
     safe
 }
 
-type Rest<'a> = std::iter::Peekable<std::str::Chars<'a>>;
+type Characters<'a> = std::iter::Peekable<std::str::Chars<'a>>;
 
 /// Skips at most `count` characters of a kind. Returns whether there was one.
-fn skip(rest: &mut Rest<'_>, count: usize, kind: fn(&char) -> bool) -> bool {
+fn skip(rest: &mut Characters<'_>, count: usize, kind: fn(&char) -> bool) -> bool {
     (0..count).filter(|_| rest.next_if(kind).is_some()).count() > 0
 }
 
-fn followed_by(rest: &Rest<'_>, first: char, second: fn(&char) -> bool) -> bool {
+fn followed_by(rest: &Characters<'_>, first: char, second: fn(&char) -> bool) -> bool {
     let mut ahead = rest.clone();
     ahead.next() == Some(first) && ahead.next().is_some_and(|character| second(&character))
 }

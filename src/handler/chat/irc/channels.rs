@@ -198,7 +198,7 @@ impl IrcSession<'_> {
         message: &Message,
     ) -> io::Result<()> {
         let (id, change) = (self.id, message.parameter(1));
-        let describe = |room: &Room| (room.name.to_string(), room.created.as_second(), room.operator() == Some(id));
+        let describe = |room: &Room| (room.name.to_string(), room.created_at.as_second(), room.operator() == Some(id));
         let found = key.and_then(|key| self.with_state(|state, _| state.room(key).map(describe)));
         let Some((room, created, is_operator)) = found else {
             return self.refuse(client, ChatError::NoSuchRoom, name, "");

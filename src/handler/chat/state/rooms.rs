@@ -9,7 +9,7 @@ use jiff::Timestamp;
 
 use super::{ChatError, ChatState, OutgoingMessage};
 use crate::handler::chat::delivery::Delivery;
-use crate::handler::chat::event::{Event, RenderedEvent};
+use crate::handler::chat::event::{ChatEvent, RenderedEvent};
 use crate::handler::chat::history::History;
 use crate::handler::chat::member::Member;
 use crate::handler::chat::membership::Membership;
@@ -44,7 +44,7 @@ impl ChatState {
             dialect: member.dialect,
             ignored: Arc::clone(&member.ignored),
         });
-        announce(Event::Joined { room: &room.name }, room, member, delivery);
+        announce(ChatEvent::Joined { room: &room.name }, room, member, delivery);
         Ok(())
     }
 
@@ -59,7 +59,7 @@ impl ChatState {
         delivery: &mut Delivery,
     ) -> Result<(), ChatError> {
         let (member, room) = self.member_in_room(id, key)?;
-        announce(Event::Parted { room: &room.name, reason }, room, member, delivery);
+        announce(ChatEvent::Parted { room: &room.name, reason }, room, member, delivery);
         self.remove_from_room(id, key, delivery);
         Ok(())
     }
@@ -81,7 +81,7 @@ impl ChatState {
         }
         let kicked = self.member_by_name(target).filter(|kicked| kicked.rooms.contains(key));
         let kicked = kicked.ok_or(ChatError::TargetNotInRoom)?;
-        let event = Event::Kicked { room: &room.name, target: &kicked.identity.name, reason };
+        let event = ChatEvent::Kicked { room: &room.name, target: &kicked.identity.name, reason };
         room.broadcast(event, member, None, delivery);
         self.remove_from_room(kicked.id, key, delivery);
         Ok(())
@@ -103,7 +103,7 @@ impl ChatState {
             return Err(ChatError::NoSuchRoom);
         };
         member.last_message = Instant::now();
-        let event = Event::RoomMessage { kind: message.kind, room: &room.name, text: message.text };
+        let event = ChatEvent::RoomMessage { kind: message.kind, room: &room.name, text: message.text };
         let time = room.broadcast(event, member, (!message.echo).then_some(id), delivery);
         let line = event.render_plain(&member.identity);
         room.history.add(time, line, max_bytes);
@@ -123,7 +123,7 @@ impl ChatState {
         delivery: &mut Delivery,
     ) -> Result<(), ChatError> {
         let (member, room) = self.member_in_room(id, key)?;
-        room.broadcast(Event::TopicSet { room: &room.name, text }, member, None, delivery);
+        room.broadcast(ChatEvent::TopicSet { room: &room.name, text }, member, None, delivery);
         let set_by = member.identity.name.to_string();
         if let Some(room) = self.rooms.get_mut(key) {
             let topic = || Topic { text: text.to_owned(), set_by, set_at: Timestamp::now() };
@@ -180,15 +180,15 @@ impl ChatState {
             return;
         }
         if let Some(member) = self.members.get(&operator) {
-            room.broadcast(Event::Promoted { room: &room.name }, member, None, delivery);
+            room.broadcast(ChatEvent::Promoted { room: &room.name }, member, None, delivery);
         }
     }
 
     /// Queues an event once for every other member who shares a room with a member. Rooms that don't announce who leaves
     /// don't announce who quits either.
-    pub(super) fn notify_shared_rooms(&self, id: u64, event: Event<'_>, delivery: &mut Delivery) {
+    pub(super) fn notify_shared_rooms(&self, id: u64, event: ChatEvent<'_>, delivery: &mut Delivery) {
         let Some(member) = self.members.get(&id) else { return };
-        let is_notified = |room: &&Room| !matches!(event, Event::Quit { .. }) || room.announces_joins();
+        let is_notified = |room: &&Room| !matches!(event, ChatEvent::Quit { .. }) || room.announces_joins();
         let rooms = member.rooms.iter().filter_map(|key| self.rooms.get(key));
         let rooms: Vec<&Room> = rooms.filter(is_notified).collect();
         if let [room] = rooms.as_slice() {
@@ -208,7 +208,7 @@ impl ChatState {
 }
 
 /// Tells a room who joins or leaves, if it announces that. An IRC client is always told about its own joins and parts.
-fn announce(event: Event<'_>, room: &Room, member: &Member, delivery: &mut Delivery) {
+fn announce(event: ChatEvent<'_>, room: &Room, member: &Member, delivery: &mut Delivery) {
     if room.announces_joins() {
         room.broadcast(event, member, Some(member.id), delivery);
     }
