@@ -24,7 +24,7 @@ pub(super) const MAX_LINE: usize = 64 * 1024;
 const MAX_WORDS_UNAUTHENTICATED: usize = 10;
 const MAX_WORD_LENGTH_UNAUTHENTICATED: usize = 16 * 1024;
 
-/// The error reply to input that is not a request. The connection must end, because nobody can tell where the next
+/// The error reply to input that is not a request. The connection must end, because there is no telling where the next
 /// request begins.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Malformed(pub(super) Vec<u8>);
@@ -35,7 +35,7 @@ impl Malformed {
     }
 }
 
-/// How large a request may be.
+/// How large a request may be. It depends on whether the client has given the password.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct RequestLimits {
     max_words: usize,
@@ -96,7 +96,7 @@ pub(super) enum Syntax {
     Resp,
 }
 
-/// Finds one frame after the other. It reads each byte of an incomplete frame only once.
+/// Finds one frame after the other. It looks at each byte only once, however the bytes arrive.
 #[derive(Debug)]
 pub(super) struct Parser {
     resp: RespParser,
@@ -110,8 +110,8 @@ impl Default for Parser {
 }
 
 impl Parser {
-    /// The frame at the start of `input`, if it is complete. Until it is, each call must bring the same input again
-    /// with more at its end.
+    /// The frame at the start of `input`, or `None` if it is not complete. After `None`, call it with the same input and
+    /// what has arrived since; after a frame, with what follows the frame.
     ///
     /// # Errors
     ///

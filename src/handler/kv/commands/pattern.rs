@@ -3,10 +3,10 @@
 use crate::handler::kv::keyspace::CommandError;
 
 /// The longest pattern, in bytes. Matching takes time for each byte, while other clients wait for the keys.
-const LONGEST_PATTERN: usize = 512;
+const MAX_PATTERN: usize = 512;
 
 pub(super) fn check_length(pattern: &[u8]) -> Result<&[u8], CommandError> {
-    let fits = pattern.len() <= LONGEST_PATTERN;
+    let fits = pattern.len() <= MAX_PATTERN;
     if fits { Ok(pattern) } else { Err(CommandError::new("ERR the pattern is longer than 512 bytes")) }
 }
 
