@@ -47,6 +47,7 @@ pub(super) struct Identity {
     pub(super) user: String,
 }
 
+/// How a message is meant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum MessageKind {
     Message,
@@ -56,6 +57,7 @@ pub(super) enum MessageKind {
     Notice,
 }
 
+/// What a member has done, or has become. The other members are told about it.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum ChatEvent<'a> {
     RoomMessage {
@@ -136,7 +138,7 @@ impl<'a> RenderedEvent<'a> {
 }
 
 impl ChatEvent<'_> {
-    /// A line for people. Lines about what happened begin with a star.
+    /// A line for people. Lines about anything but a message begin with a star.
     pub(super) fn render_plain(&self, source: &Identity) -> String {
         exact_string(|line| self.write_plain(source, line))
     }

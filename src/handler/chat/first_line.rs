@@ -18,11 +18,11 @@ pub(super) enum FirstLine {
 }
 
 /// Characters without width that may come before a line: the byte order mark, which some programs send before UTF-8, and
-/// those that are copied along with text.
+/// characters that are copied along with text.
 const INVISIBLE: [char; 5] = ['\u{feff}', '\u{200b}', '\u{200c}', '\u{200d}', '\u{2060}'];
 
 /// Removes white space around a line, and invisible characters and a terminal's control sequence before it.
-pub(super) fn strip(line: &[u8]) -> &[u8] {
+pub(super) fn trim_invisible(line: &[u8]) -> &[u8] {
     let line = without_control_sequence(line.trim_ascii());
     // The text at the beginning is enough: the rest may be in another encoding.
     let text = match std::str::from_utf8(line) {
@@ -33,7 +33,7 @@ pub(super) fn strip(line: &[u8]) -> &[u8] {
     line.get(text.len() - start.len()..).unwrap_or_default()
 }
 
-/// A line without the control sequence at its beginning (ECMA-48, 5.4), such as a terminal's "bracketed paste" begins with.
+/// A line without a control sequence at its beginning (ECMA-48, 5.4). A terminal's "bracketed paste" begins with one.
 fn without_control_sequence(line: &[u8]) -> &[u8] {
     let Some(parameters) = line.strip_prefix(b"\x1b[") else { return line };
     let end = parameters.iter().position(|byte| matches!(byte, b'@'..=b'~')).map_or(parameters.len(), |end| end + 1);
@@ -42,7 +42,7 @@ fn without_control_sequence(line: &[u8]) -> &[u8] {
 
 /// Classifies a client by a line without its end.
 pub(super) fn classify(line: &[u8]) -> FirstLine {
-    let line = strip(line);
+    let line = trim_invisible(line);
     if line.is_empty() {
         return FirstLine::Blank;
     }

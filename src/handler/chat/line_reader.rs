@@ -9,12 +9,13 @@ use crate::connection::{Connection, Next};
 use crate::handler::shared::http;
 use crate::handler::shared::telnet::{Item, Scanner};
 
-/// A client that sends faster than its rate may have this many lines queued. It is closed when there are more.
+/// A client that sends faster than its rate may have this many lines queued. With more, it is closed.
 const MAX_QUEUED_LINES: usize = 200;
 
 /// Reading pauses while the queued lines have at least this many bytes.
 const MAX_QUEUED_BYTES: usize = 64 * 1024;
 
+/// A line that a client has sent.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum InputLine {
     /// A line without its end.
@@ -25,6 +26,7 @@ pub(super) enum InputLine {
     LongHttpRequest,
 }
 
+/// What [`LineReader::read_line`] returns.
 pub(super) enum ReadOutcome {
     Line(InputLine),
     /// The client has closed its side.
@@ -43,12 +45,13 @@ pub(super) struct LineReader {
     bucket: TokenBucket,
     queue: VecDeque<InputLine>,
     queued_bytes: usize,
-    /// The beginning of a line that arrived while others are queued. It can't stay in the connection's buffer: if the input
+    /// The beginning of a line that arrived while others were queued. It can't stay in the connection's buffer: if the input
     /// ended there, the connection would fail before the queued lines are handled.
     partial: Vec<u8>,
-    /// Since when the reader has waited for the rest of a line whose beginning it has taken out of the connection's buffer.
+    /// When the reader began to wait for the rest of a line whose beginning it has taken out of the connection's buffer.
     /// The connection's own request timeout doesn't cover such a line.
     partial_since: Option<Instant>,
+    /// The client has closed its side.
     has_ended: bool,
 }
 
@@ -78,11 +81,10 @@ impl LineReader {
     /// The connection's errors.
     pub(super) fn read_line(&mut self, client: &mut Connection, deadline: Option<Instant>) -> io::Result<ReadOutcome> {
         loop {
+            // The end of the next wait: the deadline, or an earlier time at which something else is due.
             let mut until = deadline;
             if !self.queue.is_empty() {
-                // A drain ignores the rate.
-                let token = if client.is_draining() { Ok(()) } else { self.bucket.take() };
-                match token {
+                match self.take_token(client) {
                     Ok(()) => return Ok(self.dequeue().map_or(ReadOutcome::End, ReadOutcome::Line)),
                     Err(refilled_at) => until = earliest(until, refilled_at),
                 }
@@ -93,14 +95,18 @@ impl LineReader {
                 }
                 until = earliest(until, due);
             }
-            let is_reading_paused = self.queued_bytes >= MAX_QUEUED_BYTES || self.has_ended;
-            if let Some(until) = until.filter(|_| is_reading_paused && !self.queue.is_empty()) {
+            if self.has_ended && self.queue.is_empty() {
+                return Ok(if self.partial.is_empty() { ReadOutcome::End } else { ReadOutcome::Unfinished });
+            }
+            let is_reading_paused = self.has_ended || self.queued_bytes >= MAX_QUEUED_BYTES;
+            // While reading is paused, lines are queued, so there is a time at which the next one may be returned.
+            if let Some(until) = until
+                && is_reading_paused
+            {
                 client.pause(until)?;
                 if deadline == Some(until) {
                     return Ok(ReadOutcome::Deadline);
                 }
-            } else if self.has_ended {
-                return Ok(if self.partial.is_empty() { ReadOutcome::End } else { ReadOutcome::Unfinished });
             } else {
                 match client.read_request_until(until, usize::MAX, |unread| self.decode(unread))? {
                     Next::Request(None) => {}
@@ -115,6 +121,15 @@ impl LineReader {
                 return Ok(ReadOutcome::Flood);
             }
         }
+    }
+
+    /// Takes the token that a line costs. A drain ignores the rate.
+    ///
+    /// # Errors
+    ///
+    /// When there will be a token, if there is none now.
+    fn take_token(&mut self, client: &Connection) -> Result<(), Instant> {
+        if client.is_draining() { Ok(()) } else { self.bucket.take() }
     }
 
     /// When the line that has begun must be complete. `None` if the connection's own timeout covers it, or if the caller's
@@ -136,21 +151,8 @@ impl LineReader {
 
     /// The next line, if any, and how many bytes of `unread` to consume.
     fn decode(&mut self, unread: &[u8]) -> Option<(Option<InputLine>, usize)> {
-        let before = self.partial.len();
-        if before > 0 {
-            self.partial.extend_from_slice(unread);
-            return match self.decoder.decode(&self.partial) {
-                None => Some((None, unread.len())),
-                // A telnet command in the middle of the line needs a reply. The line goes on after it.
-                Some((_, 0)) => {
-                    self.partial.truncate(self.decoder.scanner.scanned());
-                    Some((None, self.partial.len() - before))
-                }
-                Some((line, length)) => {
-                    self.partial = Vec::new();
-                    Some((line, length - before))
-                }
-            };
+        if !self.partial.is_empty() {
+            return Some(self.decode_after_partial(unread));
         }
         let decoded = self.decoder.decode(unread);
         if decoded.is_none() && !self.queue.is_empty() {
@@ -158,6 +160,24 @@ impl LineReader {
             return Some((None, unread.len()));
         }
         decoded
+    }
+
+    /// The same for bytes that continue `partial`.
+    fn decode_after_partial(&mut self, unread: &[u8]) -> (Option<InputLine>, usize) {
+        let old_length = self.partial.len();
+        self.partial.extend_from_slice(unread);
+        match self.decoder.decode(&self.partial) {
+            None => (None, unread.len()),
+            // A telnet command in the middle of the line needs a reply. The line goes on after it.
+            Some((_, 0)) => {
+                self.partial.truncate(self.decoder.scanner.scanned());
+                (None, self.partial.len() - old_length)
+            }
+            Some((line, length)) => {
+                self.partial = Vec::new();
+                (line, length - old_length)
+            }
+        }
     }
 
     fn enqueue(&mut self, line: InputLine) {
@@ -189,7 +209,7 @@ impl InputLine {
 struct LineDecoder {
     max_length: usize,
     scanner: Scanner,
-    /// The end of a line that is too long has not arrived yet.
+    /// The line that is arriving is too long: its bytes are discarded up to its end.
     is_discarding: bool,
     /// The reply to a telnet command, to be sent at once.
     reply: &'static [u8],
@@ -200,8 +220,8 @@ impl LineDecoder {
         LineDecoder { max_length, scanner: Scanner::default(), is_discarding: false, reply: b"" }
     }
 
-    /// The next line and the number of bytes to consume. Without a line, these bytes are skipped. If that number is 0, there
-    /// is only a reply to send.
+    /// The next line and the number of bytes to consume, or `None` if more bytes are needed. Without a line, these bytes are
+    /// skipped. If that number is 0, there is only a reply to send.
     fn decode(&mut self, unread: &[u8]) -> Option<(Option<InputLine>, usize)> {
         match self.scanner.scan(unread) {
             None => {}
@@ -214,8 +234,10 @@ impl LineDecoder {
             }
             Some(Item::Skip { length, reply }) => {
                 self.reply = reply;
-                // With a length, the next byte begins a line.
-                self.is_discarding &= length == 0;
+                // After bytes that were skipped, the next byte begins a line.
+                if length > 0 {
+                    self.is_discarding = false;
+                }
                 return Some((None, length));
             }
         }

@@ -14,7 +14,7 @@ pub(super) type MemberList = Arc<Vec<Membership>>;
 #[derive(Clone)]
 pub(super) struct Membership {
     pub(super) id: u64,
-    /// Counts all joins of all rooms, so a later member of a room has a higher number.
+    /// The number of this join among the joins of all rooms, so a later member of a room has a higher number.
     pub(super) join_number: u64,
     pub(super) outbox: Outbox,
     pub(super) dialect: Dialect,

@@ -26,7 +26,7 @@ pub(super) trait Session {
 
     fn delivery(&mut self) -> &mut Delivery;
 
-    /// Flushes the replies so far, so that the client gets them before the events that are queued in its outbox next. This may
+    /// Sends the replies so far, so that the client gets them before the events that are queued in its outbox next. This may
     /// wait for the client, so messages for other members go first.
     fn flush_reply(&mut self, client: &mut Connection) -> io::Result<()> {
         if client.has_output() {
@@ -46,7 +46,7 @@ pub(super) enum Flow {
     Close,
 }
 
-/// Like [`run_session`], but handles a line first that has been read already.
+/// Like [`run_session`], but begins with a line that has been read already.
 pub(super) fn run_session_from<S: Session>(
     first: InputLine,
     session: &mut S,

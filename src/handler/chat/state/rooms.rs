@@ -26,7 +26,7 @@ impl ChatState {
     ///
     /// `LimitReached`: the member is in too many rooms.
     pub(crate) fn join(&mut self, id: u64, name: &Name, delivery: &mut Delivery) -> Result<(), ChatError> {
-        let Some(member) = self.members.get_mut(&id) else { return Err(ChatError::NoSuchMember) };
+        let member = self.members.get_mut(&id).ok_or(ChatError::NoSuchMember)?;
         let key = name.key();
         if member.rooms.contains(&key) {
             return Ok(());
@@ -48,6 +48,8 @@ impl ChatState {
         Ok(())
     }
 
+    /// Takes a member out of a room.
+    ///
     /// # Errors
     ///
     /// `NoSuchRoom`, `NotInRoom`.
@@ -64,6 +66,8 @@ impl ChatState {
         Ok(())
     }
 
+    /// Takes the member named `target` out of a room, if the member `id` is the room's operator.
+    ///
     /// # Errors
     ///
     /// `NoSuchRoom`, `NotInRoom`, `NotOperator`, `TargetNotInRoom`.
@@ -87,6 +91,8 @@ impl ChatState {
         Ok(())
     }
 
+    /// Sends a message to a room, and adds it to the room's history.
+    ///
     /// # Errors
     ///
     /// `NoSuchRoom`, `NotInRoom`.
@@ -104,7 +110,8 @@ impl ChatState {
         };
         member.last_message = Instant::now();
         let event = ChatEvent::RoomMessage { kind: message.kind, room: &room.name, text: message.text };
-        let time = room.broadcast(event, member, (!message.echo).then_some(id), delivery);
+        let except = if message.echo { None } else { Some(id) };
+        let time = room.broadcast(event, member, except, delivery);
         let line = event.render_plain(&member.identity);
         room.history.add(time, line, max_bytes);
         Ok(())
@@ -164,7 +171,8 @@ impl ChatState {
         if member.rooms.contains(key) { Ok((member, room)) } else { Err(ChatError::NotInRoom) }
     }
 
-    /// Takes a member out of a room. If they were its operator, the next member becomes it. An empty room is deleted.
+    /// Takes a member out of a room without announcing it. If they were the operator, the next member becomes the operator.
+    /// An empty room is deleted.
     pub(super) fn remove_from_room(&mut self, id: u64, key: &NameKey, delivery: &mut Delivery) {
         if let Some(member) = self.members.get_mut(&id) {
             member.rooms.retain(|other| other != key);
