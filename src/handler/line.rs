@@ -78,7 +78,7 @@ impl<T: Into<Cow<'static, str>>> From<T> for Reply {
     }
 }
 
-/// What a reply may depend on besides the line, so that a reply function can be pure.
+/// What a reply may depend on in addition to the line. It is an argument, so that a reply function can be pure.
 #[derive(Clone, Debug)]
 pub struct LineContext {
     /// The connection's number.

@@ -195,7 +195,8 @@ impl Session for Detection<'_> {
         }
     }
 
-    /// A farewell in IRC, which people can read too. A client with an incomplete line may be a person, so that farewell is plain.
+    /// A farewell in IRC, which people can read too. Only a client with an incomplete line gets a plain one, because it may be
+    /// a person.
     fn farewell(reason: Farewell) -> Cow<'static, [u8]> {
         match reason {
             Farewell::Unfinished | Farewell::RequestTimeout { .. } => PlainSession::farewell(reason),

@@ -104,12 +104,14 @@ pub(super) struct RenderedEvent<'a> {
     event: ChatEvent<'a>,
     source: &'a Identity,
     time: Timestamp,
-    renderings: [Option<Arc<[u8]>>; 3],
+    plain: Option<Arc<[u8]>>,
+    irc: Option<Arc<[u8]>>,
+    irc_with_time: Option<Arc<[u8]>>,
 }
 
 impl<'a> RenderedEvent<'a> {
     pub(super) fn new(event: ChatEvent<'a>, source: &'a Identity) -> RenderedEvent<'a> {
-        RenderedEvent { event, source, time: Timestamp::now(), renderings: [const { None }; 3] }
+        RenderedEvent { event, source, time: Timestamp::now(), plain: None, irc: None, irc_with_time: None }
     }
 
     pub(super) fn time(&self) -> Timestamp {
@@ -118,22 +120,16 @@ impl<'a> RenderedEvent<'a> {
 
     /// The lines of the event. Empty if this dialect doesn't show it.
     pub(super) fn lines(&mut self, dialect: Dialect) -> Arc<[u8]> {
-        let [plain, irc, timed] = &mut self.renderings;
-        let rendering = match dialect {
-            Dialect::Plain => plain,
-            Dialect::Irc => irc,
-            Dialect::IrcWithTime => timed,
+        let (event, source) = (self.event, self.source);
+        let lines = match dialect {
+            Dialect::Plain => self.plain.get_or_insert_with(|| event.render_plain(source).into_bytes().into()),
+            Dialect::Irc => self.irc.get_or_insert_with(|| event.render_irc(source, "").into_bytes().into()),
+            Dialect::IrcWithTime => self.irc_with_time.get_or_insert_with(|| {
+                let tag = self.time.strftime("@time=%Y-%m-%dT%H:%M:%S.%3fZ ").to_string();
+                event.render_irc(source, &tag).into_bytes().into()
+            }),
         };
-        Arc::clone(rendering.get_or_insert_with(|| {
-            let lines = match dialect {
-                Dialect::Plain => self.event.render_plain(self.source),
-                Dialect::Irc => self.event.render_irc(self.source, ""),
-                Dialect::IrcWithTime => {
-                    self.event.render_irc(self.source, &self.time.strftime("@time=%Y-%m-%dT%H:%M:%S.%3fZ ").to_string())
-                }
-            };
-            lines.into_bytes().into()
-        }))
+        Arc::clone(lines)
     }
 }
 

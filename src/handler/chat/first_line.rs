@@ -157,7 +157,7 @@ fn split_prefix(line: &str, mark: char) -> (Option<&str>, &str) {
     (Some(word), rest.trim_start())
 }
 
-/// A token of PROTOCTL, by which clients and servers announce what they support.
+/// Whether a word is a token of PROTOCTL. With these, clients and servers announce what they support.
 fn is_protoctl_token(word: &str) -> bool {
     let known = ["NAMESX", "UHNAMES", "NOQUIT"];
     word.contains('=') || known.iter().any(|token| token.eq_ignore_ascii_case(word))

@@ -43,6 +43,7 @@ pub(super) enum ReadOutcome {
 pub(super) struct LineReader {
     decoder: LineDecoder,
     bucket: TokenBucket,
+    /// Lines that have arrived, and wait until the rate allows them.
     queue: VecDeque<InputLine>,
     queued_bytes: usize,
     /// The beginning of a line that arrived while others were queued. It can't stay in the connection's buffer: if the input
@@ -109,8 +110,8 @@ impl LineReader {
                 }
             } else {
                 match client.read_request_until(until, usize::MAX, |unread| self.decode(unread))? {
-                    Next::Request(None) => {}
-                    Next::Request(Some(line)) => self.enqueue(line),
+                    Next::Request(Found::Skipped) => {}
+                    Next::Request(Found::Line(line)) => self.enqueue(line),
                     Next::End => self.has_ended = true,
                     Next::Deadline if until == deadline => return Ok(ReadOutcome::Deadline),
                     Next::Deadline => {}
@@ -149,33 +150,33 @@ impl LineReader {
         Ok(Some(since + client.limits().request_timeout))
     }
 
-    /// The next line, if any, and how many bytes of `unread` to consume.
-    fn decode(&mut self, unread: &[u8]) -> Option<(Option<InputLine>, usize)> {
+    /// What `unread` begins with, and how many bytes of it to consume. `None` if more bytes are needed.
+    fn decode(&mut self, unread: &[u8]) -> Option<(Found, usize)> {
         if !self.partial.is_empty() {
             return Some(self.decode_after_partial(unread));
         }
         let decoded = self.decoder.decode(unread);
         if decoded.is_none() && !self.queue.is_empty() {
             self.partial.extend_from_slice(unread);
-            return Some((None, unread.len()));
+            return Some((Found::Skipped, unread.len()));
         }
         decoded
     }
 
     /// The same for bytes that continue `partial`.
-    fn decode_after_partial(&mut self, unread: &[u8]) -> (Option<InputLine>, usize) {
+    fn decode_after_partial(&mut self, unread: &[u8]) -> (Found, usize) {
         let old_length = self.partial.len();
         self.partial.extend_from_slice(unread);
         match self.decoder.decode(&self.partial) {
-            None => (None, unread.len()),
+            None => (Found::Skipped, unread.len()),
             // A telnet command in the middle of the line needs a reply. The line goes on after it.
             Some((_, 0)) => {
                 self.partial.truncate(self.decoder.scanner.scanned());
-                (None, self.partial.len() - old_length)
+                (Found::Skipped, self.partial.len() - old_length)
             }
-            Some((line, length)) => {
+            Some((found, length)) => {
                 self.partial = Vec::new();
-                (line, length - old_length)
+                (found, length - old_length)
             }
         }
     }
@@ -205,6 +206,13 @@ impl InputLine {
     }
 }
 
+/// What a decoder finds.
+enum Found {
+    Line(InputLine),
+    /// Bytes that are no part of a line, or of one that was already reported as too long.
+    Skipped,
+}
+
 /// Decodes lines of bounded length from bytes that arrive in pieces.
 struct LineDecoder {
     max_length: usize,
@@ -220,17 +228,21 @@ impl LineDecoder {
         LineDecoder { max_length, scanner: Scanner::default(), is_discarding: false, reply: b"" }
     }
 
-    /// The next line and the number of bytes to consume, or `None` if more bytes are needed. Without a line, these bytes are
-    /// skipped. If that number is 0, there is only a reply to send.
-    fn decode(&mut self, unread: &[u8]) -> Option<(Option<InputLine>, usize)> {
+    /// What `unread` begins with, and how many bytes of it to consume. `None` if more bytes are needed. With 0 bytes there is
+    /// only a reply to send.
+    fn decode(&mut self, unread: &[u8]) -> Option<(Found, usize)> {
         match self.scanner.scan(unread) {
             None => {}
             Some(Item::Line(span)) => {
-                let is_first = !std::mem::take(&mut self.is_discarding);
-                let is_too_long = span.size() > self.max_length;
-                let complete = || InputLine::Complete(span.text(unread).into_owned());
-                let line = is_first.then(|| if is_too_long { too_long(unread) } else { complete() });
-                return Some((line, span.length));
+                let was_discarding = std::mem::take(&mut self.is_discarding);
+                let found = if was_discarding {
+                    Found::Skipped
+                } else if span.size() > self.max_length {
+                    Found::Line(too_long(unread))
+                } else {
+                    Found::Line(InputLine::Complete(span.text(unread).into_owned()))
+                };
+                return Some((found, span.length));
             }
             Some(Item::Skip { length, reply }) => {
                 self.reply = reply;
@@ -238,7 +250,7 @@ impl LineDecoder {
                 if length > 0 {
                     self.is_discarding = false;
                 }
-                return Some((None, length));
+                return Some((Found::Skipped, length));
             }
         }
         // Consumes a line that is too long as it arrives.
@@ -246,8 +258,9 @@ impl LineDecoder {
             return None;
         }
         self.scanner.forget_scanned();
-        let is_first = !std::mem::replace(&mut self.is_discarding, true);
-        Some((is_first.then(|| too_long(unread)), unread.len()))
+        let was_discarding = std::mem::replace(&mut self.is_discarding, true);
+        let found = if was_discarding { Found::Skipped } else { Found::Line(too_long(unread)) };
+        Some((found, unread.len()))
     }
 }
 
@@ -264,8 +277,10 @@ mod tests {
         let (mut unread, mut lines) = (Vec::new(), Vec::new());
         for piece in stream.chunks(step) {
             unread.extend_from_slice(piece);
-            while let Some((line, length)) = decoder.decode(&unread) {
-                lines.extend(line);
+            while let Some((found, length)) = decoder.decode(&unread) {
+                if let Found::Line(line) = found {
+                    lines.push(line);
+                }
                 unread.drain(..length);
                 if unread.is_empty() {
                     break;

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use super::event::Dialect;
 use crate::Outbox;
 
-/// The members of a room, in the order in which they joined. Shared, so that a thread can go through the list after the lock
-/// on the chat's state is released.
+/// The members of a room, in the order in which they joined. The list is shared, so that a thread can go through it after the
+/// lock on the chat's state is released.
 pub(super) type MemberList = Arc<Vec<Membership>>;
 
 /// One member's membership in one room.

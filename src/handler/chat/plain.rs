@@ -138,9 +138,9 @@ impl<'a> PlainSession<'a> {
 
     fn welcome(&mut self, client: &mut Connection, name: &Name) -> io::Result<()> {
         let Some(lobby) = Name::parse_room(LOBBY) else { return Ok(()) };
-        let here = PeopleAre(self.with_state(|state, _| state.member_count()));
+        let people = PeopleAre(self.with_state(|state, _| state.member_count()));
         let welcome = format!(
-            "* welcome, you are {name}; {here} here\n* what you type is said in your room; /help lists the commands\n"
+            "* welcome, you are {name}; {people} here\n* what you type is said in your room; /help lists the commands\n"
         );
         self.join(client, &lobby, welcome)
     }

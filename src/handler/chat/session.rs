@@ -39,7 +39,7 @@ pub(super) trait Session {
     fn farewell(reason: Farewell) -> Cow<'static, [u8]>;
 }
 
-/// Whether a session goes on.
+/// Whether a session continues.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Flow {
     Continue,

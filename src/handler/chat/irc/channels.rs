@@ -14,7 +14,7 @@ use crate::handler::chat::session::Session;
 use crate::handler::chat::state::{ChatError, ChatState};
 use crate::handler::chat::text::truncate;
 
-/// How many names fit into a line, however long they and the names of the client and the room are.
+/// How many names fit into a line, even if every name in it has its maximum length.
 const NAMES_PER_LINE: usize = (MAX_IRC_LINE - 100) / (name::MAX_MEMBER_NAME + 2);
 
 impl IrcSession<'_> {
@@ -186,7 +186,7 @@ impl IrcSession<'_> {
         Ok(())
     }
 
-    /// Reports modes, none of which can be changed. Each channel takes messages only from its members (`n`), and the member
+    /// Reports modes. No mode can be changed. Each channel takes messages only from its members (`n`), and the member
     /// who has been in it longest is its operator (`o`). Each channel of a list gets its own reply, because irssi waits for
     /// all of them.
     pub(super) fn mode(&mut self, client: &mut Connection, message: &Message) -> io::Result<()> {

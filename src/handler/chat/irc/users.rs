@@ -137,7 +137,7 @@ impl IrcSession<'_> {
     }
 
     pub(super) fn whois(&mut self, client: &mut Connection, message: &Message) -> io::Result<()> {
-        // `WHOIS server nick` would ask another server. There is none, so the nickname is all that counts.
+        // `WHOIS server nick` asks another server. There is no other, so only the nickname counts.
         let Some(nickname) = message.parameter(1).or(message.parameter(0)) else {
             return self.reply(client, numeric::ERR_NONICKNAMEGIVEN, ":No nickname given");
         };

@@ -20,7 +20,7 @@ use crate::handler::chat::room::{Room, RoomMember, Topic};
 pub(crate) const MAX_ROOMS_PER_MEMBER: usize = 20;
 
 impl ChatState {
-    /// Adds a member to a room, and creates the room if there is none of that name.
+    /// Adds a member to a room, and creates the room if it does not exist.
     ///
     /// # Errors
     ///
@@ -145,8 +145,7 @@ impl ChatState {
         self.rooms.range::<NameKey, _>((start, Bound::Unbounded)).take(count).map(|(_, room)| room).collect()
     }
 
-    /// The members of a room who joined after the join with that number, in the order in which they joined. 0 starts with
-    /// the first member.
+    /// The members of a room whose join numbers are greater than `join_number`, in the order in which they joined.
     pub(crate) fn members_after<'a>(
         &'a self,
         room: &'a Room,
