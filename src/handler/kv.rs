@@ -1,7 +1,9 @@
 //! Kv: a key-value store for Redis's clients and for people at `nc`, on one port.
 //!
 //! The first byte of a connection selects the dialect: `*` begins a RESP array, and anything else a line that a person
-//! types. A session executes the requests that have arrived without copying them, and all their replies are sent together.
+//! types. A client's session (`session.rs`) parses all requests that have arrived (`request.rs`), looks up their commands
+//! (`commands.rs`), and lets an engine execute these (`engine.rs`): `memory.rs` or `disk.rs`. The replies (`reply.rs`) are
+//! sent together.
 
 use std::borrow::Cow;
 use std::io;
@@ -118,6 +120,7 @@ impl Kv {
 
 impl Handler for Kv {
     fn handle(&self, client: &mut Connection) -> io::Result<()> {
+        // The session begins before the dialect is known, so that CLIENT LIST shows the client already.
         let mut session = KvSession::new(self, client);
         let Some(dialect) = dialect_detection::detect(client, self.options.protocol)? else { return Ok(()) };
         session.replies.set_dialect(dialect);

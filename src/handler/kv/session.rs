@@ -1,4 +1,4 @@
-//! The session of one client: its settings and its transaction, and the order in which its requests are executed.
+//! One client's session: its settings, its transaction, and the execution of its requests.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -39,8 +39,11 @@ pub(super) struct KvSession<'k> {
     parser: Parser,
     is_authenticated: bool,
     wrong_passwords: u32,
+    /// The commands since MULTI. `None` outside of a transaction.
     transaction: Option<Transaction>,
+    /// The keys that WATCH has named.
     watched: Vec<WatchedKey>,
+    /// The length of these keys together, as WATCH counts it.
     watched_bytes: usize,
     reply_mode: ReplyMode,
     /// The counters of the server, for INFO.
@@ -114,7 +117,7 @@ impl<'k> KvSession<'k> {
         let mut batch = CallBatch::default();
         while action == SessionAction::Continue && self.replies.len() < MAX_PENDING_REPLIES {
             let rest = input.get(consumed..).unwrap_or_default();
-            match self.parser.next(rest, self.request_limits(), self.syntax()) {
+            match self.parser.next_frame(rest, self.request_limits(), self.syntax()) {
                 Ok(None) => break,
                 Ok(Some(frame)) if consumed > 0 && consumed + frame.length() > limit => break,
                 Ok(Some(frame)) => {
@@ -159,7 +162,7 @@ impl<'k> KvSession<'k> {
     /// Executes a request of any dialect, or adds it to the batch.
     fn handle_request<'i>(&mut self, words: Vec<&'i [u8]>, batch: &mut CallBatch<'i>) -> SessionAction {
         let Some(name) = words.first() else { return SessionAction::Continue };
-        let found = commands::find(name);
+        let found = self.find_command(name);
         let checked = self.check(found, &words);
         if let Ok(command) = &checked
             && self.may_join_batch(command)
@@ -185,6 +188,12 @@ impl<'k> KvSession<'k> {
         action
     }
 
+    /// The command with this name, if the client's dialect has it.
+    fn find_command(&self, name: &[u8]) -> Option<&'static Command> {
+        let is_text = self.replies.dialect() == Dialect::Text;
+        commands::find(name).filter(|command| is_text || !command.has_flag(Flag::TextOnly))
+    }
+
     /// Whether a command works on the store only, and its reply is sent as it is.
     fn may_join_batch(&self, command: &Command) -> bool {
         !command.is_connection_command() && self.transaction.is_none() && self.reply_mode == ReplyMode::On
@@ -204,11 +213,10 @@ impl<'k> KvSession<'k> {
     /// Returns the command if the request may be executed. The error is the reply.
     fn check(&self, found: Option<&'static Command>, words: &[&[u8]]) -> Result<&'static Command, Vec<u8>> {
         let is_text = self.replies.dialect() == Dialect::Text;
-        let known = found.filter(|command| is_text || !command.has_flag(Flag::TextOnly));
-        if !self.is_authenticated && !known.is_some_and(|command| command.has_flag(Flag::NoAuth)) {
+        if !self.is_authenticated && !found.is_some_and(|command| command.has_flag(Flag::NoAuth)) {
             return Err(if is_text { line::NOAUTH } else { "NOAUTH Authentication required." }.into());
         }
-        let Some(command) = known else { return Err(unknown_command(words, is_text)) };
+        let Some(command) = found else { return Err(unknown_command(words, is_text)) };
         if !command.accepts_word_count(words.len()) {
             let hint = if is_text { format!("; write {}", command.usage()) } else { String::new() };
             let mut message = format!("ERR wrong number of arguments for '{}' command{hint}", command.name);
@@ -285,8 +293,9 @@ impl<'i> CallBatch<'i> {
 /// The error for an unknown command. As in Redis it quotes each word up to a NUL, and about 128 bytes of the name and
 /// of all other words together.
 fn unknown_command(words: &[&[u8]], is_text: bool) -> Vec<u8> {
-    let quotable =
-        |word: &[u8], max: usize| word.iter().copied().take_while(|byte| *byte != 0).take(max).collect::<Vec<_>>();
+    let quotable = |word: &[u8], max_length: usize| -> Vec<u8> {
+        word.iter().copied().take_while(|byte| *byte != 0).take(max_length).collect()
+    };
     let name = quotable(words.first().copied().unwrap_or_default(), MAX_QUOTED);
     if is_text {
         return [b"ERR unknown command '", &name[..], b"', try HELP"].concat();

@@ -38,8 +38,8 @@ impl WatchedKeys {
         let entry = versions.entry(key.to_vec()).or_default();
         entry.watchers += 1;
         let version = entry.version;
-        // SeqCst: the watcher stores the count before it reads the key, and a writer changes the key before it loads
-        // the count. One of the two sees the other.
+        // SeqCst: on disk, the watcher stores the count before it reads the key, and the writer commits a change before
+        // it loads the count. So one of the two sees the other. In memory, the lock of the key's shard orders them.
         self.count.store(versions.len(), Ordering::SeqCst);
         version
     }

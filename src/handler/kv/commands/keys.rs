@@ -1,4 +1,4 @@
-//! Commands that work on keys and their expiry times, whatever the values are.
+//! Commands that work on keys and their expiry times, and do not look at the values.
 
 use super::number::integer;
 use super::pattern::{check_length, matches};

@@ -2,7 +2,7 @@
 
 use crate::handler::kv::keyspace::CommandError;
 
-/// The longest pattern, in bytes. Matching takes time for each byte, while other clients wait for the keys.
+/// The longest pattern, in bytes. Other clients wait for the keys while a pattern is matched.
 const MAX_PATTERN: usize = 512;
 
 pub(super) fn check_length(pattern: &[u8]) -> Result<&[u8], CommandError> {
@@ -12,7 +12,7 @@ pub(super) fn check_length(pattern: &[u8]) -> Result<&[u8], CommandError> {
 
 /// Whether a text matches a pattern: `*`, `?`, `[abc]`, `[^a-c]`, and `\` before a literal character.
 ///
-/// Takes time proportional to the product of the two lengths at worst, whatever the pattern.
+/// At worst the time is proportional to the product of the two lengths.
 pub(in crate::handler::kv) fn matches(pattern: &[u8], text: &[u8]) -> bool {
     // As in Redis, `*` alone matches an empty text, and `**` does not.
     if text.is_empty() {

@@ -16,7 +16,7 @@ pub(super) const KEYS: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new(
 /// The keys that have an expiry time, in the order of these times. The table is called `deadlines` in existing files.
 pub(super) const EXPIRY_TIMES: TableDefinition<'_, (u64, &[u8]), ()> = TableDefinition::new("deadlines");
 
-/// What all keyspaces of a store need besides its tables.
+/// What keyspaces need in addition to the tables.
 pub(super) struct StoreContext {
     /// The seed of the hashes. It is random, so that clients can't choose keys that collide, and kept in the file.
     pub(super) seed: [u8; 16],

@@ -61,7 +61,7 @@ impl ExpiryTimer {
         }
     }
 
-    /// Ends all waiting for good.
+    /// Ends the current wait and all later ones.
     pub(super) fn stop(&self) {
         *lock_ignoring_poison(&self.is_stopped) = true;
         self.changed.notify_one();

@@ -10,16 +10,18 @@ use super::shard::{Shard, shard_index};
 use super::shard_context::ShardContext;
 use crate::handler::kv::keyspace::{CommandError, CommandResult, KeyEntry, Keyspace, ScanCounter};
 
+/// Releases the locks when it is dropped.
 pub(super) struct LockedShards<'a> {
     context: &'a ShardContext,
     guards: Guards<'a>,
     now: u64,
 }
 
+/// The guards of the locks that are held.
 pub(super) enum Guards<'a> {
     /// The index of the only shard, and its guard. This is by far the most frequent case, and it needs no allocation.
     One(usize, MutexGuard<'a, Shard>),
-    /// One element for each shard. `None`: the shard is not locked.
+    /// One element for each shard. `None` means that the shard is not locked.
     Many(Vec<Option<MutexGuard<'a, Shard>>>),
 }
 

@@ -10,6 +10,7 @@ use crate::handler::kv::keyspace::unix_millis;
 use crate::handler::kv::watched_keys::WatchedKey;
 use crate::panics::lock_ignoring_poison;
 
+/// The shards, and what they share.
 pub(super) struct Shards {
     shards: Vec<Mutex<Shard>>,
     pub(super) context: ShardContext,
@@ -41,11 +42,12 @@ impl Shards {
         let guards = match self.shards_needed(calls, watched) {
             ShardSet::One(index) => Guards::One(index, lock_ignoring_poison(self.shard_at(index))),
             ShardSet::Many(bits) => {
-                let is_needed = |index: usize| bits & (1 << index) != 0;
-                let shards = self.shards.iter().enumerate();
-                Guards::Many(
-                    shards.map(|(index, shard)| is_needed(index).then(|| lock_ignoring_poison(shard))).collect(),
-                )
+                let mut guards = Vec::with_capacity(SHARDS);
+                for (index, shard) in self.shards.iter().enumerate() {
+                    let is_needed = bits & (1 << index) != 0;
+                    guards.push(if is_needed { Some(lock_ignoring_poison(shard)) } else { None });
+                }
+                Guards::Many(guards)
             }
         };
         LockedShards::new(&self.context, guards, unix_millis())

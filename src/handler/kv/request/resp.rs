@@ -3,7 +3,7 @@
 
 use std::ops::Range;
 
-use super::{Frame, MAX_LINE, Malformed, RequestLimits, integer};
+use super::{Frame, MAX_LINE, Malformed, RequestLimits, parse_integer};
 
 /// The state of a request that is not complete yet.
 #[derive(Debug, Default)]
@@ -20,19 +20,39 @@ pub(super) struct RespParser {
     scanned_to: usize,
 }
 
-/// The errors of a length line: the line before an array (`*3`) or before a word (`$5`).
-struct LengthLine {
-    too_long: &'static str,
+/// The errors of a length line, which comes before an array (`*3`) and before each word (`$5`).
+struct LengthErrors {
+    too_long_line: &'static str,
     invalid: &'static str,
+    unauthenticated: &'static str,
 }
 
-const ARRAY_LENGTH: LengthLine =
-    LengthLine { too_long: "too big mbulk count string", invalid: "invalid multibulk length" };
-const WORD_LENGTH: LengthLine = LengthLine { too_long: "too big bulk count string", invalid: "invalid bulk length" };
+const ARRAY_LENGTH_ERRORS: LengthErrors = LengthErrors {
+    too_long_line: "too big mbulk count string",
+    invalid: "invalid multibulk length",
+    unauthenticated: "unauthenticated multibulk length",
+};
+
+const WORD_LENGTH_ERRORS: LengthErrors = LengthErrors {
+    too_long_line: "too big bulk count string",
+    invalid: "invalid bulk length",
+    unauthenticated: "unauthenticated bulk length",
+};
+
+impl LengthErrors {
+    /// The error for a length that the limits don't allow.
+    fn out_of_range(&self, limits: RequestLimits) -> Malformed {
+        Malformed::new(if limits.is_authenticated { self.invalid } else { self.unauthenticated })
+    }
+}
 
 impl RespParser {
-    /// The frame at the start of `input`: see [`Parser::next`](super::Parser::next).
-    pub(super) fn next<'i>(&mut self, input: &'i [u8], limits: RequestLimits) -> Result<Option<Frame<'i>>, Malformed> {
+    /// The frame at the start of `input`: see [`Parser::next_frame`](super::Parser::next_frame).
+    pub(super) fn next_frame<'i>(
+        &mut self,
+        input: &'i [u8],
+        limits: RequestLimits,
+    ) -> Result<Option<Frame<'i>>, Malformed> {
         let parsed = if input.first() == Some(&b'*') { self.array(input, limits) } else { self.inline(input) };
         if !matches!(parsed, Ok(None)) {
             *self = RespParser::default();
@@ -65,11 +85,9 @@ impl RespParser {
     }
 
     fn read_array_length(&mut self, input: &[u8], limits: RequestLimits) -> Result<Option<usize>, Malformed> {
-        let Some(length) = self.length_line(input, &ARRAY_LENGTH)? else { return Ok(None) };
+        let Some(length) = self.length_line(input, &ARRAY_LENGTH_ERRORS)? else { return Ok(None) };
         if length > limits.max_words as i64 {
-            let is_authenticated = limits.is_authenticated;
-            let error = if is_authenticated { ARRAY_LENGTH.invalid } else { "unauthenticated multibulk length" };
-            return Err(Malformed::new(error));
+            return Err(ARRAY_LENGTH_ERRORS.out_of_range(limits));
         }
         // A negative length means an empty array.
         Ok(Some(usize::try_from(length).unwrap_or(0)))
@@ -100,25 +118,25 @@ impl RespParser {
                 return Err(malformed);
             }
         }
-        let Some(length) = self.length_line(input, &WORD_LENGTH)? else { return Ok(None) };
+        let Some(length) = self.length_line(input, &WORD_LENGTH_ERRORS)? else { return Ok(None) };
         match usize::try_from(length) {
             Ok(length) if length <= limits.max_word_length => Ok(Some(length)),
-            _ if limits.is_authenticated => Err(Malformed::new(WORD_LENGTH.invalid)),
-            _ => Err(Malformed::new("unauthenticated bulk length")),
+            _ => Err(WORD_LENGTH_ERRORS.out_of_range(limits)),
         }
     }
 
     /// Parses the number of a length line at `position`. The caller has checked the first byte.
-    fn length_line(&mut self, input: &[u8], line: &LengthLine) -> Result<Option<i64>, Malformed> {
+    fn length_line(&mut self, input: &[u8], errors: &LengthErrors) -> Result<Option<i64>, Malformed> {
         let start = self.position + 1;
         self.scanned_to = self.scanned_to.max(start);
         let found = self.find_line_end(input);
         if found.unwrap_or(input.len()) > start + MAX_LINE {
-            return Err(Malformed::new(line.too_long));
+            return Err(Malformed::new(errors.too_long_line));
         }
         let Some(end) = found else { return Ok(None) };
         let digits = input.get(start..end).unwrap_or_default();
-        let number = digits.strip_suffix(b"\r").and_then(integer).ok_or_else(|| Malformed::new(line.invalid))?;
+        let number =
+            digits.strip_suffix(b"\r").and_then(parse_integer).ok_or_else(|| Malformed::new(errors.invalid))?;
         self.position = end + 1;
         Ok(Some(number))
     }

@@ -7,7 +7,7 @@ use subtle::ConstantTimeEq;
 use super::{KvSession, SessionAction};
 use crate::handler::kv::clients::{INVALID_NAME, is_valid_name};
 use crate::handler::kv::reply::Dialect;
-use crate::handler::kv::request::integer;
+use crate::handler::kv::request::parse_integer;
 
 /// How long the reply to the first wrong password of a connection is delayed. The delay doubles with each further one,
 /// up to the maximum. So one connection can try fewer than a thousand passwords in an hour.
@@ -55,7 +55,7 @@ impl KvSession<'_> {
         let mut rest = arguments.iter().copied();
         let mut dialect = self.replies.dialect();
         if let Some(version) = rest.next() {
-            dialect = match integer(version) {
+            dialect = match parse_integer(version) {
                 Some(2) => Dialect::Resp2,
                 Some(3) => Dialect::Resp3,
                 Some(_) => return self.reply_error("NOPROTO unsupported protocol version"),

@@ -5,18 +5,18 @@ use std::sync::Arc;
 use super::{KvSession, ReplyMode, SessionAction};
 use crate::handler::kv::clients::{Client, INVALID_NAME, is_valid_name};
 use crate::handler::kv::commands;
-use crate::handler::kv::request::integer;
+use crate::handler::kv::request::parse_integer;
 
 impl KvSession<'_> {
     pub(super) fn client_command(&mut self, arguments: &[&[u8]]) -> SessionAction {
-        let [option, rest @ ..] = arguments else { return SessionAction::Continue };
-        let option = String::from_utf8_lossy(option).to_ascii_uppercase();
-        match (option.as_str(), rest) {
+        let [subcommand, rest @ ..] = arguments else { return SessionAction::Continue };
+        let subcommand = String::from_utf8_lossy(subcommand).to_ascii_uppercase();
+        match (subcommand.as_str(), rest) {
             ("ID", []) => self.replies.integer(self.client.id as i64),
             ("INFO", []) => self.replies.verbatim(&format!("{}\n", self.client.list_line())),
             ("LIST", _) => self.client_list(rest),
-            ("KILL", [address]) => return self.client_kill_address(address),
-            ("KILL", [_, ..]) => return self.client_kill(rest),
+            ("KILL", [address]) => return self.kill_by_address(address),
+            ("KILL", [_, ..]) => return self.kill_by_filters(rest),
             ("GETNAME", []) => {
                 let name = self.client.info().name;
                 if name.is_empty() { self.replies.nil() } else { self.replies.bulk(&name) }
@@ -43,10 +43,12 @@ impl KvSession<'_> {
             }
             ("REPLY" | "NO-EVICT" | "NO-TOUCH", [_]) => self.replies.error("ERR syntax error"),
             ("ID" | "INFO" | "KILL" | "GETNAME" | "SETNAME" | "SETINFO" | "NO-EVICT" | "NO-TOUCH" | "REPLY", _) => {
-                let option = option.to_ascii_lowercase();
-                self.replies.error(&format!("ERR wrong number of arguments for 'client|{option}' command"));
+                let subcommand = subcommand.to_ascii_lowercase();
+                self.replies.error(&format!("ERR wrong number of arguments for 'client|{subcommand}' command"));
             }
-            _ => self.replies.error(&format!("ERR unknown subcommand '{option}'. Try CLIENT ID, INFO, LIST or KILL.")),
+            _ => self
+                .replies
+                .error(&format!("ERR unknown subcommand '{subcommand}'. Try CLIENT ID, INFO, LIST or KILL.")),
         }
         SessionAction::Continue
     }
@@ -80,7 +82,7 @@ impl KvSession<'_> {
                 }
             }
             [option, ids @ ..] if commands::is(option, "ID") && !ids.is_empty() => {
-                let ids: Vec<i64> = ids.iter().filter_map(|id| integer(id)).collect();
+                let ids: Vec<i64> = ids.iter().filter_map(|id| parse_integer(id)).collect();
                 clients.into_iter().filter(|client| ids.contains(&(client.id as i64))).collect()
             }
             _ => return self.replies.error("ERR syntax error"),
@@ -90,7 +92,7 @@ impl KvSession<'_> {
     }
 
     /// CLIENT KILL in its old form, with an address alone.
-    fn client_kill_address(&mut self, address: &[u8]) -> SessionAction {
+    fn kill_by_address(&mut self, address: &[u8]) -> SessionAction {
         let mut chosen = self.kv.clients.all();
         chosen.retain(|client| client.peer_addr.to_string().as_bytes() == address);
         if chosen.is_empty() {
@@ -102,14 +104,14 @@ impl KvSession<'_> {
     }
 
     /// CLIENT KILL in its new form, with pairs of a filter and its value.
-    fn client_kill(&mut self, filters: &[&[u8]]) -> SessionAction {
+    fn kill_by_filters(&mut self, filters: &[&[u8]]) -> SessionAction {
         let mut chosen = self.kv.clients.all();
         let mut skip_me = true;
         for pair in filters.chunks(2) {
-            let [option, value] = *pair else { return self.client_kill_error("ERR syntax error") };
+            let [option, value] = *pair else { return self.kill_error("ERR syntax error") };
             if commands::is(option, "ID") {
-                let Some(id) = integer(value).filter(|id| *id > 0) else {
-                    return self.client_kill_error("ERR client-id should be greater than 0");
+                let Some(id) = parse_integer(value).filter(|id| *id > 0) else {
+                    return self.kill_error("ERR client-id should be greater than 0");
                 };
                 chosen.retain(|client| client.id as i64 == id);
             } else if commands::is(option, "ADDR") {
@@ -119,7 +121,7 @@ impl KvSession<'_> {
             } else if commands::is(option, "SKIPME") {
                 skip_me = !commands::is(value, "no");
             } else {
-                return self.client_kill_error("ERR syntax error");
+                return self.kill_error("ERR syntax error");
             }
         }
         chosen.retain(|client| client.id != self.client.id || !skip_me);
@@ -127,7 +129,7 @@ impl KvSession<'_> {
         self.kill(&chosen)
     }
 
-    fn client_kill_error(&mut self, message: &str) -> SessionAction {
+    fn kill_error(&mut self, message: &str) -> SessionAction {
         self.replies.error(message);
         SessionAction::Continue
     }

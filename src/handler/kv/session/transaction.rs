@@ -10,7 +10,7 @@ const MAX_WATCHED: usize = 4096;
 /// The most bytes in the keys of all WATCH commands. A key that is watched twice counts twice.
 const MAX_WATCHED_BYTES: usize = 1024 * 1024;
 
-/// The memory that a queued word takes besides its bytes.
+/// The memory that a queued word takes in addition to its bytes.
 const WORD_OVERHEAD: usize = 64;
 
 /// The commands since MULTI.
