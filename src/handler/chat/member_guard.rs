@@ -21,8 +21,8 @@ impl<'a> MemberGuard<'a> {
         MemberGuard { chat, id: client.id(), quit_reason: String::new(), delivery }
     }
 
-    /// Derives the quit reason from the session's outcome, unless there is a reason already.
-    pub(super) fn set_reason_from(&mut self, outcome: &io::Result<()>, client: &mut Connection) {
+    /// Sets the quit reason to what the session's outcome says, unless there is a reason already.
+    pub(super) fn set_quit_reason(&mut self, outcome: &io::Result<()>, client: &mut Connection) {
         let Err(error) = outcome else { return };
         if !self.quit_reason.is_empty() {
             return;

@@ -98,8 +98,8 @@ pub(super) fn is_text(line: &[u8]) -> bool {
     std::str::from_utf8(line).is_ok_and(|text| text.chars().all(is_allowed))
 }
 
-/// Whether an incomplete line belongs to a binary protocol, most of which contain a NUL. Telnet clients end lines with CR NUL,
-/// and a telnet command (a byte of 240 or above) may contain NUL, so these don't count.
+/// Whether an incomplete line belongs to a binary protocol. Most binary protocols send a NUL early. Telnet clients end lines
+/// with CR NUL, and a telnet command (a byte of 240 or above) may contain NUL, so these don't count.
 pub(super) fn is_binary(bytes: &[u8]) -> bool {
     let start = bytes.split(|&byte| byte == b'\n' || byte >= 240).next().unwrap_or_default();
     let nul = start.iter().position(|&byte| byte == 0);

@@ -2,10 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-/// How many lines a client may send.
+/// How fast a client may send lines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rate {
-    /// Lines per second in the long run; 0: no limit.
+    /// Lines per second in the long run; 0 means no limit.
     pub per_second: u32,
     /// Lines at once after a pause.
     pub burst: u32,
@@ -17,9 +17,10 @@ impl Default for Rate {
     }
 }
 
-/// One client's budget.
+/// One client's budget. It stores no count of tokens, only when the bucket is full: that is one refill later per missing
+/// token.
 pub(super) struct TokenBucket {
-    /// How long it takes to refill one token, which is one line; zero: no limit.
+    /// How long it takes to refill one token, which pays for one line. Zero means no limit.
     refill: Duration,
     /// How long it takes to refill an empty bucket.
     capacity: Duration,
