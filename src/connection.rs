@@ -284,7 +284,9 @@ impl Connection {
     }
 
     fn fail_input(&mut self, error: &io::Error) -> io::Error {
-        self.end(self.outbox_reason().unwrap_or_else(|| EndReason::of_input(error)))
+        let was_cut = self.transport.socket().was_cut();
+        let reason = || if was_cut { EndReason::Cut } else { EndReason::of_input(error) };
+        self.end(self.outbox_reason().unwrap_or_else(reason))
     }
 
     fn fail_output(&mut self, error: SendError) -> io::Error {

@@ -63,7 +63,7 @@ impl Connection {
         if !self.prepare_to_wait() {
             let socket = self.transport.socket();
             let has_ended = socket.peer_has_ended() && !socket.input_was_ended();
-            return Ok(self.end_of_input(has_ended));
+            return self.end_of_input(has_ended);
         }
         let outcome = self.receive_within_deadlines(until, on_wake);
         self.transport.socket().set_waiting(false);
@@ -79,10 +79,13 @@ impl Connection {
         }
     }
 
-    /// Notes the end of the input, and who has ended it.
-    fn end_of_input(&mut self, by_client: bool) -> Received {
+    /// Notes the end of the input, and who has ended it. A cut ends more than the input.
+    fn end_of_input(&mut self, by_client: bool) -> io::Result<Received> {
+        if self.transport.socket().was_cut() {
+            return Err(self.end(EndReason::Cut));
+        }
         self.state = if by_client { State::ClientEnded } else { State::DrainEnded };
-        if by_client { Received::End } else { Received::Draining }
+        Ok(if by_client { Received::End } else { Received::Draining })
     }
 
     /// Sleeps until `deadline`, while outbox messages keep flowing; what the handler has written is sent first. Returns early
@@ -201,7 +204,7 @@ impl Connection {
             match outcome {
                 Ok(0) => {
                     let was_ended_here = self.transport.socket().input_was_ended();
-                    return Ok(self.end_of_input(!was_ended_here));
+                    return self.end_of_input(!was_ended_here);
                 }
                 Ok(count) => {
                     self.input.note_received(count);
