@@ -2,7 +2,7 @@
 
 use std::io::{self, Read, Write};
 use std::sync::mpsc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use acceptd::{ClientHandle, Connection, EndReason, Limits, Next, Outbox};
 
@@ -88,6 +88,15 @@ fn a_guard_dropped_by_another_thread_lets_the_drain_go_on() {
     assert_eq!(server.stop().cut, 0);
 }
 
+/// Yields until the condition holds.
+fn wait_until(condition: impl Fn() -> bool) {
+    let start = Instant::now();
+    while !condition() {
+        assert!(start.elapsed() < PATIENCE);
+        std::thread::yield_now();
+    }
+}
+
 /// A server whose handler hands out what ends it, answers lines, and tells why it has ended.
 fn ended_by_others() -> (TestServer, mpsc::Receiver<(ClientHandle, Outbox)>, mpsc::Receiver<EndReason>) {
     let (sender, handles) = mpsc::channel();
@@ -143,6 +152,8 @@ fn a_client_that_is_drained_alone_gets_its_replies_and_a_farewell() {
     other.send("two\n");
     other.expect("got two\n");
     assert!(other_handle.is_open());
+    // In the instant after its reply, a client that is cut is reset.
+    wait_until(|| other_handle.is_idle());
     other_handle.cut("BYE\n");
     other.expect("BYE\n");
     assert_eq!(reasons.recv_timeout(PATIENCE).unwrap(), EndReason::Cut);
