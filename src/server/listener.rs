@@ -21,7 +21,7 @@ use options::Unsupported;
 const MAX_PORTS_TRIED: u32 = 16;
 
 /// One or more listening sockets, because a name may stand for several addresses. None of them blocks.
-pub(super) struct Listener {
+pub(crate) struct Listener {
     sockets: Vec<TcpListener>,
     addresses: Vec<SocketAddr>,
     /// The socket to accept from next, so that a busy one does not starve the others.
@@ -34,7 +34,7 @@ impl Listener {
     /// # Errors
     ///
     /// An address is in use, or can't be bound for another reason; or this machine has none of them.
-    pub(super) fn bind(addresses: &[SocketAddr], limits: &Limits) -> io::Result<Listener> {
+    pub(crate) fn bind(addresses: &[SocketAddr], limits: &Limits) -> io::Result<Listener> {
         let is_any_port = addresses.len() > 1 && addresses.iter().all(|address| address.port() == 0);
         let mut tries = if is_any_port { MAX_PORTS_TRIED } else { 1 };
         loop {
@@ -76,7 +76,24 @@ impl Listener {
         Ok(listener)
     }
 
-    pub(super) fn local_addrs(&self) -> &[SocketAddr] {
+    /// Takes over a socket that listens.
+    ///
+    /// # Errors
+    ///
+    /// It is not a TCP socket that can listen, or refuses an option.
+    pub(super) fn from_std(listener: TcpListener, limits: &Limits) -> io::Result<Listener> {
+        let address = listener.local_addr()?;
+        let socket = Socket::from(listener);
+        let mut unsupported = Vec::new();
+        options::set(&socket, None, limits, &mut unsupported)?;
+        socket.set_nonblocking(true)?;
+        socket.listen(limits.backlog.into())?;
+        unsupported.iter().for_each(Unsupported::warn);
+        events::bound(address, None);
+        Ok(Listener { sockets: vec![socket.into()], addresses: vec![address], turn: 0 })
+    }
+
+    pub(crate) fn local_addrs(&self) -> &[SocketAddr] {
         &self.addresses
     }
 
@@ -85,7 +102,7 @@ impl Listener {
     /// # Errors
     ///
     /// `WouldBlock` when no client waits. [`is_peer_error`] tells the two kinds of other errors apart.
-    pub(super) fn accept(&mut self) -> io::Result<(TcpStream, SocketAddr)> {
+    pub(crate) fn accept(&mut self) -> io::Result<(TcpStream, SocketAddr)> {
         let mut would_block = ErrorKind::WouldBlock.into();
         for _ in 0..self.sockets.len() {
             self.turn = (self.turn + 1) % self.sockets.len();
@@ -105,7 +122,7 @@ impl Listener {
     /// # Errors
     ///
     /// The kernel is out of memory.
-    pub(super) fn wait(&self, event: &EventFd) -> io::Result<()> {
+    pub(crate) fn wait(&self, event: &EventFd) -> io::Result<()> {
         let mut fds: Vec<PollFd<'_>> = self.sockets.iter().map(|socket| PollFd::new(socket, PollFlags::IN)).collect();
         fds.push(PollFd::new(event, PollFlags::IN));
         wait_for(&mut fds, None).map(|_| ())
