@@ -50,6 +50,7 @@ use std::time::Duration;
 
 mod client;
 mod pair;
+mod paired;
 mod server;
 
 pub use client::TestClient;

@@ -4,7 +4,7 @@ use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown as Direction, TcpStream};
 
 use super::PATIENCE;
-use super::pair::Paired;
+use super::paired::Paired;
 
 /// A client with a timeout for every read and write. Its methods panic if something else happens than the test expects.
 #[derive(Debug)]

@@ -1,16 +1,16 @@
 //! A connection without a server. It is a real TCP connection of this machine, so deadlines, resets and what the kernel holds
 //! are those of a server.
 
-use std::fmt;
 use std::io;
 use std::net::{SocketAddr, TcpStream};
 use std::panic::{self, AssertUnwindSafe};
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 use std::thread;
 use std::time::Instant;
 
 use rustix::event::PollFlags;
 
+use super::paired::Paired;
 use super::{PATIENCE, TestClient};
 use crate::connection::{ClosedConnection, Connection, Context};
 use crate::event_fd::EventFd;
@@ -36,7 +36,7 @@ impl Connection {
         let (stream, peer) = listener.accept()?;
         let socket = Socket::new(stream);
         let shutdown = Shutdown::new()?;
-        let paired = Paired { socket: Arc::downgrade(&socket), shutdown: shutdown.clone() };
+        let paired = Paired::new(&socket, shutdown.clone());
         let context = Arc::new(Context { shutdown, totals: Totals::default(), started: Instant::now() });
         let connection = Connection::new(1, peer, socket, Arc::new(limits), context);
         Ok((connection, TestClient::new(client, Some(paired))?))
@@ -65,34 +65,5 @@ fn linger(socket: &Socket) {
         if socket.wait(PollFlags::IN, Some(deadline)).is_err() {
             return;
         }
-    }
-}
-
-/// The server's part of ending a connection, for one that has no server.
-pub(super) struct Paired {
-    socket: Weak<Socket>,
-    shutdown: Shutdown,
-}
-
-impl Paired {
-    pub(super) fn drain(&self) {
-        self.shutdown.request();
-        let Some(socket) = self.socket.upgrade() else { return };
-        if socket.is_waiting() && !socket.drain_state().is_held_off() {
-            socket.end_input();
-        }
-    }
-
-    pub(super) fn cut(&self, farewell: &[u8]) {
-        self.shutdown.cut();
-        if let Some(socket) = self.socket.upgrade() {
-            socket.cut(farewell);
-        }
-    }
-}
-
-impl fmt::Debug for Paired {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Paired").finish_non_exhaustive()
     }
 }

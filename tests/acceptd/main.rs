@@ -19,6 +19,7 @@ mod outbox;
 mod outbox_limits;
 mod progress;
 mod readme;
+mod server_handle;
 mod shutdown;
 mod signals;
 #[path = "../support/mod.rs"]
