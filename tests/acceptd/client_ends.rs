@@ -2,11 +2,11 @@
 
 use std::io::{self, Read, Write};
 use std::sync::mpsc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use acceptd::{ClientHandle, Connection, EndReason, Limits, Next, Outbox};
 
-use crate::support::{PATIENCE, TestServer};
+use crate::support::{PATIENCE, TestServer, eventually};
 
 #[test]
 fn an_upload_that_a_drain_ends_is_an_error_and_not_complete() {
@@ -88,15 +88,6 @@ fn a_guard_dropped_by_another_thread_lets_the_drain_go_on() {
     assert_eq!(server.stop().cut, 0);
 }
 
-/// Yields until the condition holds.
-fn wait_until(condition: impl Fn() -> bool) {
-    let start = Instant::now();
-    while !condition() {
-        assert!(start.elapsed() < PATIENCE);
-        std::thread::yield_now();
-    }
-}
-
 /// A server whose handler hands out what ends it, answers lines, and tells why it has ended.
 fn ended_by_others() -> (TestServer, mpsc::Receiver<(ClientHandle, Outbox)>, mpsc::Receiver<EndReason>) {
     let (sender, handles) = mpsc::channel();
@@ -126,6 +117,7 @@ fn an_outbox_that_is_closed_delivers_its_messages_and_a_farewell() {
     outbox.queue(*b"you are kicked\n");
     assert_eq!(outbox.queued_bytes(), 15 + 96);
     outbox.close("kicked by ann");
+    outbox.close("the first reason stays");
     assert!(!outbox.send(*b"too late\n") && !outbox.is_open() && !outbox.has_room_for(1));
     client.expect("you are kicked\nERROR the server closes this connection\n");
     assert_eq!(reasons.recv_timeout(PATIENCE).unwrap(), EndReason::Closed("kicked by ann".into()));
@@ -153,7 +145,7 @@ fn a_client_that_is_drained_alone_gets_its_replies_and_a_farewell() {
     other.expect("got two\n");
     assert!(other_handle.is_open());
     // In the instant after its reply, a client that is cut is reset.
-    wait_until(|| other_handle.is_idle());
+    eventually("the reply is noted", || other_handle.is_idle());
     other_handle.cut("BYE\n");
     other.expect("BYE\n");
     assert_eq!(reasons.recv_timeout(PATIENCE).unwrap(), EndReason::Cut);

@@ -43,7 +43,7 @@ pub(super) fn serve(chat: &Chat, client: &mut Connection) -> io::Result<()> {
     let Detection { guest, decision, .. } = detection;
     if outcome.is_err() {
         if let Some(guest) = guest {
-            guest.leave_after(&outcome, client);
+            guest.leave_after(&outcome);
         }
         return outcome;
     }
