@@ -113,7 +113,7 @@ impl<'a> Detection<'a> {
             let first = client.read_request_until(self.deadline(), usize::MAX, |unread| {
                 let protocol = if tls::is_handshake(unread)? {
                     Some(OtherProtocol::Tls)
-                } else if is_binary(unread) {
+                } else if is_binary(unread)? {
                     Some(OtherProtocol::NotText)
                 } else {
                     None
