@@ -199,3 +199,41 @@ fn a_farewell_may_depend_on_what_has_happened() {
     });
     server.connect().expect("client 1: nothing was sent for 20ms, closing\n");
 }
+
+#[test]
+fn an_outbox_can_have_a_limit_of_its_own() {
+    let (tell, told) = mpsc::channel();
+    let server = TestServer::start(move |client: &mut Connection| {
+        let outbox = client.outbox()?;
+        client.set_max_outbox(1000);
+        outbox.queue([b'a'; 400]);
+        tell.send((outbox.has_room_for(1000 - 400 - 2 * 96), outbox.has_room_for(1000 - 400 - 2 * 96 + 1))).unwrap();
+        outbox.queue([b'b'; 900]);
+        client.read_line().map(drop)
+    });
+    let mut client = server.connect();
+    assert_eq!(told.recv_timeout(PATIENCE).unwrap(), (true, false));
+    client.expect("ERROR you read too slowly, closing\n");
+}
+
+#[test]
+fn a_handler_can_set_options_of_its_socket() {
+    let server = TestServer::start(|client: &mut Connection| {
+        let socket = socket2::SockRef::from(&*client);
+        socket.set_tcp_nodelay(false)?;
+        let is_delayed = !socket.tcp_nodelay()?;
+        writeln!(client, "{is_delayed}")
+    });
+    server.connect().expect("true\n");
+}
+
+#[test]
+fn is_draining_is_true_for_a_client_that_is_drained_alone() {
+    let server = TestServer::start(|client: &mut Connection| {
+        assert!(!client.is_draining());
+        client.handle().drain("alone");
+        let (is_draining, next) = (client.is_draining(), client.read_line_until(None)?);
+        writeln!(client, "{is_draining} {next:?}")
+    });
+    server.connect().expect("true Draining\nERROR the server closes this connection\n");
+}
