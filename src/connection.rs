@@ -226,8 +226,7 @@ impl Connection {
     /// The client does not read, or is gone.
     pub fn write_back(&mut self, count: usize) -> io::Result<()> {
         let pace = self.pace();
-        self.check_open()?;
-        self.check_output_open()?;
+        self.check_writable()?;
         let bytes = self.input.unread();
         let bytes = bytes.get(..count).unwrap_or(bytes);
         let outcome = self.output.send_reply(bytes, &mut self.transport, pace);
@@ -243,8 +242,7 @@ impl Connection {
     /// The client does not read, or is gone.
     pub fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
         let pace = self.pace();
-        self.check_open()?;
-        self.check_output_open()?;
+        self.check_writable()?;
         self.output.send_reply(bytes, &mut self.transport, pace).map_err(|error| self.fail_output(error))
     }
 
@@ -274,8 +272,7 @@ impl Connection {
     ///
     /// The client does not read, or is gone.
     pub fn end_output(&mut self) -> io::Result<()> {
-        self.check_open()?;
-        self.check_output_open()?;
+        self.check_writable()?;
         self.flush()?;
         if let Err(error) = self.transport.wait_for_others() {
             return Err(self.fail_input(&error));
@@ -325,11 +322,16 @@ impl Connection {
         }
     }
 
+    fn check_writable(&self) -> io::Result<()> {
+        self.check_open()?;
+        self.check_output_open()
+    }
+
     fn check_output_open(&self) -> io::Result<()> {
-        match self.transport.socket().output_was_ended() {
-            true => Err(io::Error::new(io::ErrorKind::BrokenPipe, "the handler has ended the output")),
-            false => Ok(()),
+        if self.transport.socket().output_was_ended() {
+            return Err(io::Error::new(io::ErrorKind::BrokenPipe, "the handler has ended the output"));
         }
+        Ok(())
     }
 
     fn pace(&self) -> Pace {

@@ -55,6 +55,7 @@ mod protocol_error;
 mod server;
 mod shutdown;
 mod socket;
+mod terminal;
 mod throttle;
 mod totals;
 mod waker;

@@ -31,9 +31,8 @@ pub(crate) const MESSAGE_OVERHEAD: usize = 96;
 /// What a client does not take waits for it, up to [`Limits::max_outbox`](crate::Limits::max_outbox) bytes (each message
 /// counts for 96 more, which it costs), or up to what
 /// [`Connection::set_max_outbox`](crate::Connection::set_max_outbox) allows this client. A client that lets more wait, or
-/// that takes less than
-/// [`Limits::write_timeout`](crate::Limits::write_timeout) asks for, is told that it reads too slowly, and closed; nobody
-/// else notices. A message that goes to many is held once.
+/// that takes less than [`Limits::write_timeout`](crate::Limits::write_timeout) asks for, is told that it reads too slowly,
+/// and closed; nobody else notices. A message that goes to many is held once.
 ///
 /// When the client has left, the outbox holds no resources of it, so you can keep it as long as is convenient.
 ///
@@ -76,7 +75,9 @@ impl Outbox {
     /// with [`EndReason::Closed`](crate::EndReason::Closed) when it waits next: the request that it carries out is completed,
     /// and its reply is sent. `reason` is for the log. Never waits.
     pub fn close(&self, reason: impl Into<String>) {
-        self.0.close_for(reason.into());
+        if let Some(wire) = self.0.stop_taking() {
+            wire.socket.close_for(reason.into());
+        }
     }
 
     /// How many bytes of messages wait for the client, with 96 more for each message. They count against
@@ -173,11 +174,6 @@ impl Owner {
         self.outbox.0.end()
     }
 
-    /// Why another thread ends the connection, if so.
-    pub(crate) fn closing(&self) -> Option<String> {
-        self.outbox.0.closing()
-    }
-
     /// Waits until the socket is ready for one of `events`, or the client is gone. Returns which; nothing at the deadline and
     /// after a wakeup.
     ///
@@ -186,7 +182,7 @@ impl Owner {
     /// The client gets no more messages. [`end`](Owner::end) returns the reason.
     pub(crate) fn wait(&mut self, events: PollFlags, deadline: Option<Instant>) -> io::Result<PollFlags> {
         loop {
-            if self.wire.wakeup.ends_wait() || self.closing().is_some() {
+            if self.wire.wakeup.ends_wait() {
                 return Ok(PollFlags::empty());
             }
             let ready = match self.outbox.0.turn() {

@@ -12,17 +12,17 @@ use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
 use rustix::buffer::spare_capacity;
-use rustix::event::{PollFd, PollFlags};
+use rustix::event::PollFlags;
 use rustix::net::{RecvFlags, SendAncillaryBuffer, SendFlags, connect_unspec, recv, send, sendmsg};
 use socket2::SockRef;
 
-use crate::event_fd::wait_for;
 use crate::farewell::{Farewell, FarewellFn};
 use crate::panics;
 use crate::progress::MIN_PROGRESS;
 use crate::waker::Wakeup;
 
 mod drain_state;
+mod waiting;
 
 pub(crate) use drain_state::DrainState;
 
@@ -131,21 +131,6 @@ impl Socket {
         Arrived::Bytes(total)
     }
 
-    /// Notes that the client's thread is about to wait for input, or no longer does. Sequentially consistent, as the
-    /// flag of [`Shutdown`](crate::Shutdown) is: a thread that does not see a drain begin is seen waiting by the drain.
-    pub(crate) fn set_waiting(&self, waiting: bool) {
-        self.waiting.store(waiting, Ordering::SeqCst);
-    }
-
-    pub(crate) fn is_waiting(&self) -> bool {
-        self.waiting.load(Ordering::SeqCst)
-    }
-
-    /// Whether the client's thread waits for input and for nothing else: no message to it is incomplete.
-    pub(crate) fn is_idle(&self) -> bool {
-        self.is_waiting() && !self.in_message.load(Ordering::Acquire)
-    }
-
     /// Ends the input: a thread that waits for it sees the end at once. From then on Linux answers what the peer sends
     /// after our own end with a reset, which costs the peer what it has not been sent yet. So nothing should be on its
     /// way to it: see [`report_when_sent`](Socket::report_when_sent).
@@ -161,59 +146,6 @@ impl Socket {
 
     pub(crate) fn input_was_ended(&self) -> bool {
         self.input_ended.load(Ordering::Acquire)
-    }
-
-    /// Waits until the socket is ready for one of `events`, or the peer is gone. Returns which; nothing at the deadline,
-    /// and sometimes nothing before.
-    ///
-    /// # Errors
-    ///
-    /// The system's.
-    pub(crate) fn wait(&self, events: PollFlags, deadline: Option<Instant>) -> io::Result<PollFlags> {
-        let mut fds = [PollFd::new(&self.stream, events)];
-        wait_for(&mut fds, deadline)?;
-        let [ready] = fds.map(|fd| fd.revents());
-        Ok(ready)
-    }
-
-    /// As [`wait`](Socket::wait), and until the wakeup's event is notified. Clears the event.
-    ///
-    /// # Errors
-    ///
-    /// The system's.
-    pub(crate) fn wait_with(
-        &self,
-        wakeup: &Wakeup,
-        events: PollFlags,
-        deadline: Option<Instant>,
-    ) -> io::Result<PollFlags> {
-        let mut fds = [PollFd::new(&self.stream, events), PollFd::new(wakeup, PollFlags::IN)];
-        wait_for(&mut fds, deadline)?;
-        let [ready, notified] = fds.map(|fd| fd.revents());
-        if !notified.is_empty() {
-            wakeup.event().clear();
-        }
-        Ok(ready)
-    }
-
-    /// What the client's own thread polls beside this socket, if others may wake it.
-    pub(crate) fn wakeup(&self) -> Option<&Arc<Wakeup>> {
-        self.wakeup.get()
-    }
-
-    /// The same, made if there is none yet. Only the client's own thread calls this.
-    ///
-    /// # Errors
-    ///
-    /// The system has no descriptor left.
-    pub(crate) fn make_wakeup(&self) -> io::Result<&Arc<Wakeup>> {
-        match self.wakeup.get() {
-            Some(wakeup) => Ok(wakeup),
-            None => {
-                let wakeup = Wakeup::new()?;
-                Ok(self.wakeup.get_or_init(|| wakeup))
-            }
-        }
     }
 
     /// Whether the peer has sent its last, and all of it was received.

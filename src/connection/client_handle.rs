@@ -9,9 +9,8 @@ use crate::socket::Socket;
 
 /// Looks at a client from another thread, and ends its connection: for lists of clients, and for an operator's commands.
 ///
-/// [`Connection::handle`](crate::Connection::handle) returns it.
-/// Once the client has left, it does nothing, and it holds no resources. To send to the client, use its
-/// [`Outbox`](crate::Outbox).
+/// [`Connection::handle`](crate::Connection::handle) returns it. Once the client has left, it does nothing, and it holds no
+/// resources. To send to the client, use its [`Outbox`](crate::Outbox).
 #[derive(Clone)]
 pub struct ClientHandle {
     id: u64,
@@ -64,12 +63,9 @@ impl ClientHandle {
     /// ends. The client gets the farewell for [`Farewell::Closed`](crate::Farewell::Closed). `reason` is for the log. There
     /// is no deadline: [`cut`](ClientHandle::cut) a client that takes too long. Never waits.
     pub fn drain(&self, reason: impl Into<String>) {
-        let Some(socket) = self.socket.upgrade() else { return };
-        let state = socket.drain_state();
-        state.note_reason(reason.into());
-        state.request();
-        if socket.is_waiting() && !state.is_held_off() {
-            socket.end_input();
+        if let Some(socket) = self.socket.upgrade() {
+            socket.drain_state().request(reason.into());
+            socket.end_input_for_drain();
         }
     }
 

@@ -44,11 +44,10 @@ impl KeepReading {
 impl Drop for KeepReading {
     fn drop(&mut self) {
         let Some(socket) = self.socket.upgrade() else { return };
-        let is_last = socket.drain_state().remove_guard();
-        let is_draining = self.shutdown.is_requested() || socket.drain_state().is_requested();
-        // Dropped by another thread, while the client's own thread waits.
-        if is_last && is_draining && socket.is_waiting() {
-            socket.end_input();
+        socket.drain_state().remove_guard();
+        if self.shutdown.is_requested() || socket.drain_state().is_requested() {
+            // For a guard that is dropped by another thread, while the client's own thread waits.
+            socket.end_input_for_drain();
         }
     }
 }

@@ -50,8 +50,7 @@ impl Read for Connection {
 impl Write for Connection {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let pace = self.pace();
-        self.check_open()?;
-        self.check_output_open()?;
+        self.check_writable()?;
         match self.output.write(bytes, &mut self.transport, pace) {
             Ok(()) => Ok(bytes.len()),
             Err(error) => Err(self.fail_output(error)),

@@ -159,11 +159,6 @@ impl Transport {
         }
     }
 
-    /// Why another thread ends the connection by the outbox, if so.
-    pub(super) fn closing(&self) -> Option<String> {
-        self.owner.as_ref().and_then(Owner::closing)
-    }
-
     /// Keeps others from sending from now on.
     pub(super) fn close_outbox(&mut self) -> Closed {
         self.owner.take().map_or(Closed::Whole, |owner| owner.close())

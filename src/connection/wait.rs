@@ -140,10 +140,8 @@ impl Connection {
 
     /// Ends the connection if another thread wants that: see [`Outbox::close`](crate::Outbox::close).
     fn check_closing(&mut self) -> io::Result<()> {
-        match self.transport.closing() {
-            Some(reason) => Err(self.end(EndReason::Closed(reason))),
-            None => Ok(()),
-        }
+        let reason = self.transport.socket().drain_state().closing_reason().map(str::to_owned);
+        reason.map_or(Ok(()), |reason| Err(self.end(EndReason::Closed(reason))))
     }
 
     /// Whether a wake is to be reported now.

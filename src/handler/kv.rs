@@ -124,9 +124,13 @@ impl Handler for Kv {
         let mut session = KvSession::new(self, client);
         let Some(dialect) = dialect_detection::detect(client, self.options.protocol)? else { return Ok(()) };
         session.replies.set_dialect(dialect);
+        let mut farewell_dialect = None;
         loop {
             // HELLO may have changed the dialect.
-            client.set_farewell(farewell_for(session.replies.dialect()));
+            if farewell_dialect != Some(session.replies.dialect()) {
+                farewell_dialect = Some(session.replies.dialect());
+                client.set_farewell(farewell_for(session.replies.dialect()));
+            }
             let limit = session.request_limits().max_request();
             session.stats = client.stats();
             // Executes requests while the connection lends its input buffer, so that their words need no copy.

@@ -79,8 +79,8 @@ struct State<W> {
     /// If the client's own thread has a reply: how many messages go before the reply. Later messages wait for the reply. Else
     /// a client that reads as fast as others send would never get it.
     ahead: Option<usize>,
-    /// Why another thread ends the connection: no more messages are taken, and those in the queue are sent.
-    closing: Option<String>,
+    /// Another thread ends the connection: no more messages are taken, and those in the queue are sent.
+    is_closing: bool,
     end: Option<End>,
     sent: u64,
 }
@@ -141,7 +141,7 @@ impl<W: Wire> Handover<W> {
             writer: Writer::Nobody,
             in_message: false,
             ahead: None,
-            closing: None,
+            is_closing: false,
             end: None,
             sent: 0,
         };
@@ -166,19 +166,12 @@ impl<W: Wire> Handover<W> {
         true
     }
 
-    /// Takes no more messages, and wakes the client's own thread, which sends those in the queue and ends the connection. The
-    /// first reason stays.
-    pub(super) fn close_for(&self, reason: String) {
+    /// Takes no more messages; those in the queue are still sent. Returns the wire, by which the caller tells the client's
+    /// own thread to end the connection. `None`: the client has left.
+    pub(super) fn stop_taking(&self) -> Option<Arc<W>> {
         let mut state = lock(self.state.lock());
-        state.closing.get_or_insert(reason);
-        let wire = state.wire.clone();
-        drop(state);
-        wire.inspect(|wire| wire.wake());
-    }
-
-    /// Why another thread ends the connection, if so.
-    pub(super) fn closing(&self) -> Option<String> {
-        lock(self.state.lock()).closing.clone()
+        state.is_closing = true;
+        state.wire.clone()
     }
 
     /// Whether messages can still be queued.
@@ -287,7 +280,7 @@ impl<W: Wire> Handover<W> {
 
 impl<W: Wire> State<W> {
     fn is_open(&self) -> bool {
-        self.end.is_none() && self.closing.is_none()
+        self.end.is_none() && !self.is_closing
     }
 
     fn queued_bytes(&self, overhead: usize) -> usize {

@@ -18,6 +18,7 @@ use super::system::{Ceiling, advice_for};
 use crate::connection::{ClosedConnection, EndReason};
 use crate::farewell::Farewell;
 use crate::panics;
+use crate::terminal::is_obeyed;
 use crate::throttle::{Rate, Throttle};
 
 /// At most this many characters of foreign text are shown.
@@ -201,11 +202,8 @@ impl fmt::Display for OneLine<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for character in self.0.chars().take(MAX_SHOWN) {
             match character {
-                '\u{061C}' | '\u{200E}' | '\u{200F}' | '\u{2028}'..='\u{202E}' | '\u{2066}'..='\u{2069}' => {
-                    write!(f, "{}", character.escape_unicode())?;
-                }
                 '"' | '\\' => write!(f, "\\{character}")?,
-                control if control.is_control() => write!(f, "{}", control.escape_default())?,
+                obeyed if is_obeyed(obeyed) => write!(f, "{}", obeyed.escape_default())?,
                 other => f.write_char(other)?,
             }
         }

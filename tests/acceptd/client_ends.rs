@@ -2,11 +2,11 @@
 
 use std::io::{self, Read, Write};
 use std::sync::mpsc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use acceptd::{ClientHandle, Connection, EndReason, Limits, Next, Outbox};
 
-use crate::support::{PATIENCE, TestServer};
+use crate::support::{PATIENCE, TestServer, eventually};
 
 #[test]
 fn an_upload_that_a_drain_ends_is_an_error_and_not_complete() {
@@ -88,15 +88,6 @@ fn a_guard_dropped_by_another_thread_lets_the_drain_go_on() {
     assert_eq!(server.stop().cut, 0);
 }
 
-/// Yields until the condition holds.
-fn wait_until(condition: impl Fn() -> bool) {
-    let start = Instant::now();
-    while !condition() {
-        assert!(start.elapsed() < PATIENCE);
-        std::thread::yield_now();
-    }
-}
-
 /// A server whose handler hands out what ends it, answers lines, and tells why it has ended.
 fn ended_by_others() -> (TestServer, mpsc::Receiver<(ClientHandle, Outbox)>, mpsc::Receiver<EndReason>) {
     let (sender, handles) = mpsc::channel();
@@ -126,6 +117,7 @@ fn an_outbox_that_is_closed_delivers_its_messages_and_a_farewell() {
     outbox.queue(*b"you are kicked\n");
     assert_eq!(outbox.queued_bytes(), 15 + 96);
     outbox.close("kicked by ann");
+    outbox.close("the first reason stays");
     assert!(!outbox.send(*b"too late\n") && !outbox.is_open() && !outbox.has_room_for(1));
     client.expect("you are kicked\nERROR the server closes this connection\n");
     assert_eq!(reasons.recv_timeout(PATIENCE).unwrap(), EndReason::Closed("kicked by ann".into()));
@@ -153,7 +145,7 @@ fn a_client_that_is_drained_alone_gets_its_replies_and_a_farewell() {
     other.expect("got two\n");
     assert!(other_handle.is_open());
     // In the instant after its reply, a client that is cut is reset.
-    wait_until(|| other_handle.is_idle());
+    eventually("the reply is noted", || other_handle.is_idle());
     other_handle.cut("BYE\n");
     other.expect("BYE\n");
     assert_eq!(reasons.recv_timeout(PATIENCE).unwrap(), EndReason::Cut);
@@ -206,4 +198,42 @@ fn a_farewell_may_depend_on_what_has_happened() {
         client.read_line().map(drop)
     });
     server.connect().expect("client 1: nothing was sent for 20ms, closing\n");
+}
+
+#[test]
+fn an_outbox_can_have_a_limit_of_its_own() {
+    let (tell, told) = mpsc::channel();
+    let server = TestServer::start(move |client: &mut Connection| {
+        let outbox = client.outbox()?;
+        client.set_max_outbox(1000);
+        outbox.queue([b'a'; 400]);
+        tell.send((outbox.has_room_for(1000 - 400 - 2 * 96), outbox.has_room_for(1000 - 400 - 2 * 96 + 1))).unwrap();
+        outbox.queue([b'b'; 900]);
+        client.read_line().map(drop)
+    });
+    let mut client = server.connect();
+    assert_eq!(told.recv_timeout(PATIENCE).unwrap(), (true, false));
+    client.expect("ERROR you read too slowly, closing\n");
+}
+
+#[test]
+fn a_handler_can_set_options_of_its_socket() {
+    let server = TestServer::start(|client: &mut Connection| {
+        let socket = socket2::SockRef::from(&*client);
+        socket.set_tcp_nodelay(false)?;
+        let is_delayed = !socket.tcp_nodelay()?;
+        writeln!(client, "{is_delayed}")
+    });
+    server.connect().expect("true\n");
+}
+
+#[test]
+fn is_draining_is_true_for_a_client_that_is_drained_alone() {
+    let server = TestServer::start(|client: &mut Connection| {
+        assert!(!client.is_draining());
+        client.handle().drain("alone");
+        let (is_draining, next) = (client.is_draining(), client.read_line_until(None)?);
+        writeln!(client, "{is_draining} {next:?}")
+    });
+    server.connect().expect("true Draining\nERROR the server closes this connection\n");
 }

@@ -255,16 +255,15 @@ impl Client {
     }
 
     /// Like `Outbox::close`.
-    pub fn close_for(&self, reason: &str) {
-        self.handover.close_for(reason.to_owned());
+    pub fn close_by_other(&self) {
+        if let Some(socket) = self.handover.stop_taking() {
+            socket.wake();
+        }
     }
 
-    /// Like `Owner::wait`, until another thread ends the connection. Returns its reason.
-    pub fn wait_until_closing(&self) -> String {
-        loop {
-            if let Some(reason) = self.handover.closing() {
-                return reason;
-            }
+    /// Like `Owner::wait`, until another thread ends the connection.
+    pub fn wait_until_closing(&self) {
+        while self.handover.is_open() {
             self.wait_once(self.handover.turn(), false);
         }
     }

@@ -43,7 +43,7 @@ pub(super) fn serve(chat: &Chat, client: &mut Connection) -> io::Result<()> {
     let Detection { guest, decision, .. } = detection;
     if outcome.is_err() {
         if let Some(guest) = guest {
-            guest.leave_after(&outcome, client);
+            guest.leave_after(&outcome);
         }
         return outcome;
     }
@@ -113,7 +113,7 @@ impl<'a> Detection<'a> {
             let first = client.read_request_until(self.deadline(), usize::MAX, |unread| {
                 let protocol = if tls::is_handshake(unread)? {
                     Some(OtherProtocol::Tls)
-                } else if is_binary(unread) {
+                } else if is_binary(unread)? {
                     Some(OtherProtocol::NotText)
                 } else {
                     None

@@ -52,7 +52,7 @@ pub(super) fn serve(chat: &Chat, client: &mut Connection, first: InputLine, line
     };
     let outcome = run_session_from(first, &mut session, client, lines);
     if let Registration::Done(guard) = &mut session.registration {
-        guard.set_quit_reason(&outcome, client);
+        guard.set_quit_reason(&outcome);
     }
     outcome
 }

@@ -129,7 +129,7 @@ impl LineReader {
     ///
     /// When there will be a token, if there is none now.
     fn take_token(&mut self, client: &Connection) -> Result<(), Instant> {
-        if client.is_draining() { Ok(()) } else { self.bucket.take() }
+        if client.is_draining() { Ok(()) } else { self.bucket.take(Instant::now()) }
     }
 
     /// When the line that has begun must be complete. `None` if the connection's own timeout covers it, or if the caller's

@@ -4,7 +4,7 @@ use std::io::{self, ErrorKind};
 
 use super::Chat;
 use super::delivery::Delivery;
-use crate::connection::Connection;
+use crate::connection::{Connection, EndReason};
 
 /// Held by a session while its client is a member. Dropping it removes the member from the chat.
 pub(super) struct MemberGuard<'a> {
@@ -22,15 +22,16 @@ impl<'a> MemberGuard<'a> {
     }
 
     /// Sets the quit reason to what the session's outcome says, unless there is a reason already.
-    pub(super) fn set_quit_reason(&mut self, outcome: &io::Result<()>, client: &mut Connection) {
+    pub(super) fn set_quit_reason(&mut self, outcome: &io::Result<()>) {
         let Err(error) = outcome else { return };
         if !self.quit_reason.is_empty() {
             return;
         }
-        self.quit_reason = match error.kind() {
-            ErrorKind::TimedOut if client.outbox().is_ok_and(|outbox| !outbox.is_open()) => "read too slowly",
-            ErrorKind::TimedOut => "timed out",
-            ErrorKind::UnexpectedEof => "",
+        self.quit_reason = match EndReason::of(error) {
+            Some(EndReason::OutboxFull(_) | EndReason::OutboxTimeout) => "read too slowly",
+            Some(EndReason::Idle | EndReason::RequestTimeout | EndReason::WriteTimeout) => "timed out",
+            Some(EndReason::Lost(ErrorKind::TimedOut)) => "timed out",
+            Some(EndReason::Unfinished | EndReason::Drained | EndReason::Closed(_)) => "",
             _ => "connection lost",
         }
         .to_owned();

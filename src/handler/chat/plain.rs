@@ -65,7 +65,7 @@ pub(super) fn serve(
     lines: &mut LineReader,
 ) -> io::Result<()> {
     let outcome = run_session_from(first, &mut session, client, lines);
-    session.guard.set_quit_reason(&outcome, client);
+    session.guard.set_quit_reason(&outcome);
     outcome
 }
 
@@ -132,8 +132,8 @@ impl<'a> PlainSession<'a> {
     }
 
     /// Leaves the chat because the connection failed.
-    pub(super) fn leave_after(mut self, outcome: &io::Result<()>, client: &mut Connection) {
-        self.guard.set_quit_reason(outcome, client);
+    pub(super) fn leave_after(mut self, outcome: &io::Result<()>) {
+        self.guard.set_quit_reason(outcome);
     }
 
     fn welcome(&mut self, client: &mut Connection, name: &Name) -> io::Result<()> {

@@ -1,6 +1,6 @@
 //! Sanitizes the text that members send, so that it can't control another member's terminal.
 
-use crate::handler::shared::terminal::is_obeyed;
+use crate::terminal::is_obeyed;
 
 /// Begins and ends a CTCP message, which IRC clients exchange without showing it.
 pub(super) const CTCP_DELIMITER: char = '\u{1}';

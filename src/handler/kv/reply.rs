@@ -3,7 +3,7 @@
 
 use std::io::Write;
 
-use crate::handler::shared::terminal::is_obeyed;
+use crate::terminal::is_obeyed;
 
 /// The protocol of the replies to a client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -76,7 +76,7 @@ pub(super) enum SessionAction {
 impl Drop for KvSession<'_> {
     fn drop(&mut self) {
         self.unwatch();
-        self.kv.clients.remove(self.client.id);
+        self.kv.clients.remove(self.client.handle.id());
     }
 }
 

@@ -216,17 +216,20 @@ impl ExpireConditions {
     fn parse(words: &[&[u8]]) -> Result<ExpireConditions, CommandError> {
         let mut conditions = ExpireConditions::default();
         for option in words {
-            match option.to_ascii_uppercase().as_slice() {
-                b"NX" => conditions.nx = true,
-                b"XX" => conditions.xx = true,
-                b"GT" => conditions.gt = true,
-                b"LT" => conditions.lt = true,
-                _ => {
-                    let option = String::from_utf8_lossy(option);
-                    let option = option.trim_end_matches(['\r', '\n']);
-                    return Err(CommandError(format!("ERR Unsupported option {option}").into()));
-                }
-            }
+            let condition = if is(option, "NX") {
+                &mut conditions.nx
+            } else if is(option, "XX") {
+                &mut conditions.xx
+            } else if is(option, "GT") {
+                &mut conditions.gt
+            } else if is(option, "LT") {
+                &mut conditions.lt
+            } else {
+                let option = String::from_utf8_lossy(option);
+                let option = option.trim_end_matches(['\r', '\n']);
+                return Err(CommandError(format!("ERR Unsupported option {option}").into()));
+            };
+            *condition = true;
         }
         let ExpireConditions { nx, xx, gt, lt } = conditions;
         if nx && (xx || gt || lt) {

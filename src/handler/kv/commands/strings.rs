@@ -66,7 +66,7 @@ impl<'a> SetOptions<'a> {
         })
     }
 
-    /// Parses the expiry options here and leaves the others to `parse_other`. SetOptions may be repeated. The last expiry
+    /// Parses the expiry options here and leaves the others to `parse_other`. Options may be repeated. The last expiry
     /// time counts, but all of them must be in the same unit.
     fn parse(
         words: &[&'a [u8]],

@@ -46,7 +46,7 @@ impl KvSession<'_> {
             Dialect::Text => "WRONGPASS that is not the password; put quotes around a password with spaces",
             Dialect::Resp2 | Dialect::Resp3 => "WRONGPASS invalid username-password pair or user is disabled.",
         });
-        self.kv.wrong_password_log.log(self.client.id, self.client.peer_addr);
+        self.kv.wrong_password_log.log(self.client.handle.id(), self.client.handle.peer_addr());
         self.wrong_passwords = self.wrong_passwords.saturating_add(1);
         Err(SessionAction::DelayReplies(delay(self.wrong_passwords)))
     }

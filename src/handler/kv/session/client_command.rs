@@ -12,7 +12,7 @@ impl KvSession<'_> {
         let [subcommand, rest @ ..] = arguments else { return SessionAction::Continue };
         let subcommand = String::from_utf8_lossy(subcommand).to_ascii_uppercase();
         match (subcommand.as_str(), rest) {
-            ("ID", []) => self.replies.integer(self.client.id as i64),
+            ("ID", []) => self.replies.integer(self.client.handle.id() as i64),
             ("INFO", []) => self.replies.verbatim(&format!("{}\n", self.client.list_line())),
             ("LIST", _) => self.client_list(rest),
             ("KILL", [address]) => return self.kill_by_address(address),
@@ -83,7 +83,7 @@ impl KvSession<'_> {
             }
             [option, ids @ ..] if commands::is(option, "ID") && !ids.is_empty() => {
                 let ids: Vec<i64> = ids.iter().filter_map(|id| parse_integer(id)).collect();
-                clients.into_iter().filter(|client| ids.contains(&(client.id as i64))).collect()
+                clients.into_iter().filter(|client| ids.contains(&(client.handle.id() as i64))).collect()
             }
             _ => return self.replies.error("ERR syntax error"),
         };
@@ -94,7 +94,7 @@ impl KvSession<'_> {
     /// CLIENT KILL in its old form, with an address alone.
     fn kill_by_address(&mut self, address: &[u8]) -> SessionAction {
         let mut chosen = self.kv.clients.all();
-        chosen.retain(|client| client.peer_addr.to_string().as_bytes() == address);
+        chosen.retain(|client| client.handle.peer_addr().to_string().as_bytes() == address);
         if chosen.is_empty() {
             self.replies.error("ERR No such client");
         } else {
@@ -113,9 +113,9 @@ impl KvSession<'_> {
                 let Some(id) = parse_integer(value).filter(|id| *id > 0) else {
                     return self.kill_error("ERR client-id should be greater than 0");
                 };
-                chosen.retain(|client| client.id as i64 == id);
+                chosen.retain(|client| client.handle.id() as i64 == id);
             } else if commands::is(option, "ADDR") {
-                chosen.retain(|client| client.peer_addr.to_string().as_bytes() == value);
+                chosen.retain(|client| client.handle.peer_addr().to_string().as_bytes() == value);
             } else if commands::is(option, "LADDR") {
                 chosen.retain(|client| client.local_addr.is_some_and(|addr| addr.to_string().as_bytes() == value));
             } else if commands::is(option, "SKIPME") {
@@ -124,7 +124,7 @@ impl KvSession<'_> {
                 return self.kill_error("ERR syntax error");
             }
         }
-        chosen.retain(|client| client.id != self.client.id || !skip_me);
+        chosen.retain(|client| client.handle.id() != self.client.handle.id() || !skip_me);
         self.replies.integer(chosen.len() as i64);
         self.kill(&chosen)
     }
@@ -138,7 +138,7 @@ impl KvSession<'_> {
     fn kill(&self, chosen: &[Arc<Client>]) -> SessionAction {
         let mut action = SessionAction::Continue;
         for client in chosen {
-            if client.id == self.client.id {
+            if client.handle.id() == self.client.handle.id() {
                 action = SessionAction::Close;
             } else {
                 client.kill();

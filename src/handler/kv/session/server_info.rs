@@ -23,7 +23,7 @@ impl KvSession<'_> {
         replies.bulk(b"proto");
         replies.integer(if replies.dialect() == Dialect::Resp3 { 3 } else { 2 });
         replies.bulk(b"id");
-        replies.integer(self.client.id as i64);
+        replies.integer(self.client.handle.id() as i64);
         for (name, value) in [("mode", "standalone"), ("role", "master")] {
             replies.bulk(name.as_bytes());
             replies.bulk(value.as_bytes());
