@@ -87,6 +87,8 @@ enum State {
 
 /// What all connections of a server share.
 pub(crate) struct Context {
+    /// The receive timeout that clients' sockets have inherited from their listener.
+    pub(crate) receive_timeout: Option<Duration>,
     pub(crate) shutdown: Shutdown,
     pub(crate) totals: Totals,
     pub(crate) started: Instant,
@@ -100,7 +102,7 @@ impl Connection {
         limits: Arc<Limits>,
         context: Arc<Context>,
     ) -> Connection {
-        let transport = Transport::new(socket, limits.idle_timeout);
+        let transport = Transport::new(socket, context.receive_timeout);
         Connection {
             id,
             peer,

@@ -22,7 +22,7 @@ mod admission;
 mod connections;
 mod drain;
 mod event;
-mod events;
+mod event_log;
 mod farewells;
 mod handle;
 mod linger;
@@ -35,7 +35,7 @@ use connections::Connections;
 use drain::drain;
 pub use event::Event;
 use event::{Events, Subscribers};
-use events::RateLimitedLog;
+use event_log::RateLimitedLog;
 pub(crate) use farewells::farewell_to;
 pub use handle::{RunningServer, ServerHandle};
 use linger::{Linger, LingerHandle};
@@ -117,6 +117,7 @@ impl Server {
         let capacity = Capacity::of(&limits);
         let linger = Linger::start(capacity.lingering).map_err(with_advice)?;
         let context = Arc::new(Context {
+            receive_timeout: limits.idle_timeout,
             shutdown: Shutdown::new().map_err(with_advice)?,
             totals: Totals::default(),
             started: Instant::now(),
@@ -204,7 +205,7 @@ impl Server {
         let summary = drain(listener, &admission);
         drop(linger);
         admission.events.log().finish();
-        events::ended(&summary);
+        event_log::ended(&summary);
         summary
     }
 }
@@ -220,7 +221,7 @@ impl Capacity {
             let because = "raise --max-connections (Limits::max_connections) for more".to_owned();
             return Capacity { clients, because, lingering };
         }
-        events::lowered(limits.max_connections, &ceiling);
+        event_log::lowered(limits.max_connections, &ceiling);
         Capacity { clients, because: ceiling.because, lingering }
     }
 }
@@ -239,7 +240,7 @@ fn serve(listener: &mut Listener, admission: &mut Admission, threads: &Threads) 
             }
             Err(error) if error.kind() == ErrorKind::WouldBlock => listener.wait(shutdown.event()),
             Err(error) if is_peer_error(&error) => {
-                events::aborted_before_accept(&error);
+                event_log::aborted_before_accept(&error);
                 Ok(())
             }
             Err(error) => Err(error),

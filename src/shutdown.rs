@@ -36,10 +36,11 @@ impl Shutdown {
         Ok(Shutdown { shared: Arc::new(shared) })
     }
 
-    /// Closes the port, and lets the clients that are connected go on, without a deadline. The server ends when the last of
-    /// them has left, or by [`request`](Shutdown::request). For work that takes longer than a drain may.
+    /// Closes the port, and lets the clients that are connected go on without a deadline. The server ends when the last of them
+    /// has left. [`request`](Shutdown::request) drains those that are still connected. This is for clients whose work takes
+    /// longer than a drain may.
     pub fn stop_accepting(&self) {
-        // Sequentially consistent, as below: whoever sees no client left after this sees that it was called.
+        // Sequentially consistent, as below: the accept loop either sees that the last client has left, or is notified of it.
         self.shared.accepting_stopped.store(true, Ordering::SeqCst);
         self.shared.event.notify();
     }

@@ -1,6 +1,6 @@
 //! Testing a protocol: one connection without a server, and a server that lives as long as a scope.
 //!
-//! [`Connection::pair`] is for a handler's conversation, deadlines, outbox and farewell:
+//! [`Connection::pair`](crate::Connection::pair) is for a handler's conversation, deadlines, outbox and farewell:
 //!
 //! ```
 //! use acceptd::{Connection, EndReason, Limits};
@@ -42,7 +42,8 @@
 //! assert_eq!(server.stop().drained, 1);
 //! ```
 //!
-//! These panic where a test should fail. Every wait of theirs ends after [`PATIENCE`].
+//! Both panic where a test should fail. None of their waits is longer than [`PATIENCE`], or the time that a test sets in its
+//! place.
 
 #![allow(clippy::panic, reason = "a test fails by a panic")]
 
@@ -56,5 +57,5 @@ mod server;
 pub use client::TestClient;
 pub use server::TestServer;
 
-/// How long a test waits for something that should happen at once. Long, because the machine may be busy.
+/// How long a test waits for something that should happen at once. It is long because the machine may be busy.
 pub const PATIENCE: Duration = Duration::from_secs(20);

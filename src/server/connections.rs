@@ -139,8 +139,12 @@ mod tests {
     const PEER: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 1);
 
     fn connections(capacity: usize) -> Arc<Connections> {
-        let context =
-            Context { shutdown: Shutdown::new().unwrap(), totals: Totals::default(), started: Instant::now() };
+        let context = Context {
+            receive_timeout: None,
+            shutdown: Shutdown::new().unwrap(),
+            totals: Totals::default(),
+            started: Instant::now(),
+        };
         Connections::new(capacity, Arc::new(context))
     }
 

@@ -9,7 +9,7 @@ use super::admission::Admission;
 use super::connections::Connections;
 use super::farewells::farewell_to;
 use super::listener::{Listener, is_peer_error};
-use super::{Summary, events};
+use super::{Summary, event_log};
 use crate::event_fd::wait_for;
 use crate::farewell::Farewell;
 use crate::shutdown::Shutdown;
@@ -28,7 +28,7 @@ pub(super) fn drain(listener: Listener, admission: &Admission) -> Summary {
         None
     };
     let Admission { connections, limits, context, .. } = admission;
-    events::draining(connections.active_at_drain(), limits.drain_timeout);
+    event_log::draining(connections.active_at_drain(), limits.drain_timeout);
     let deadline = Instant::now() + limits.drain_timeout;
     if let Some(listener) = listener {
         refuse_backlog(listener, admission);
@@ -67,7 +67,7 @@ fn refuse_backlog(mut listener: Listener, admission: &Admission) {
     for _ in 0..admission.limits.backlog {
         match listener.accept() {
             Ok((stream, peer)) => admission.refuse(Socket::new(stream), peer, Farewell::ShuttingDown),
-            Err(error) if is_peer_error(&error) => events::aborted_before_accept(&error),
+            Err(error) if is_peer_error(&error) => event_log::aborted_before_accept(&error),
             Err(_) => break,
         }
     }
@@ -110,7 +110,7 @@ fn cut_the_rest(admission: &Admission) -> usize {
     let (idle, busy): (Vec<_>, Vec<_>) = connections.sockets().into_iter().partition(|socket| socket.is_idle());
     idle.iter().for_each(|socket| socket.end_input());
     if !busy.is_empty() {
-        events::cutting(busy.len());
+        event_log::cutting(busy.len());
         for socket in &busy {
             socket.cut(&farewell_to(socket, &**handler, Farewell::ShuttingDown));
         }

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::panic::{self, AssertUnwindSafe};
 
-use super::events::{self, RateLimitedLog};
+use super::event_log::{self, RateLimitedLog};
 use crate::connection::ClosedConnection;
 use crate::farewell::Farewell;
 use crate::panics;
@@ -61,7 +61,7 @@ impl Events {
 
     pub(super) fn publish(&self, event: &Event<'_>) {
         match event {
-            Event::Opened { id, peer_addr } => events::opened(*id, *peer_addr),
+            Event::Opened { id, peer_addr } => event_log::opened(*id, *peer_addr),
             Event::Refused { peer_addr, reason } => self.log.refused(*peer_addr, *reason),
             Event::Closed(closed) => self.log.closed(closed),
         }

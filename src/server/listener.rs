@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags};
 use rustix::io::Errno;
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
-use super::events;
+use super::event_log;
 use crate::connection::canonical;
 use crate::event_fd::{EventFd, wait_for};
 use crate::limits::Limits;
@@ -24,6 +24,8 @@ const MAX_PORTS_TRIED: u32 = 16;
 pub(crate) struct Listener {
     sockets: Vec<TcpListener>,
     addresses: Vec<SocketAddr>,
+    /// Present for a socket that listened before. A client that had connected by then has inherited none of our options.
+    options_to_set: Option<Limits>,
     /// The socket to accept from next, so that a busy one does not starve the others.
     turn: usize,
 }
@@ -48,7 +50,7 @@ impl Listener {
     }
 
     fn bind_once(addresses: &[SocketAddr], limits: &Limits) -> io::Result<Listener> {
-        let mut listener = Listener { sockets: Vec::new(), addresses: Vec::new(), turn: 0 };
+        let mut listener = Listener { sockets: Vec::new(), addresses: Vec::new(), options_to_set: None, turn: 0 };
         let mut lacking = Vec::new();
         let mut unsupported = Vec::new();
         for &address in addresses {
@@ -70,8 +72,8 @@ impl Listener {
             let none = || io::Error::new(ErrorKind::InvalidInput, "the name stands for no address");
             return Err(lacking.into_iter().next().map_or_else(none, |(_, error)| error));
         }
-        listener.addresses.iter().for_each(|address| events::bound(*address, None));
-        lacking.iter().for_each(|(address, error)| events::bound(*address, Some(error)));
+        listener.addresses.iter().for_each(|address| event_log::bound(*address, None));
+        lacking.iter().for_each(|(address, error)| event_log::bound(*address, Some(error)));
         unsupported.iter().for_each(Unsupported::warn);
         Ok(listener)
     }
@@ -89,8 +91,9 @@ impl Listener {
         socket.set_nonblocking(true)?;
         socket.listen(limits.backlog.into())?;
         unsupported.iter().for_each(Unsupported::warn);
-        events::bound(address, None);
-        Ok(Listener { sockets: vec![socket.into()], addresses: vec![address], turn: 0 })
+        event_log::bound(address, None);
+        let options_to_set = Some(limits.clone());
+        Ok(Listener { sockets: vec![socket.into()], addresses: vec![address], options_to_set, turn: 0 })
     }
 
     pub(crate) fn local_addrs(&self) -> &[SocketAddr] {
@@ -109,7 +112,12 @@ impl Listener {
             let Some(socket) = self.sockets.get(self.turn) else { break };
             match socket.accept() {
                 // On Linux the stream has inherited the listener's options, and is in blocking mode.
-                Ok((stream, peer)) => return Ok((stream, canonical(peer))),
+                Ok((stream, peer)) => {
+                    if let Some(limits) = &self.options_to_set {
+                        options::set(&SockRef::from(&stream), None, limits, &mut Vec::new())?;
+                    }
+                    return Ok((stream, canonical(peer)));
+                }
                 Err(error) if error.kind() == ErrorKind::WouldBlock => would_block = error,
                 Err(error) => return Err(error),
             }
@@ -184,8 +192,6 @@ impl Backoff {
 /// Whether clients' sockets really inherit what they should.
 #[cfg(test)]
 mod tests {
-    use socket2::SockRef;
-
     use super::*;
     use crate::socket::MAX_UNSENT;
 
@@ -193,6 +199,17 @@ mod tests {
     fn accepted_sockets_inherit_the_options_and_block() {
         let mut listener = Listener::bind(&["127.0.0.1:0".parse().unwrap()], &Limits::default()).unwrap();
         let _client = TcpStream::connect(listener.local_addrs()[0]).unwrap();
+        assert_has_options(&mut listener);
+    }
+
+    #[test]
+    fn a_client_that_connected_before_its_listener_was_taken_over_has_the_options_too() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let _client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        assert_has_options(&mut Listener::from_std(listener, &Limits::default()).unwrap());
+    }
+
+    fn assert_has_options(listener: &mut Listener) {
         listener.wait(&EventFd::new().unwrap()).unwrap();
         let (stream, _) = listener.accept().unwrap();
         let socket = SockRef::from(&stream);

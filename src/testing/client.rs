@@ -2,6 +2,7 @@
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown as Direction, TcpStream};
+use std::time::Duration;
 
 use super::PATIENCE;
 use super::paired::Paired;
@@ -25,6 +26,15 @@ impl TestClient {
     /// The client's socket, for what the methods here don't do.
     pub fn stream(&self) -> &TcpStream {
         &self.stream
+    }
+
+    /// Sets how long each read and write waits, in place of [`PATIENCE`].
+    pub fn set_patience(&mut self, patience: Duration) {
+        let timeout = Some(patience);
+        let outcome = self.stream.set_read_timeout(timeout).and_then(|()| self.stream.set_write_timeout(timeout));
+        if let Err(error) = outcome {
+            panic!("can't wait for {patience:?}: {error}");
+        }
     }
 
     /// Sends bytes.
@@ -89,6 +99,9 @@ impl TestClient {
     }
 
     /// Cuts the handler of a [pair](crate::Connection::pair), as a server does at the drain deadline, with this farewell.
+    ///
+    /// A handler that is still sending is reset instead, as everywhere. The end of a message that was received may not have
+    /// reached the handler yet: [`ClientHandle::is_idle`](crate::ClientHandle::is_idle) tells when it has.
     pub fn cut(&self, farewell: impl AsRef<[u8]>) {
         self.paired("cut").cut(farewell.as_ref());
     }
@@ -96,7 +109,7 @@ impl TestClient {
     fn paired(&self, what: &str) -> &Paired {
         match &self.paired {
             Some(paired) => paired,
-            None => panic!("this client has a server: {what} that"),
+            None => panic!("this client has a server: {what} it through TestServer::shutdown"),
         }
     }
 }

@@ -37,7 +37,12 @@ impl Connection {
         let socket = Socket::new(stream);
         let shutdown = Shutdown::new()?;
         let paired = Paired::new(&socket, shutdown.clone());
-        let context = Arc::new(Context { shutdown, totals: Totals::default(), started: Instant::now() });
+        let context = Arc::new(Context {
+            receive_timeout: limits.idle_timeout,
+            shutdown,
+            totals: Totals::default(),
+            started: Instant::now(),
+        });
         let connection = Connection::new(1, peer, socket, Arc::new(limits), context);
         Ok((connection, TestClient::new(client, Some(paired))?))
     }

@@ -19,9 +19,8 @@ impl Paired {
 
     pub(super) fn drain(&self) {
         self.shutdown.request();
-        let Some(socket) = self.socket.upgrade() else { return };
-        if socket.is_waiting() && !socket.drain_state().is_held_off() {
-            socket.end_input();
+        if let Some(socket) = self.socket.upgrade() {
+            socket.end_input_for_drain();
         }
     }
 

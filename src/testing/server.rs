@@ -4,6 +4,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::ops::Deref;
 use std::sync::mpsc::{self, Receiver};
 use std::thread;
+use std::time::Duration;
 
 use super::{PATIENCE, TestClient};
 use crate::handler::Handler;
@@ -17,6 +18,7 @@ pub struct TestServer {
     handle: ServerHandle,
     summary: Receiver<Summary>,
     has_ended: bool,
+    patience: Duration,
 }
 
 impl TestServer {
@@ -35,10 +37,15 @@ impl TestServer {
         let (sender, summary) = mpsc::channel();
         // Nobody receives the summary of a server whose test has failed.
         thread::spawn(move || drop(sender.send(server.run(handler))));
-        TestServer { handle, summary, has_ended: false }
+        TestServer { handle, summary, has_ended: false, patience: PATIENCE }
     }
 
-    /// A new client.
+    /// Sets how long the server's end may take, in place of [`PATIENCE`].
+    pub fn set_patience(&mut self, patience: Duration) {
+        self.patience = patience;
+    }
+
+    /// Connects a new client.
     pub fn connect(&self) -> TestClient {
         let client = TcpStream::connect_timeout(&self.local_addr(), PATIENCE);
         match client.and_then(|stream| TestClient::new(stream, None)) {
@@ -56,7 +63,7 @@ impl TestServer {
     /// Waits for the end of a server that was stopped in another way.
     pub fn wait(&mut self) -> Summary {
         self.has_ended = true;
-        match self.summary.recv_timeout(PATIENCE) {
+        match self.summary.recv_timeout(self.patience) {
             Ok(summary) => summary,
             Err(error) => panic!("the server has not ended ({error}); still open:\n{}", self.open_clients()),
         }

@@ -15,8 +15,10 @@ mod kv;
 mod line;
 mod log;
 mod options;
+
 mod outbox;
 mod outbox_limits;
+mod pairs;
 mod progress;
 mod readme;
 mod server_handle;

@@ -6,7 +6,9 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use acceptd::testing::TestServer;
-use acceptd::{Connection, Echo, EndReason, Event, Farewell, Handler, Limits, Server};
+use acceptd::{Connection, Echo, EndReason, Event, Farewell, Handler, Limits, Server, ServerHandle};
+
+use crate::support::eventually;
 
 #[test]
 fn stats_and_clients_can_be_seen_from_outside() {
@@ -22,7 +24,7 @@ fn stats_and_clients_can_be_seen_from_outside() {
     assert_eq!(clients.iter().map(acceptd::ClientHandle::id).collect::<Vec<_>>(), [1, 2]);
     assert_eq!(clients[0].peer_addr(), first.stream().local_addr().unwrap());
     assert_eq!(clients[0].bytes_in(), 2);
-    let handle = server.handle().clone();
+    let handle = ServerHandle::clone(&server);
     let summary = server.stop();
     assert_eq!(summary.stats.served, 2);
     assert_eq!(handle.stats().connections, 0);
@@ -37,9 +39,7 @@ fn a_server_stops_accepting_and_ends_with_its_last_client() {
     client.expect("before");
     server.shutdown().stop_accepting();
     // The port is closed once the accept loop has noticed.
-    while TcpStream::connect(server.local_addr()).is_ok() {
-        std::thread::yield_now();
-    }
+    eventually("the port is closed", || TcpStream::connect(server.local_addr()).is_err());
     client.send("after");
     client.expect("after");
     client.end_output();
@@ -85,7 +85,7 @@ fn events_tell_who_came_was_refused_and_left() {
     let mut other = crate::support::Client::connect(running.local_addr());
     assert!(other.line().starts_with("ERROR too many connections"));
     client.end_output();
-    client.expect("");
+    assert_eq!(client.rest(), "");
     let summary = running.stop();
     assert_eq!((summary.stats.served, summary.stats.refused), (1, 1));
     assert_eq!(*seen.lock().unwrap(), ["opened 1", "refused at 1", "closed 1"]);
