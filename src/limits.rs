@@ -105,6 +105,11 @@ impl Default for Limits {
 }
 
 impl Limits {
+    /// What of the system each client takes: descriptors, and the bytes of its stack.
+    pub(crate) fn resources_per_client(&self) -> (usize, usize) {
+        (self.descriptors_per_client, self.stack_size)
+    }
+
     /// These limits, with what can't be meant replaced by the nearest that can.
     pub(crate) fn clamped(self) -> Limits {
         let bounded = |timeout: Duration| timeout.clamp(MIN_TIMEOUT, MAX_TIMEOUT);

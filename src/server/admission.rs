@@ -4,22 +4,14 @@ use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 
 use super::connections::{ConnectionGuard, Connections, Slot};
-use super::event::{Event, Events};
-use super::farewells::farewell_to;
-use super::linger::LingerHandle;
-use crate::connection::Context;
+use super::event::Event;
+use super::service::Service;
 use crate::farewell::Farewell;
-use crate::handler::Handler;
-use crate::limits::Limits;
 use crate::socket::Socket;
 
 pub(super) struct Admission {
     pub(super) connections: Arc<Connections>,
-    pub(super) handler: Arc<dyn Handler>,
-    pub(super) linger: LingerHandle,
-    pub(super) events: Arc<Events>,
-    pub(super) limits: Arc<Limits>,
-    pub(super) context: Arc<Context>,
+    pub(super) service: Arc<Service>,
     /// The number of the next client.
     pub(super) next_id: u64,
 }
@@ -48,9 +40,9 @@ impl Admission {
 
     /// Tells a client why it is refused. The socket lingers until the farewell has arrived.
     pub(super) fn refuse(&self, socket: Arc<Socket>, peer: SocketAddr, why: Farewell) {
-        self.context.totals.refused.add(1);
-        self.events.publish(&Event::Refused { peer_addr: peer, reason: why });
-        socket.send_farewell(&farewell_to(&socket, &*self.handler, why));
-        self.linger.close(socket);
+        self.service.context.totals.refused.add(1);
+        self.service.events.publish(&Event::Refused { peer_addr: peer, reason: why });
+        socket.send_farewell(&self.service.farewell_to(&socket, why));
+        self.service.linger.close(socket);
     }
 }

@@ -7,7 +7,6 @@ use rustix::event::{PollFd, PollFlags};
 
 use super::admission::Admission;
 use super::connections::Connections;
-use super::farewells::farewell_to;
 use super::listener::{Listener, is_peer_error};
 use super::{Summary, event_log};
 use crate::event_fd::wait_for;
@@ -20,14 +19,15 @@ const CUT_GRACE: Duration = Duration::from_millis(50);
 
 /// Lets every client finish, until the drain deadline, and cuts the rest.
 pub(super) fn drain(listener: Listener, admission: &Admission) -> Summary {
-    let listener = if admission.context.shutdown.is_requested() {
+    let listener = if admission.service.context.shutdown.is_requested() {
         Some(listener)
     } else {
         refuse_backlog(listener, admission);
         wait_for_request(admission);
         None
     };
-    let Admission { connections, limits, context, .. } = admission;
+    let Admission { connections, service, .. } = admission;
+    let (limits, context) = (&service.limits, &service.context);
     event_log::draining(connections.active_at_drain(), limits.drain_timeout);
     let deadline = Instant::now() + limits.drain_timeout;
     if let Some(listener) = listener {
@@ -52,8 +52,7 @@ pub(super) fn drain(listener: Listener, admission: &Admission) -> Summary {
 
 /// Lets clients go on after the port was closed, until a drain is requested or the last of them has left.
 fn wait_for_request(admission: &Admission) {
-    let Admission { connections, context, .. } = admission;
-    let shutdown = &context.shutdown;
+    let (connections, shutdown) = (&admission.connections, &admission.service.context.shutdown);
     while connections.active() > 0 && !shutdown.is_requested() {
         // After an error the loop looks again.
         if wait_for(&mut [PollFd::new(shutdown.event(), PollFlags::IN)], None).is_ok() {
@@ -64,7 +63,7 @@ fn wait_for_request(admission: &Admission) {
 
 /// Refuses clients still in the backlog. Bounded, because more may arrive meanwhile.
 fn refuse_backlog(mut listener: Listener, admission: &Admission) {
-    for _ in 0..admission.limits.backlog {
+    for _ in 0..admission.service.limits.backlog {
         match listener.accept() {
             Ok((stream, peer)) => admission.refuse(Socket::new(stream), peer, Farewell::ShuttingDown),
             Err(error) if is_peer_error(&error) => event_log::aborted_before_accept(&error),
@@ -106,18 +105,18 @@ fn all_left(waiting: &mut Vec<Arc<Socket>>, shutdown: &Shutdown, deadline: Insta
 
 /// Cuts busy clients, and ends the input of idle ones so that they leave. Returns how many were cut.
 fn cut_the_rest(admission: &Admission) -> usize {
-    let Admission { connections, context, handler, .. } = admission;
+    let Admission { connections, service, .. } = admission;
     let (idle, busy): (Vec<_>, Vec<_>) = connections.sockets().into_iter().partition(|socket| socket.is_idle());
     idle.iter().for_each(|socket| socket.end_input());
     if !busy.is_empty() {
         event_log::cutting(busy.len());
         for socket in &busy {
-            socket.cut(&farewell_to(socket, &**handler, Farewell::ShuttingDown));
+            socket.cut(&service.farewell_to(socket, Farewell::ShuttingDown));
         }
     }
     let deadline = Instant::now() + CUT_GRACE;
     while connections.active() > 0 && Instant::now() < deadline {
-        context.shutdown.event().wait(deadline);
+        service.context.shutdown.event().wait(deadline);
     }
     busy.len()
 }

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use log::{Level, debug, info, log, warn};
 
 use super::Summary;
-use super::system::{Ceiling, advice_for};
+use super::system::advice_for;
 use crate::connection::{ClosedConnection, EndReason};
 use crate::farewell::Farewell;
 use crate::panics;
@@ -36,9 +36,9 @@ pub(super) fn unsupported(option: &str, lost: &str, error: &io::Error) {
     warn!("the kernel does not take the socket option {option}, so {lost}: {error}");
 }
 
-pub(super) fn lowered(asked: usize, ceiling: &Ceiling) {
-    let clients = Count(ceiling.clients as u64, "client");
-    warn!("serving at most {clients} at once, not {asked}: {}", ceiling.because);
+/// The system allows fewer clients than were asked for.
+pub(super) fn lowered(asked: usize, allowed: usize, because: &str) {
+    warn!("serving at most {} at once, not {asked}: {because}", Count(allowed as u64, "client"));
 }
 
 pub(super) fn opened(id: u64, peer: SocketAddr) {

@@ -17,7 +17,8 @@ mod threads;
 
 use limit::Limit;
 
-/// Descriptors that the server opens later, besides its clients': bells, files, and a few sockets that linger.
+/// Descriptors that the server opens later, besides those of its clients: event descriptors, files, and a few sockets that
+/// linger.
 const OTHER_DESCRIPTORS: u64 = 32;
 
 /// The lowest of the system's limits, in clients.
