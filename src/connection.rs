@@ -5,7 +5,7 @@
 //! wait for input, every wait has a deadline, and the reason for the end is noted, for the farewell and for the log.
 
 use std::borrow::Cow;
-use std::io::{self, BufRead};
+use std::io::{self, BufRead, Write};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -16,25 +16,34 @@ use crate::outbox::Outbox;
 use crate::shutdown::Shutdown;
 use crate::socket::Socket;
 use crate::totals::{Stats, Totals};
+use crate::waker::Waker;
 
-pub(crate) mod close;
+mod client_handle;
+mod end_reason;
 mod ending;
 mod input;
+mod keep_reading;
 mod output;
+mod own_limits;
+mod reading;
 mod stream;
 mod transport;
 mod wait;
 
-pub(crate) use close::CloseReason;
-pub(crate) use ending::ConnectionSummary;
+pub use client_handle::ClientHandle;
+pub use end_reason::EndReason;
+pub use ending::ClosedConnection;
 use input::Input;
+pub use keep_reading::KeepReading;
 use output::{Output, Pace};
+pub use reading::Next;
 use transport::{SendError, Transport};
+pub use wait::Paused;
 
 /// One client: its input and output, its address, and the state of the server.
 ///
-/// It is [`BufRead`] and [`Write`](io::Write). Written bytes are held back and sent together: when the handler would wait for
-/// input, at [`flush`](io::Write::flush), at the end, and when there are more than [`Limits::max_output`]. So the replies to
+/// It is [`BufRead`] and [`Write`]. Written bytes are held back and sent together: when the handler would wait for
+/// input, at [`flush`](Write::flush), at the end, and when there are more than [`Limits::max_output`]. So the replies to
 /// a batch of requests go into one packet.
 ///
 /// [`read_line`](Connection::read_line) and [`read_request`](Connection::read_request) know where a request begins and ends.
@@ -47,6 +56,7 @@ pub struct Connection {
     id: u64,
     peer: SocketAddr,
     opened: Instant,
+    limits: Arc<Limits>,
     context: Arc<Context>,
     transport: Transport,
     input: Input,
@@ -57,19 +67,12 @@ pub struct Connection {
     silent: Duration,
     /// During a drain: how many bytes may still be read, of those that had arrived when it began.
     drain_budget: Option<usize>,
+    /// A [`Waker`] was used, and no wait has reported it yet.
+    is_woken: bool,
+    /// A pause has reported that the client has closed its side.
+    is_end_reported: bool,
     /// Whether the input or the whole connection has ended, and why.
     state: State,
-}
-
-/// What [`Connection::read_request_until`] returns.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Next<T> {
-    /// A request.
-    Request(T),
-    /// The input has ended: the client has closed its side, or the server drains.
-    End,
-    /// The deadline came first.
-    Deadline,
 }
 
 enum State {
@@ -79,24 +82,32 @@ enum State {
     /// A drain has ended the input. Output can still be sent.
     DrainEnded,
     /// The connection is over.
-    Ended(CloseReason),
+    Ended(EndReason),
 }
 
 /// What all connections of a server share.
 pub(crate) struct Context {
-    pub(crate) limits: Limits,
+    /// The receive timeout that clients' sockets have inherited from their listener.
+    pub(crate) receive_timeout: Option<Duration>,
     pub(crate) shutdown: Shutdown,
     pub(crate) totals: Totals,
     pub(crate) started: Instant,
 }
 
 impl Connection {
-    pub(crate) fn new(id: u64, peer: SocketAddr, socket: Arc<Socket>, context: Arc<Context>) -> Connection {
-        let transport = Transport::new(socket, context.limits.idle_timeout);
+    pub(crate) fn new(
+        id: u64,
+        peer: SocketAddr,
+        socket: Arc<Socket>,
+        limits: Arc<Limits>,
+        context: Arc<Context>,
+    ) -> Connection {
+        let transport = Transport::new(socket, context.receive_timeout);
         Connection {
             id,
             peer,
             opened: Instant::now(),
+            limits,
             context,
             transport,
             input: Input::default(),
@@ -104,6 +115,8 @@ impl Connection {
             request_waited: Duration::ZERO,
             silent: Duration::ZERO,
             drain_budget: None,
+            is_woken: false,
+            is_end_reported: false,
             state: State::Open,
         }
     }
@@ -127,16 +140,24 @@ impl Connection {
         self.transport.socket().local_addr().map(canonical)
     }
 
-    /// The socket, for code that may end this connection from another thread.
-    #[cfg(feature = "kv")]
+    /// The socket, for code that ends the connection as a server does.
     pub(crate) fn socket(&self) -> Arc<Socket> {
         Arc::clone(self.transport.socket())
     }
 
-    /// Whether the server is shutting down. A handler that reads finds the end of the input. This is for a handler that computes
-    /// for long or writes without reading.
+    /// Whether this connection should end soon: the server is shutting down, or another thread has called
+    /// [`ClientHandle::drain`]. A handler that reads is told by [`Next::Draining`] or by an error. This is for a handler
+    /// that computes for long, writes without reading, or [keeps reading](Connection::keep_reading).
     pub fn is_draining(&self) -> bool {
-        self.context.shutdown.is_requested()
+        self.context.shutdown.is_requested() || self.transport.socket().drain_state().is_requested()
+    }
+
+    /// Why the connection is over, once a method has returned an error.
+    pub fn end_reason(&self) -> Option<&EndReason> {
+        match &self.state {
+            State::Ended(reason) => Some(reason),
+            State::Open | State::ClientEnded | State::DrainEnded => None,
+        }
     }
 
     /// The server's counters.
@@ -149,106 +170,16 @@ impl Connection {
         self.context.started.elapsed()
     }
 
-    /// The server's limits.
-    pub fn limits(&self) -> &Limits {
-        &self.context.limits
-    }
-
-    /// The next line without its line end (LF or CRLF). `None` at the end of the input.
-    ///
-    /// # Errors
-    ///
-    /// `InvalidData` for a line longer than [`Limits::max_line`], `UnexpectedEof` for a line that is not complete at the end of
-    /// the input (half a line may mean something else than the whole), `TimedOut` for silence.
-    pub fn read_line(&mut self) -> io::Result<Option<Vec<u8>>> {
-        let mut searched = 0;
-        self.read_request(self.limits().max_line, |unread| {
-            let Some(end) = unread.iter().skip(searched).position(|&byte| byte == b'\n') else {
-                searched = unread.len();
-                return None;
-            };
-            let line = unread.get(..searched + end)?;
-            Some((line.strip_suffix(b"\r").unwrap_or(line).to_vec(), line.len() + 1))
-        })
-    }
-
-    /// The next request of a protocol, as `parse` finds it. `None` at the end of the input.
-    ///
-    /// `parse` gets all bytes that are there and not consumed, and returns the request with the number of bytes that it
-    /// takes, or `None` if it is not complete. It is called again when there are more; the bytes it has
-    /// seen are still there then, at the same places, so it may remember how far it has looked. With a length of 0 nothing
-    /// is consumed: the request goes on, and so does its deadline.
-    ///
-    /// # Errors
-    ///
-    /// `InvalidData` for a request of more than `limit` bytes, `UnexpectedEof` for a request that is not complete at the end of
-    /// the input, `TimedOut` for silence: [`Limits`] has the two timeouts.
-    pub fn read_request<T>(
-        &mut self,
-        limit: usize,
-        parse: impl FnMut(&[u8]) -> Option<(T, usize)>,
-    ) -> io::Result<Option<T>> {
-        match self.read_request_until(None, limit, parse)? {
-            Next::Request(request) => Ok(Some(request)),
-            Next::End | Next::Deadline => Ok(None),
-        }
-    }
-
-    /// As [`read_request`](Connection::read_request), but waits only until `deadline`. With a deadline that has passed, checks
-    /// what has been received already, without a system call.
-    ///
-    /// # Errors
-    ///
-    /// Those of [`read_request`](Connection::read_request).
-    pub fn read_request_until<T>(
-        &mut self,
-        deadline: Option<Instant>,
-        limit: usize,
-        mut parse: impl FnMut(&[u8]) -> Option<(T, usize)>,
-    ) -> io::Result<Next<T>> {
-        self.check_open()?;
-        self.output.note_whole();
-        self.input.set_request_limit(limit);
-        loop {
-            let unread = self.input.unread();
-            if !unread.is_empty() {
-                if let Some((request, length)) = parse(unread).filter(|(_, length)| *length <= limit) {
-                    self.consume(length);
-                    return Ok(Next::Request(request));
-                }
-                if unread.len() >= limit {
-                    return Err(self.end(CloseReason::TooLong(limit)));
-                }
-            }
-            match self.receive(deadline)? {
-                None => return Ok(Next::Deadline),
-                Some(0) if self.input.unread().is_empty() => return Ok(Next::End),
-                Some(0) => return Err(self.end(self.unfinished())),
-                Some(_) => {}
-            }
-        }
-    }
-
     /// Ends the connection: the handler holds a part of a request, and the rest has not come in time.
     #[cfg(feature = "chat")]
     pub(crate) fn time_out(&mut self) -> io::Error {
-        self.end(CloseReason::RequestTimeout)
+        self.end(EndReason::RequestTimeout)
     }
 
     /// Whether a flush would have to send something.
     #[cfg(feature = "chat")]
     pub(crate) fn has_output(&self) -> bool {
         self.output.is_pending()
-    }
-
-    /// Sleeps until `deadline`, while outbox messages keep flowing. Returns early when a drain begins.
-    ///
-    /// # Errors
-    ///
-    /// The client is gone.
-    pub fn pause(&mut self, deadline: Instant) -> io::Result<()> {
-        self.check_open()?;
-        self.wait_until(deadline)
     }
 
     /// The handle by which other threads send to this client. From now on their messages and this handler's replies arrive one
@@ -260,8 +191,33 @@ impl Connection {
     ///
     /// The system has no descriptor left.
     pub fn outbox(&mut self) -> io::Result<Outbox> {
-        let limits = &self.context.limits;
-        self.transport.outbox(limits.max_outbox, limits.write_timeout)
+        self.check_output_open()?;
+        self.transport.outbox(self.limits.max_outbox, self.limits.write_timeout)
+    }
+
+    /// The handle by which other threads wake this handler while it waits for its client.
+    ///
+    /// It takes a descriptor, which it shares with the [`outbox`](Connection::outbox): a handler that calls this should have
+    /// [`Limits::descriptors_per_client`] count 2.
+    ///
+    /// # Errors
+    ///
+    /// The system has no descriptor left.
+    pub fn waker(&mut self) -> io::Result<Waker> {
+        Ok(self.transport.socket().make_wakeup()?.waker())
+    }
+
+    /// The handle by which other threads end this connection, or look at it.
+    pub fn handle(&self) -> ClientHandle {
+        ClientHandle::new(self.id, self.peer, self.opened, self.transport.socket())
+    }
+
+    /// Keeps the input open in a drain, for work that takes more than one request: a mail that is being received, a job that
+    /// is to be confirmed. While the guard lives, reading goes on as before when a drain begins, until the drain's deadline
+    /// ([`Limits::drain_timeout`]). [`is_draining`](Connection::is_draining) tells that it has begun. Once the guard is
+    /// dropped, requests that have arrived whole can still be read, and then the input ends.
+    pub fn keep_reading(&self) -> KeepReading {
+        KeepReading::new(self.transport.socket(), self.context.shutdown.clone())
     }
 
     /// Sends the next `count` bytes of input back, after everything written before, and consumes them. Sends at once and without
@@ -272,12 +228,12 @@ impl Connection {
     /// The client does not read, or is gone.
     pub fn write_back(&mut self, count: usize) -> io::Result<()> {
         let pace = self.pace();
-        self.check_open()?;
+        self.check_writable()?;
         let bytes = self.input.unread();
         let bytes = bytes.get(..count).unwrap_or(bytes);
         let outcome = self.output.send_reply(bytes, &mut self.transport, pace);
         self.consume(count);
-        outcome.map_err(|error| self.end_output(error))
+        outcome.map_err(|error| self.fail_output(error))
     }
 
     /// Sends `bytes` at once and without a copy, after everything written before. For handlers that collect replies by
@@ -288,8 +244,8 @@ impl Connection {
     /// The client does not read, or is gone.
     pub fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
         let pace = self.pace();
-        self.check_open()?;
-        self.output.send_reply(bytes, &mut self.transport, pace).map_err(|error| self.end_output(error))
+        self.check_writable()?;
+        self.output.send_reply(bytes, &mut self.transport, pace).map_err(|error| self.fail_output(error))
     }
 
     /// Begins a message that must not be interrupted, whatever the handler does before
@@ -297,7 +253,7 @@ impl Connection {
     /// reason, the client gets no farewell in the middle of the message. If it has been sent a part of the message, the
     /// connection is reset, so that the part is not taken for the whole.
     ///
-    /// Without this, a message is what is written between two reads, or up to a [`flush`](io::Write::flush). That is right for
+    /// Without this, a message is what is written between two reads, or up to a [`flush`](Write::flush). That is right for
     /// replies that are written in one go, however long they are.
     ///
     /// Messages that others send by an [`Outbox`] wait until the end of this one.
@@ -310,40 +266,52 @@ impl Connection {
         self.output.release_message();
     }
 
-    /// Says farewell to this client with `farewell`, in place of [`Handler::farewell`](crate::Handler::farewell), for
-    /// whatever reason it is lost: for a handler of several dialects that has learned which of them the client speaks. May be
-    /// called by another thread, while the handler is busy.
-    pub fn set_farewell(&mut self, farewell: fn(Farewell) -> Cow<'static, [u8]>) {
-        self.transport.socket().set_farewell(farewell);
-    }
-
-    /// The reason if the input ends in the middle of a request.
-    fn unfinished(&self) -> CloseReason {
-        match self.state {
-            State::DrainEnded => CloseReason::Drained,
-            _ => CloseReason::Unfinished,
+    /// Ends the output: sends everything written before and all messages of the [`Outbox`], and then the end of the stream.
+    /// Reading goes on. For protocols in which the end of the stream means "this is all" (as in HTTP/1.0). From then on,
+    /// writing is an error, the outbox is closed, and there is no farewell.
+    ///
+    /// # Errors
+    ///
+    /// The client does not read, or is gone.
+    pub fn end_output(&mut self) -> io::Result<()> {
+        self.check_writable()?;
+        self.flush()?;
+        if let Err(error) = self.transport.wait_for_others() {
+            return Err(self.fail_input(&error));
         }
+        self.transport.close_outbox();
+        self.transport.socket().end_output();
+        Ok(())
     }
 
-    fn end_input(&mut self, error: &io::Error) -> io::Error {
-        self.end(self.outbox_reason().unwrap_or_else(|| CloseReason::of_input(error)))
+    /// Says farewell to this client with `farewell`, in place of [`Handler::farewell`](crate::Handler::farewell), for
+    /// whatever reason it is lost: for a handler of several dialects that has learned which of them the client speaks, or one
+    /// whose farewell depends on what has happened. Another thread may call it while the handler is busy.
+    pub fn set_farewell(&mut self, farewell: impl Fn(Farewell) -> Cow<'static, [u8]> + Send + Sync + 'static) {
+        self.transport.socket().set_farewell(Arc::new(farewell));
     }
 
-    fn end_output(&mut self, error: SendError) -> io::Error {
+    fn fail_input(&mut self, error: &io::Error) -> io::Error {
+        let was_cut = self.transport.socket().was_cut();
+        let reason = || if was_cut { EndReason::Cut } else { EndReason::of_input(error) };
+        self.end(self.outbox_reason().unwrap_or_else(reason))
+    }
+
+    fn fail_output(&mut self, error: SendError) -> io::Error {
         self.end(self.output_reason(error))
     }
 
-    fn output_reason(&self, error: SendError) -> CloseReason {
-        self.outbox_reason().unwrap_or_else(|| CloseReason::of_output(error))
+    fn output_reason(&self, error: SendError) -> EndReason {
+        self.outbox_reason().unwrap_or_else(|| EndReason::of_output(error))
     }
 
     /// Why others can't send any more, if so.
-    fn outbox_reason(&self) -> Option<CloseReason> {
-        self.transport.end_of_outbox().map(|end| CloseReason::of_outbox(end, &self.context.limits))
+    fn outbox_reason(&self) -> Option<EndReason> {
+        self.transport.end_of_outbox().map(|end| EndReason::of_outbox(end, &self.limits))
     }
 
     /// Notes why the connection is over, and returns the error for the handler.
-    fn end(&mut self, reason: CloseReason) -> io::Error {
+    fn end(&mut self, reason: EndReason) -> io::Error {
         let error = reason.to_error();
         self.state = State::Ended(reason);
         error
@@ -356,8 +324,20 @@ impl Connection {
         }
     }
 
+    fn check_writable(&self) -> io::Result<()> {
+        self.check_open()?;
+        self.check_output_open()
+    }
+
+    fn check_output_open(&self) -> io::Result<()> {
+        if self.transport.socket().output_was_ended() {
+            return Err(io::Error::new(io::ErrorKind::BrokenPipe, "the handler has ended the output"));
+        }
+        Ok(())
+    }
+
     fn pace(&self) -> Pace {
-        let limits = &self.context.limits;
+        let limits = &*self.limits;
         Pace { write_timeout: limits.write_timeout, hold: limits.max_output }
     }
 }

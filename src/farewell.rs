@@ -2,10 +2,11 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// What to say to a client for each reason.
-pub(crate) type FarewellFn = fn(Farewell) -> Cow<'static, [u8]>;
+pub(crate) type FarewellFn = Arc<dyn Fn(Farewell) -> Cow<'static, [u8]> + Send + Sync>;
 
 /// Why a client is refused or cut off. Its `Display` is a message for people.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,6 +24,9 @@ pub enum Farewell {
     /// Disconnected while idle because the server is shutting down. Requests that had arrived whole were answered. Half a
     /// request was not carried out.
     Draining,
+    /// Ended by another thread of the server: see [`Outbox::close`](crate::Outbox::close) and
+    /// [`ClientHandle::drain`](crate::ClientHandle::drain).
+    Closed,
     /// Silent between requests for too long.
     Idle {
         /// The limit.
@@ -52,6 +56,7 @@ impl fmt::Display for Farewell {
             Farewell::Full { limit } => write!(f, "too many connections (the limit is {limit}), try again later"),
             Farewell::NoThread => f.write_str("the server has no thread left, try again later"),
             Farewell::ShuttingDown | Farewell::Draining => f.write_str("the server is shutting down"),
+            Farewell::Closed => f.write_str("the server closes this connection"),
             Farewell::Idle { timeout } => write!(f, "nothing was sent for {timeout:?}, closing"),
             Farewell::RequestTimeout { timeout } => {
                 write!(f, "the request was not complete after {timeout:?}, closing")

@@ -42,6 +42,7 @@
 compile_error!("acceptd needs Linux: epoll, inherited socket options and /proc");
 
 pub mod handler;
+pub mod testing;
 
 mod connection;
 mod event_fd;
@@ -54,10 +55,12 @@ mod protocol_error;
 mod server;
 mod shutdown;
 mod socket;
+mod terminal;
 mod throttle;
 mod totals;
+mod waker;
 
-pub use connection::{Connection, Next};
+pub use connection::{ClientHandle, ClosedConnection, Connection, EndReason, KeepReading, Next, Paused};
 pub use farewell::Farewell;
 #[cfg(feature = "chat")]
 pub use handler::Chat;
@@ -65,14 +68,15 @@ pub use handler::Chat;
 pub use handler::Kv;
 #[cfg(feature = "line")]
 pub use handler::Line;
-pub use handler::{Echo, Handler};
+pub use handler::{Echo, Handler, WithFarewell};
 pub use limits::Limits;
 pub use outbox::Outbox;
 pub use panics::log_panic;
 pub use protocol_error::protocol_error;
-pub use server::{Server, Summary, advice};
+pub use server::{Event, RunningServer, Server, ServerHandle, Summary, advice};
 pub use shutdown::Shutdown;
 pub use totals::Stats;
+pub use waker::Waker;
 
 /// The examples of the README compile and run. One of them uses a crate of the program's, for Ctrl-C.
 #[cfg(all(doctest, feature = "daemon"))]

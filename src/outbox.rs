@@ -8,11 +8,11 @@ use std::io::{self, IoSlice};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use rustix::event::{PollFd, PollFlags};
+use rustix::event::PollFlags;
 
-use crate::event_fd::{EventFd, wait_for};
 use crate::progress::Progress;
 use crate::socket::Socket;
+use crate::waker::Wakeup;
 
 mod handover;
 
@@ -29,9 +29,10 @@ pub(crate) const MESSAGE_OVERHEAD: usize = 96;
 /// own handler writes.
 ///
 /// What a client does not take waits for it, up to [`Limits::max_outbox`](crate::Limits::max_outbox) bytes (each message
-/// counts for 96 more, which it costs). A client that lets more wait, or that takes less than
-/// [`Limits::write_timeout`](crate::Limits::write_timeout) asks for, is told that it reads too slowly, and closed; nobody
-/// else notices. A message that goes to many is held once.
+/// counts for 96 more, which it costs), or up to what
+/// [`Connection::set_max_outbox`](crate::Connection::set_max_outbox) allows this client. A client that lets more wait, or
+/// that takes less than [`Limits::write_timeout`](crate::Limits::write_timeout) asks for, is told that it reads too slowly,
+/// and closed; nobody else notices. A message that goes to many is held once.
 ///
 /// When the client has left, the outbox holds no resources of it, so you can keep it as long as is convenient.
 ///
@@ -66,7 +67,33 @@ impl Outbox {
 
     /// Whether the client still gets messages.
     pub fn is_open(&self) -> bool {
-        self.0.end().is_none()
+        self.0.is_open()
+    }
+
+    /// Ends the connection from another thread: messages that were queued before are delivered, then the client gets the
+    /// farewell for [`Farewell::Closed`](crate::Farewell::Closed), and the connection is closed. Its handler gets an error
+    /// with [`EndReason::Closed`](crate::EndReason::Closed) when it waits next: the request that it carries out is completed,
+    /// and its reply is sent. `reason` is for the log. Never waits.
+    pub fn close(&self, reason: impl Into<String>) {
+        if let Some(wire) = self.0.stop_taking() {
+            wire.socket.close_for(reason.into());
+        }
+    }
+
+    /// How many bytes of messages wait for the client, with 96 more for each message. They count against
+    /// [`Limits::max_outbox`](crate::Limits::max_outbox).
+    pub fn queued_bytes(&self) -> usize {
+        self.0.queued_bytes()
+    }
+
+    /// Whether a message of this many bytes could be queued now without ending the connection. Other threads may take the
+    /// room in the meantime.
+    pub fn has_room_for(&self, bytes: usize) -> bool {
+        self.0.has_room_for(bytes)
+    }
+
+    pub(crate) fn set_limit(&self, limit: usize) {
+        self.0.set_limit(limit);
     }
 }
 
@@ -79,7 +106,7 @@ impl fmt::Debug for Outbox {
 /// A client's socket, and the event that wakes its own thread.
 struct SocketWire {
     socket: Arc<Socket>,
-    event: EventFd,
+    wakeup: Arc<Wakeup>,
 }
 
 impl Wire for SocketWire {
@@ -88,7 +115,7 @@ impl Wire for SocketWire {
     }
 
     fn wake(&self) {
-        self.event.notify();
+        self.wakeup.event().notify();
     }
 
     fn begin(&self) -> bool {
@@ -125,7 +152,8 @@ impl Owner {
     ///
     /// The system has no descriptor left for the event.
     pub(crate) fn new(socket: Arc<Socket>, limit: usize, write_timeout: Duration) -> io::Result<Owner> {
-        let wire = Arc::new(SocketWire { socket, event: EventFd::new()? });
+        let wakeup = Arc::clone(socket.make_wakeup()?);
+        let wire = Arc::new(SocketWire { socket, wakeup });
         let outbox = Outbox(Arc::new(Handover::new(Arc::clone(&wire), limit, MESSAGE_OVERHEAD)));
         if wire.socket.begin_message() {
             wire.socket.end_message();
@@ -146,13 +174,17 @@ impl Owner {
         self.outbox.0.end()
     }
 
-    /// Waits until the socket is ready for one of `events`, or the client is gone. Returns which; nothing at the deadline.
+    /// Waits until the socket is ready for one of `events`, or the client is gone. Returns which; nothing at the deadline and
+    /// after a wakeup.
     ///
     /// # Errors
     ///
     /// The client gets no more messages. [`end`](Owner::end) returns the reason.
     pub(crate) fn wait(&mut self, events: PollFlags, deadline: Option<Instant>) -> io::Result<PollFlags> {
         loop {
+            if self.wire.wakeup.ends_wait() {
+                return Ok(PollFlags::empty());
+            }
             let ready = match self.outbox.0.turn() {
                 Turn::Over(_) => return Err(io::ErrorKind::ConnectionAborted.into()),
                 turn => self.wait_once(turn, events, deadline)?,
@@ -178,6 +210,11 @@ impl Owner {
         }
     }
 
+    pub(crate) fn set_write_timeout(&mut self, write_timeout: Duration) {
+        self.write_timeout = write_timeout;
+        self.progress = Progress::new(write_timeout);
+    }
+
     /// Lets other threads send again.
     pub(crate) fn release(&self) {
         self.outbox.0.release();
@@ -196,7 +233,7 @@ impl Owner {
                 return Closed::Whole;
             }
             // Another thread is in a system call, which does not wait.
-            self.wire.event.wait(Instant::now() + self.write_timeout);
+            self.wire.wakeup.event().wait(Instant::now() + self.write_timeout);
         }
     }
 
@@ -207,25 +244,21 @@ impl Owner {
         let is_writing = self.note_progress(turn);
         let late = is_writing.then(|| self.progress.deadline(start));
         let wanted = if is_writing { events | PollFlags::OUT } else { events };
-        let mut fds = [PollFd::new(&*self.wire.socket, wanted), PollFd::new(&self.wire.event, PollFlags::IN)];
-        wait_for(&mut fds, deadline.into_iter().chain(late).min())?;
-        let [socket, event] = fds.map(|fd| fd.revents());
-        if !event.is_empty() {
-            self.wire.event.clear();
-        }
+        let SocketWire { socket, wakeup } = &*self.wire;
+        let ready = socket.wait_with(wakeup, wanted, deadline.into_iter().chain(late).min())?;
         if is_writing {
             self.progress.note_waited(start.elapsed());
         }
         let gone = PollFlags::HUP | PollFlags::ERR;
         // Also when the client is late: the kernel only reports plenty of room, and may have a little.
-        if socket.intersects(PollFlags::OUT | gone) || self.progress.is_late() {
+        if ready.intersects(PollFlags::OUT | gone) || self.progress.is_late() {
             self.outbox.0.flush_as_owner();
         }
         if self.note_progress(self.outbox.0.turn()) && self.progress.is_late() {
             self.outbox.0.give_up();
             return Err(io::ErrorKind::ConnectionAborted.into());
         }
-        Ok(socket & (events | gone))
+        Ok(ready & (events | gone))
     }
 
     /// Returns whether this thread has to send what others have queued, as soon as the client takes more. If so, notes how

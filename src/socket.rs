@@ -8,18 +8,23 @@ use std::io::{self, IoSlice};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
 use rustix::buffer::spare_capacity;
-use rustix::event::{PollFd, PollFlags};
+use rustix::event::PollFlags;
 use rustix::net::{RecvFlags, SendAncillaryBuffer, SendFlags, connect_unspec, recv, send, sendmsg};
 use socket2::SockRef;
 
-use crate::event_fd::wait_for;
 use crate::farewell::{Farewell, FarewellFn};
 use crate::panics;
 use crate::progress::MIN_PROGRESS;
+use crate::waker::Wakeup;
+
+mod drain_state;
+mod waiting;
+
+pub(crate) use drain_state::DrainState;
 
 /// At most about this many bytes that have not left wait in the kernel for each client (`TCP_NOTSENT_LOWAT`); without
 /// this bound it would hold megabytes, and wake a sender too late to see that its client reads. Set on the listener,
@@ -41,8 +46,13 @@ pub(crate) struct Socket {
     waiting: AtomicBool,
     /// Whether the input was ended from this side.
     input_ended: AtomicBool,
+    /// Whether the output was ended by the handler, while the input goes on.
+    output_ended: AtomicBool,
     cut: AtomicBool,
+    drain: DrainState,
     farewell: Mutex<Option<FarewellFn>>,
+    /// Present if other threads may wake the client's own thread.
+    wakeup: OnceLock<Arc<Wakeup>>,
     received: AtomicU64,
     sent: AtomicU64,
 }
@@ -54,8 +64,11 @@ impl Socket {
             in_message: AtomicBool::new(false),
             waiting: AtomicBool::new(false),
             input_ended: AtomicBool::new(false),
+            output_ended: AtomicBool::new(false),
             cut: AtomicBool::new(false),
+            drain: DrainState::default(),
             farewell: Mutex::default(),
+            wakeup: OnceLock::new(),
             received: AtomicU64::new(0),
             sent: AtomicU64::new(0),
         })
@@ -63,6 +76,10 @@ impl Socket {
 
     pub(crate) fn local_addr(&self) -> io::Result<SocketAddr> {
         self.stream.local_addr()
+    }
+
+    pub(crate) fn drain_state(&self) -> &DrainState {
+        &self.drain
     }
 
     /// Bytes received so far. A number for people: it orders nothing.
@@ -114,21 +131,6 @@ impl Socket {
         Arrived::Bytes(total)
     }
 
-    /// Notes that the client's thread is about to wait for input, or no longer does. Sequentially consistent, as the
-    /// flag of [`Shutdown`](crate::Shutdown) is: a thread that does not see a drain begin is seen waiting by the drain.
-    pub(crate) fn set_waiting(&self, waiting: bool) {
-        self.waiting.store(waiting, Ordering::SeqCst);
-    }
-
-    pub(crate) fn is_waiting(&self) -> bool {
-        self.waiting.load(Ordering::SeqCst)
-    }
-
-    /// Whether the client's thread waits for input and for nothing else: no message to it is incomplete.
-    pub(crate) fn is_idle(&self) -> bool {
-        self.is_waiting() && !self.in_message.load(Ordering::Acquire)
-    }
-
     /// Ends the input: a thread that waits for it sees the end at once. From then on Linux answers what the peer sends
     /// after our own end with a reset, which costs the peer what it has not been sent yet. So nothing should be on its
     /// way to it: see [`report_when_sent`](Socket::report_when_sent).
@@ -136,6 +138,10 @@ impl Socket {
         // Release: the thread that sees the end of the input sees who ended it.
         self.input_ended.store(true, Ordering::Release);
         let _ = self.stream.shutdown(Shutdown::Read);
+        // A thread that pauses does not look at its input any more once the peer has ended it.
+        if let Some(wakeup) = self.wakeup() {
+            wakeup.interrupt();
+        }
     }
 
     pub(crate) fn input_was_ended(&self) -> bool {
@@ -224,10 +230,8 @@ impl Socket {
     /// One step of [`wait_until_sent`](Socket::wait_until_sent). Also true when the peer is gone.
     fn is_writable_by(&self, deadline: Instant, events: &mut PollFlags, scratch: &mut [u8]) -> bool {
         loop {
-            let mut fds = [PollFd::new(&self.stream, *events)];
-            let waited = wait_for(&mut fds, Some(deadline));
-            let [ready] = fds.map(|fd| fd.revents());
-            if ready.intersects(PollFlags::OUT | PollFlags::ERR | PollFlags::HUP) || waited.is_err() {
+            let Ok(ready) = self.wait(*events, Some(deadline)) else { return true };
+            if ready.intersects(PollFlags::OUT | PollFlags::ERR | PollFlags::HUP) {
                 return true;
             }
             if ready.contains(PollFlags::IN) && self.drop_input(scratch) == Arrived::End {
@@ -247,8 +251,7 @@ impl Socket {
             return true;
         }
         self.report_when_sent();
-        let mut fds = [PollFd::new(&self.stream, PollFlags::OUT)];
-        wait_for(&mut fds, Some(Instant::now())).is_ok_and(|ready| ready > 0)
+        self.wait(PollFlags::OUT, Some(Instant::now())).is_ok_and(|ready| !ready.is_empty())
     }
 
     fn bound_unsent(&self, bytes: u32) {
@@ -260,7 +263,12 @@ impl Socket {
 impl Socket {
     /// Ends the output: the peer reads what was sent, and then the end.
     pub(crate) fn end_output(&self) {
+        self.output_ended.store(true, Ordering::Relaxed);
         let _ = self.stream.shutdown(Shutdown::Write);
+    }
+
+    pub(crate) fn output_was_ended(&self) -> bool {
+        self.output_ended.load(Ordering::Relaxed)
     }
 
     /// What this client is to be told in place of the handler's own farewell, in whichever thread that happens.
@@ -270,14 +278,15 @@ impl Socket {
 
     /// What this client is to be told for `reason`, if that was set for it.
     pub(crate) fn farewell(&self, reason: Farewell) -> Option<Cow<'static, [u8]>> {
-        let farewell = *panics::lock_ignoring_poison(&self.farewell);
+        // Cloned, so that the farewell's own code doesn't run under the lock.
+        let farewell = panics::lock_ignoring_poison(&self.farewell).clone();
         farewell.map(|farewell| farewell(reason))
     }
 
-    /// Sends a farewell, after which nothing can be sent. Never waits. Returns whether the farewell was accepted whole:
-    /// not in the middle of a message, and not for a client that has left no room for it.
+    /// Sends a farewell, after which nothing can be sent. Never waits. Returns whether the client knows that all is
+    /// complete. It doesn't in the middle of a message, and if it has left no room for the farewell.
     pub(crate) fn send_farewell(&self, farewell: &[u8]) -> bool {
-        self.begin_message() && self.send_last(farewell) == farewell.len()
+        self.output_was_ended() || (self.begin_message() && self.send_last(farewell) == farewell.len())
     }
 
     /// Ends both directions from another thread than the client's own. Never waits.

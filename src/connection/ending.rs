@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use super::close::CloseReason;
+use super::end_reason::EndReason;
 use super::{Connection, State};
 use crate::farewell::Farewell;
 use crate::outbox::Closed;
@@ -20,21 +20,29 @@ use crate::socket::Socket;
 use crate::totals::Totals;
 
 /// The facts about a connection that has ended.
-pub(crate) struct ConnectionSummary {
-    pub(crate) id: u64,
-    pub(crate) peer: SocketAddr,
-    pub(crate) reason: CloseReason,
-    pub(crate) lasted: Duration,
-    pub(crate) received: u64,
-    pub(crate) sent: u64,
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ClosedConnection {
+    /// The number of the connection.
+    pub id: u64,
+    /// The client's address.
+    pub peer_addr: SocketAddr,
+    /// Why it ended.
+    pub reason: EndReason,
+    /// How long it lasted.
+    pub duration: Duration,
+    /// Bytes received from the client.
+    pub bytes_in: u64,
+    /// Bytes that the kernel accepted for the client. It may not have received all of them.
+    pub bytes_out: u64,
 }
 
-impl ConnectionSummary {
+impl ClosedConnection {
     /// Adds this connection to what the server has done.
     pub(crate) fn count(&self, totals: &Totals) {
-        totals.bytes_in.add(self.received);
-        totals.bytes_out.add(self.sent);
-        totals.panicked.add(u64::from(matches!(self.reason, CloseReason::HandlerPanicked(_))));
+        totals.bytes_in.add(self.bytes_in);
+        totals.bytes_out.add(self.bytes_out);
+        totals.panicked.add(u64::from(matches!(self.reason, EndReason::HandlerPanicked(_))));
     }
 }
 
@@ -46,15 +54,15 @@ impl Connection {
         mut self,
         outcome: thread::Result<io::Result<()>>,
         farewell: impl FnOnce(Farewell) -> Cow<'static, [u8]>,
-    ) -> (ConnectionSummary, Option<Arc<Socket>>) {
+    ) -> (ClosedConnection, Option<Arc<Socket>>) {
         let (reason, delivered) = self.settle(outcome);
         let is_torn = self.output.is_torn();
         let is_torn = self.transport.close_outbox() == Closed::Torn || is_torn;
         let socket = self.transport.socket();
-        let is_told = match reason.farewell(&self.context.limits) {
+        let is_told = match reason.farewell(&self.limits) {
             _ if is_torn => false,
             // The thread that cut the client has sent the farewell, or reset the connection.
-            _ if delivered == Err(CloseReason::Cut) => true,
+            _ if delivered == Err(EndReason::Cut) => true,
             _ if delivered.is_err() || reason.aborts() => false,
             Some(why) => socket.send_farewell(&farewell(why)),
             None => true,
@@ -65,24 +73,24 @@ impl Connection {
             socket.reset_on_close();
             None
         };
-        let summary = ConnectionSummary {
+        let summary = ClosedConnection {
             id: self.id,
-            peer: self.peer,
+            peer_addr: self.peer,
             reason,
-            lasted: self.opened.elapsed(),
-            received: socket.received(),
-            sent: socket.sent(),
+            duration: self.opened.elapsed(),
+            bytes_in: socket.received(),
+            bytes_out: socket.sent(),
         };
         (summary, lingering)
     }
 
     /// Decides why the connection ends, and delivers what is complete. A fault of the handler stays the reason, even if its
     /// client takes nothing more.
-    fn settle(&mut self, outcome: thread::Result<io::Result<()>>) -> (CloseReason, Result<(), CloseReason>) {
+    fn settle(&mut self, outcome: thread::Result<io::Result<()>>) -> (EndReason, Result<(), EndReason>) {
         let fault = match &outcome {
-            Err(panic) => Some(CloseReason::HandlerPanicked(panics::describe(&**panic))),
+            Err(panic) => Some(EndReason::HandlerPanicked(panics::describe(&**panic))),
             Ok(Err(_)) if matches!(self.state, State::Ended(_)) => None,
-            Ok(Err(error)) if !is_protocol_error(error) => Some(CloseReason::HandlerFailed(error.to_string())),
+            Ok(Err(error)) if !is_protocol_error(error) => Some(EndReason::HandlerFailed(error.to_string())),
             Ok(_) => None,
         };
         if fault.is_none() {
@@ -94,10 +102,10 @@ impl Connection {
             (Some(fault), ..) => fault,
             (None, Err(reason), ..) => reason.clone(),
             (None, Ok(()), State::Ended(reason), _) => reason.clone(),
-            (None, Ok(()), _, Ok(Err(error))) => CloseReason::ProtocolError(error.to_string()),
-            (None, Ok(()), State::ClientEnded, _) => CloseReason::ClientClosed,
-            (None, Ok(()), State::DrainEnded, _) => CloseReason::Drained,
-            (None, Ok(()), State::Open, _) => CloseReason::HandlerClosed,
+            (None, Ok(()), _, Ok(Err(error))) => EndReason::ProtocolError(error.to_string()),
+            (None, Ok(()), State::ClientEnded, _) => EndReason::ClientClosed,
+            (None, Ok(()), State::DrainEnded, _) => self.drain_reason(),
+            (None, Ok(()), State::Open, _) => EndReason::HandlerClosed,
         };
         (reason, delivered)
     }
@@ -108,30 +116,30 @@ impl Connection {
     /// # Errors
     ///
     /// Why the client does not get the rest.
-    fn deliver(&mut self) -> Result<(), CloseReason> {
+    fn deliver(&mut self) -> Result<(), EndReason> {
         let gets_time = match &self.state {
             State::Ended(reason) => reason.waits_for_client(),
             State::Open | State::ClientEnded | State::DrainEnded => true,
         };
         let outcome = if gets_time && !self.output.is_torn() { self.deliver_all() } else { Ok(()) };
-        if self.transport.socket().was_cut() { Err(CloseReason::Cut) } else { outcome }
+        if self.transport.socket().was_cut() { Err(EndReason::Cut) } else { outcome }
     }
 
-    fn deliver_all(&mut self) -> Result<(), CloseReason> {
+    fn deliver_all(&mut self) -> Result<(), EndReason> {
         let pace = self.pace();
         self.output.flush(&mut self.transport, pace).map_err(|error| self.output_reason(error))?;
         // Others' messages come before the farewell.
         if let Err(error) = self.transport.wait_for_others() {
-            return Err(self.outbox_reason().unwrap_or(CloseReason::Lost(error.kind())));
+            return Err(self.outbox_reason().unwrap_or(EndReason::Lost(error.kind())));
         }
         let has_left = self.transport.socket().wait_until_sent(pace.write_timeout);
-        if has_left { Ok(()) } else { Err(CloseReason::WriteTimeout) }
+        if has_left { Ok(()) } else { Err(EndReason::WriteTimeout) }
     }
 
     /// Whether the client may still be sending. Not when it has sent its end, and not when nothing comes from it during a
     /// drain, which should not wait for anybody.
-    fn may_still_send(&self, reason: &CloseReason) -> bool {
-        let has_ended = matches!(reason, CloseReason::ClientClosed | CloseReason::Unfinished);
+    fn may_still_send(&self, reason: &EndReason) -> bool {
+        let has_ended = matches!(reason, EndReason::ClientClosed | EndReason::Unfinished);
         !has_ended && (!self.is_draining() || self.transport.socket().arrived() > 0)
     }
 }

@@ -1,17 +1,20 @@
 //! A connection as the stream that std's own code takes it for: [`BufRead`], [`Read`] and [`Write`].
 
 use std::io::{self, BufRead, Read, Write};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
 
 use super::Connection;
+use super::wait::{OnWake, Received};
 
 impl BufRead for Connection {
-    /// What has arrived and is not consumed. Waits for it if that is nothing; empty: no more will come.
+    /// What has arrived and is not consumed. Waits for it if that is nothing. Empty when the client has closed its side. The end
+    /// of the input in a drain is an error, so that it is never taken for the end of an upload.
     fn fill_buf(&mut self) -> io::Result<&[u8]> {
         self.check_open()?;
         self.output.note_whole();
-        if self.input.unread().is_empty() {
-            self.receive(None)?;
+        if self.input.unread().is_empty() && self.receive(None, OnWake::Remember)? == Received::Draining {
+            return Err(self.end(self.drain_reason()));
         }
         Ok(self.input.unread())
     }
@@ -47,16 +50,23 @@ impl Read for Connection {
 impl Write for Connection {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let pace = self.pace();
-        self.check_open()?;
+        self.check_writable()?;
         match self.output.write(bytes, &mut self.transport, pace) {
             Ok(()) => Ok(bytes.len()),
-            Err(error) => Err(self.end_output(error)),
+            Err(error) => Err(self.fail_output(error)),
         }
     }
 
     fn flush(&mut self) -> io::Result<()> {
         let pace = self.pace();
         self.check_open()?;
-        self.output.flush(&mut self.transport, pace).map_err(|error| self.end_output(error))
+        self.output.flush(&mut self.transport, pace).map_err(|error| self.fail_output(error))
+    }
+}
+
+/// For the options of the socket (setsockopt(2)). Reading, writing or closing it by this descriptor confuses the connection.
+impl AsFd for Connection {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.transport.socket().as_fd()
     }
 }

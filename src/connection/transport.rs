@@ -5,10 +5,9 @@ use std::io::{self, ErrorKind, IoSlice};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use rustix::event::{PollFd, PollFlags};
+use rustix::event::PollFlags;
 use rustix::net::RecvFlags;
 
-use crate::event_fd::wait_for;
 use crate::outbox::{Closed, End, Outbox, Owner};
 use crate::progress::Progress;
 use crate::socket::{Socket, socket_timeout};
@@ -35,11 +34,11 @@ impl Transport {
     ///
     /// # Errors
     ///
-    /// `WouldBlock` after the timeout, `Interrupted` by a signal, and the socket's own.
+    /// `WouldBlock` after the timeout or a wakeup, `Interrupted` by a signal, and the socket's own.
     pub(super) fn receive(&mut self, buffer: &mut Vec<u8>, timeout: Option<Duration>) -> io::Result<usize> {
-        if let Some(owner) = &mut self.owner {
+        if self.socket.wakeup().is_some() {
             let deadline = timeout.map(|timeout| Instant::now() + timeout);
-            while !owner.wait(PollFlags::IN, deadline)?.is_empty() {
+            while !self.wait(PollFlags::IN, deadline)?.is_empty() {
                 match self.socket.receive(buffer, RecvFlags::DONTWAIT) {
                     Err(error) if error.kind() == ErrorKind::WouldBlock => {}
                     outcome => return outcome,
@@ -79,8 +78,8 @@ impl Transport {
                 return Err(SendError::Late);
             }
             let start = Instant::now();
-            let mut fds = [PollFd::new(&self.socket, PollFlags::OUT)];
-            wait_for(&mut fds, Some(progress.deadline(start))).map_err(|error| SendError::Lost(error.kind()))?;
+            let deadline = Some(progress.deadline(start));
+            self.socket.wait(PollFlags::OUT, deadline).map_err(|error| SendError::Lost(error.kind()))?;
             progress.note_waited(start.elapsed());
         }
     }
@@ -111,19 +110,21 @@ impl Transport {
         self.owner.as_mut().map_or(Ok(()), Owner::claim)
     }
 
-    /// Waits until the socket is ready for one of `events`, or the client is gone. Returns which; nothing at the deadline.
+    /// Waits until the socket is ready for one of `events`, or the client is gone. Returns which; nothing at the deadline
+    /// and after a wakeup.
     ///
     /// # Errors
     ///
     /// The system's, or why others' messages could not be sent.
-    pub(super) fn wait(&mut self, events: PollFlags, deadline: Instant) -> io::Result<PollFlags> {
+    pub(super) fn wait(&mut self, events: PollFlags, deadline: Option<Instant>) -> io::Result<PollFlags> {
         if let Some(owner) = &mut self.owner {
-            return owner.wait(events, Some(deadline));
+            return owner.wait(events, deadline);
         }
-        let mut fds = [PollFd::new(&self.socket, events)];
-        wait_for(&mut fds, Some(deadline))?;
-        let [ready] = fds.map(|fd| fd.revents());
-        Ok(ready)
+        match self.socket.wakeup() {
+            Some(wakeup) if wakeup.ends_wait() => Ok(PollFlags::empty()),
+            Some(wakeup) => self.socket.wait_with(wakeup, events, deadline),
+            None => self.socket.wait(events, deadline),
+        }
     }
 
     /// The handle by which others send to this client.
@@ -142,6 +143,20 @@ impl Transport {
     /// Why others can't send any more, if so.
     pub(super) fn end_of_outbox(&self) -> Option<End> {
         self.owner.as_ref().and_then(Owner::end)
+    }
+
+    /// Sets the limit on what waits in the outbox, if there is one.
+    pub(super) fn set_max_outbox(&self, limit: usize) {
+        if let Some(owner) = &self.owner {
+            owner.outbox().set_limit(limit);
+        }
+    }
+
+    /// Sets how long the client may take for others' messages.
+    pub(super) fn set_write_timeout(&mut self, write_timeout: Duration) {
+        if let Some(owner) = &mut self.owner {
+            owner.set_write_timeout(write_timeout);
+        }
     }
 
     /// Keeps others from sending from now on.

@@ -5,68 +5,159 @@ use std::time::{Duration, Instant};
 
 use rustix::event::PollFlags;
 
-use super::close::CloseReason;
+use super::end_reason::EndReason;
 use super::{Connection, State};
 
 /// After this much silence, a connection's large buffers are freed.
 const LULL: Duration = Duration::from_secs(1);
 
+/// What a wait for input has found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Received {
+    Bytes,
+    /// The client has closed its side.
+    End,
+    /// A drain has ended the input.
+    Draining,
+    Deadline,
+    Woken,
+}
+
+/// What a wait does when a [`Waker`](crate::Waker) is used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum OnWake {
+    /// Returns.
+    Return,
+    /// Goes on, and leaves the wake for a wait that returns.
+    Remember,
+}
+
+/// Why [`Connection::pause`] returned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Paused {
+    /// The deadline has passed.
+    Deadline,
+    /// A [`Waker`](crate::Waker) was used.
+    Woken,
+    /// The client has closed its side. It may have left, or wait for its reply. Reported once: the next pause goes on.
+    ClientEnded,
+    /// A drain has begun.
+    Draining,
+}
+
 impl Connection {
-    /// Flushes the output, then waits for input. Returns how many bytes came, 0 at the end of the input, `None` at the
-    /// deadline.
-    pub(super) fn receive(&mut self, until: Option<Instant>) -> io::Result<Option<usize>> {
+    /// Flushes the output, then waits for input.
+    pub(super) fn receive(&mut self, until: Option<Instant>, on_wake: OnWake) -> io::Result<Received> {
         // Before the flush: what a client sends after it has read its reply did not arrive before the drain.
         self.note_drain();
+        if self.take_wake(on_wake) {
+            return Ok(Received::Woken);
+        }
         if until.is_some_and(|until| Instant::now() >= until) {
-            return Ok(None);
+            return Ok(Received::Deadline);
         }
         self.flush()?;
-        if matches!(self.state, State::ClientEnded | State::DrainEnded) {
-            return Ok(Some(0));
+        if let Some(ended) = self.ended_input() {
+            return Ok(ended);
         }
         if !self.prepare_to_wait() {
             let socket = self.transport.socket();
             let has_ended = socket.peer_has_ended() && !socket.input_was_ended();
-            self.state = if has_ended { State::ClientEnded } else { State::DrainEnded };
-            return Ok(Some(0));
+            return self.end_of_input(has_ended);
         }
-        let outcome = self.receive_within_deadlines(until);
-        let socket = self.transport.socket();
-        socket.set_waiting(false);
-        if let Ok(Some(0)) = outcome {
-            self.state = if socket.input_was_ended() { State::DrainEnded } else { State::ClientEnded };
-        }
+        let outcome = self.receive_within_deadlines(until, on_wake);
+        self.transport.socket().set_waiting(false);
         outcome
     }
 
-    /// Waits until the deadline, or until a drain begins.
-    pub(super) fn wait_until(&mut self, deadline: Instant) -> io::Result<()> {
-        if Instant::now() >= deadline {
-            return Ok(());
+    /// What a read finds if the input has ended before.
+    fn ended_input(&self) -> Option<Received> {
+        match self.state {
+            State::ClientEnded => Some(Received::End),
+            State::DrainEnded => Some(Received::Draining),
+            State::Open | State::Ended(_) => None,
         }
+    }
+
+    /// Notes the end of the input, and who has ended it. A cut ends more than the input.
+    fn end_of_input(&mut self, by_client: bool) -> io::Result<Received> {
+        if self.transport.socket().was_cut() {
+            return Err(self.end(EndReason::Cut));
+        }
+        self.state = if by_client { State::ClientEnded } else { State::DrainEnded };
+        Ok(if by_client { Received::End } else { Received::Draining })
+    }
+
+    /// Sleeps until `deadline`, while outbox messages keep flowing; what the handler has written is sent first. Returns early
+    /// when there is something that the handler may want to react to: see [`Paused`]. What the client sends meanwhile waits.
+    ///
+    /// Silence during a pause is not the client's, so it doesn't count in the idle timeout.
+    ///
+    /// # Errors
+    ///
+    /// The client is gone.
+    pub fn pause(&mut self, deadline: Instant) -> io::Result<Paused> {
+        self.check_open()?;
         self.flush()?;
-        // A drain ends the input, which wakes this thread.
-        let mut events = PollFlags::RDHUP;
-        while self.prepare_to_wait() && !self.is_draining() && Instant::now() < deadline {
-            let outcome = self.transport.wait(events, deadline);
+        loop {
+            let outcome = self.pause_once(deadline);
             self.transport.socket().set_waiting(false);
-            match outcome {
-                Ok(ready) if ready.intersects(PollFlags::HUP | PollFlags::ERR) => {
-                    return Err(self.end(CloseReason::Lost(ErrorKind::ConnectionReset)));
-                }
-                // The client sends no more. It may still read.
-                Ok(ready) if ready.contains(PollFlags::RDHUP) => events = PollFlags::empty(),
-                Ok(_) => {}
-                Err(error) => return Err(self.end_input(&error)),
+            if let Some(paused) = outcome? {
+                return Ok(paused);
             }
         }
-        self.transport.socket().set_waiting(false);
-        Ok(())
+    }
+
+    fn pause_once(&mut self, deadline: Instant) -> io::Result<Option<Paused>> {
+        self.check_closing()?;
+        if self.take_wake(OnWake::Return) {
+            return Ok(Some(Paused::Woken));
+        }
+        if Instant::now() >= deadline {
+            return Ok(Some(Paused::Deadline));
+        }
+        self.prepare_to_wait();
+        if self.drain_applies() || self.transport.socket().input_was_ended() {
+            return Ok(Some(Paused::Draining));
+        }
+        let knows_end = self.is_end_reported || matches!(self.state, State::ClientEnded);
+        if knows_end {
+            // The end of the input can't wake this thread any more. Without a descriptor, only the drain's deadline does.
+            let _ = self.transport.socket().make_wakeup();
+        }
+        // A drain ends the input, which wakes this thread.
+        let events = if knows_end { PollFlags::empty() } else { PollFlags::RDHUP };
+        let ready = self.transport.wait(events, Some(deadline)).map_err(|error| self.fail_input(&error))?;
+        if ready.intersects(PollFlags::HUP | PollFlags::ERR) {
+            return Err(self.end(EndReason::Lost(ErrorKind::ConnectionReset)));
+        }
+        if !ready.contains(PollFlags::RDHUP) || self.transport.socket().input_was_ended() {
+            return Ok(None);
+        }
+        self.is_end_reported = true;
+        Ok(Some(Paused::ClientEnded))
+    }
+
+    /// Ends the connection if another thread wants that: see [`Outbox::close`](crate::Outbox::close).
+    fn check_closing(&mut self) -> io::Result<()> {
+        let reason = self.transport.socket().drain_state().closing_reason().map(str::to_owned);
+        reason.map_or(Ok(()), |reason| Err(self.end(EndReason::Closed(reason))))
+    }
+
+    /// Whether a wake is to be reported now.
+    fn take_wake(&mut self, on_wake: OnWake) -> bool {
+        self.is_woken |= self.transport.socket().wakeup().is_some_and(|wakeup| wakeup.take_woken());
+        on_wake == OnWake::Return && std::mem::take(&mut self.is_woken)
+    }
+
+    /// Whether a drain ends the input of this connection.
+    fn drain_applies(&self) -> bool {
+        self.is_draining() && !self.transport.socket().drain_state().is_held_off()
     }
 
     /// During a drain, this connection still reads what has arrived when it notices the drain, and no more.
     fn note_drain(&mut self) {
-        if self.is_draining() && self.drain_budget.is_none() {
+        if self.drain_applies() && self.drain_budget.is_none() {
             self.drain_budget = Some(self.transport.socket().arrived());
         }
     }
@@ -84,32 +175,40 @@ impl Connection {
         self.drain_budget.is_none_or(|budget| budget > 0)
     }
 
-    fn receive_within_deadlines(&mut self, until: Option<Instant>) -> io::Result<Option<usize>> {
+    fn receive_within_deadlines(&mut self, until: Option<Instant>, on_wake: OnWake) -> io::Result<Received> {
         let in_request = !self.input.unread().is_empty();
         loop {
             let start = Instant::now();
             if in_request && self.request_time_left().is_zero() {
-                return Err(self.end(CloseReason::RequestTimeout));
+                return Err(self.end(EndReason::RequestTimeout));
+            }
+            self.check_closing()?;
+            if self.take_wake(on_wake) {
+                return Ok(Received::Woken);
             }
             let mut timeout = if in_request { Some(self.request_time_left()) } else { self.idle_time_left() };
             if let Some(until) = until {
                 let left = until.saturating_duration_since(start);
                 if left.is_zero() {
-                    return Ok(None);
+                    return Ok(Received::Deadline);
                 }
                 timeout = Some(timeout.map_or(left, |timeout| timeout.min(left)));
             }
-            let buffer = self.input.reserve(self.context.limits.max_stream_buffer);
+            let buffer = self.input.reserve(self.limits.max_stream_buffer);
             let outcome = self.transport.receive(buffer, timeout);
             if in_request {
                 self.request_waited += start.elapsed();
             }
             match outcome {
+                Ok(0) => {
+                    let was_ended_here = self.transport.socket().input_was_ended();
+                    return self.end_of_input(!was_ended_here);
+                }
                 Ok(count) => {
                     self.input.note_received(count);
                     self.silent = Duration::ZERO;
                     self.drain_budget = self.drain_budget.map(|budget| budget.saturating_sub(count));
-                    return Ok(Some(count));
+                    return Ok(Received::Bytes);
                 }
                 // A signal ends the wait early, and a stopped process lets it end late: what counts is the time that passed.
                 Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => {
@@ -118,27 +217,27 @@ impl Connection {
                         self.note_silence()?;
                     }
                 }
-                Err(error) => return Err(self.end_input(&error)),
+                Err(error) => return Err(self.fail_input(&error)),
             }
         }
     }
 
     /// How long the next wait for the rest of a request may take. Time that the handler computes does not count.
     fn request_time_left(&self) -> Duration {
-        self.context.limits.request_timeout.saturating_sub(self.request_waited)
+        self.limits.request_timeout.saturating_sub(self.request_waited)
     }
 
     /// How long the next wait for a request may take; `None` has no limit. With large buffers it is short, and the buffers are
     /// freed afterwards: an idle client that has been busy costs no more than any other.
     fn idle_time_left(&self) -> Option<Duration> {
-        let left = self.context.limits.idle_timeout.map(|timeout| timeout.saturating_sub(self.silent));
+        let left = self.limits.idle_timeout.map(|timeout| timeout.saturating_sub(self.silent));
         if self.holds_memory() { Some(left.map_or(LULL, |left| left.min(LULL))) } else { left }
     }
 
-    /// A wait for a request has timed out. Ends an idle connection; else frees memory, and the wait goes on.
+    /// A wait for a request has ended without one. Ends an idle connection; else frees memory, and the wait goes on.
     fn note_silence(&mut self) -> io::Result<()> {
-        if self.context.limits.idle_timeout.is_some_and(|timeout| self.silent >= timeout) {
-            return Err(self.end(CloseReason::Idle));
+        if self.limits.idle_timeout.is_some_and(|timeout| self.silent >= timeout) {
+            return Err(self.end(EndReason::Idle));
         }
         self.input.release_memory();
         self.output.release_memory();

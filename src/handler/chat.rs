@@ -52,7 +52,7 @@ pub struct Chat {
     state: Mutex<ChatState>,
     helper: DeliveryHelper,
     options: Options,
-    started: Timestamp,
+    started_at: Timestamp,
 }
 
 /// A chat's options.
@@ -95,7 +95,7 @@ impl Default for Options {
 impl Chat {
     /// A chat without members. It starts a thread that helps to deliver messages in large rooms.
     pub fn new(options: Options) -> Chat {
-        Chat { state: Mutex::default(), helper: DeliveryHelper::start(), options, started: Timestamp::now() }
+        Chat { state: Mutex::default(), helper: DeliveryHelper::start(), options, started_at: Timestamp::now() }
     }
 
     fn lock_state(&self) -> MutexGuard<'_, ChatState> {

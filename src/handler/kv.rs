@@ -1,7 +1,9 @@
 //! Kv: a key-value store for Redis's clients and for people at `nc`, on one port.
 //!
 //! The first byte of a connection selects the dialect: `*` begins a RESP array, and anything else a line that a person
-//! types. The requests that have arrived are executed together, without a copy, and their replies are sent together.
+//! types. A client's session (`session.rs`) parses all requests that have arrived (`request.rs`), looks up their commands
+//! (`commands.rs`), and lets an engine execute these (`engine.rs`): `memory.rs` or `disk.rs`. The replies (`reply.rs`) are
+//! sent together.
 
 use std::borrow::Cow;
 use std::io;
@@ -9,9 +11,10 @@ use std::path::Path;
 use std::time::Instant;
 
 use super::{Farewell, Handler};
-use crate::Connection;
 use crate::protocol_error::protocol_error;
+use crate::{Connection, Paused};
 
+mod background_thread;
 mod clients;
 mod commands;
 mod dialect_detection;
@@ -31,7 +34,7 @@ pub use disk::Fsync;
 use engine::Engine;
 use memory::MemoryEngine;
 use reply::Dialect;
-use session::{NextAction, Session};
+use session::{KvSession, SessionAction};
 use wrong_password_log::WrongPasswordLog;
 
 /// Replies are sent once there are this many bytes, before any further request is executed. So a client that sends
@@ -90,7 +93,7 @@ impl Kv {
     ///
     /// The thread that removes expired keys can't be started.
     pub fn in_memory(options: Options) -> io::Result<Kv> {
-        Ok(Kv::with(Box::new(MemoryEngine::new(options.max_value)?), options))
+        Ok(Kv::with_engine(Box::new(MemoryEngine::new(options.max_value)?), options))
     }
 
     /// Opens a store in a file. A missing file is created with mode 0600. Acknowledged writes survive the end of the
@@ -101,10 +104,10 @@ impl Kv {
     /// The file can't be opened or created, another process has it open (`ResourceBusy`), or it is not a store
     /// (`InvalidData`, and the file is left untouched). The message says which, and what to do.
     pub fn in_file(path: &Path, fsync: Fsync, options: Options) -> io::Result<Kv> {
-        Ok(Kv::with(Box::new(DiskEngine::open(path, fsync, options.max_value)?), options))
+        Ok(Kv::with_engine(Box::new(DiskEngine::open(path, fsync, options.max_value)?), options))
     }
 
-    fn with(engine: Box<dyn Engine>, options: Options) -> Kv {
+    fn with_engine(engine: Box<dyn Engine>, options: Options) -> Kv {
         Kv {
             engine,
             clients: Clients::default(),
@@ -117,26 +120,35 @@ impl Kv {
 
 impl Handler for Kv {
     fn handle(&self, client: &mut Connection) -> io::Result<()> {
-        let mut session = Session::new(self, client);
+        // The session begins before the dialect is known, so that CLIENT LIST shows the client already.
+        let mut session = KvSession::new(self, client);
         let Some(dialect) = dialect_detection::detect(client, self.options.protocol)? else { return Ok(()) };
         session.replies.set_dialect(dialect);
+        let mut farewell_dialect = None;
         loop {
-            client.set_farewell(farewell_in(session.replies.dialect()));
+            // HELLO may have changed the dialect.
+            if farewell_dialect != Some(session.replies.dialect()) {
+                farewell_dialect = Some(session.replies.dialect());
+                client.set_farewell(farewell_for(session.replies.dialect()));
+            }
             let limit = session.request_limits().max_request();
             session.stats = client.stats();
+            // Executes requests while the connection lends its input buffer, so that their words need no copy.
             let Some(action) = client.read_request(limit, |input| session.process(input, limit))? else {
                 return Ok(());
             };
-            if let NextAction::DelayReplies(delay) = action {
-                client.pause(Instant::now() + delay)?;
+            if let SessionAction::DelayReplies(delay) = action {
+                let until = Instant::now() + delay;
+                // A client that closes its side doesn't get its reply sooner.
+                while client.pause(until)? == Paused::ClientEnded {}
             }
             client.send(session.replies.bytes())?;
             session.replies.clear();
             session.replies.shrink_to(IDLE_REPLY_CAPACITY);
             match action {
-                NextAction::Continue | NextAction::DelayReplies(_) => {}
-                NextAction::Close => return Ok(()),
-                NextAction::ProtocolError(why) => return Err(protocol_error(why)),
+                SessionAction::Continue | SessionAction::DelayReplies(_) => {}
+                SessionAction::Close => return Ok(()),
+                SessionAction::ProtocolError(why) => return Err(protocol_error(why)),
             }
         }
     }
@@ -148,7 +160,7 @@ impl Handler for Kv {
     }
 }
 
-fn farewell_in(dialect: Dialect) -> fn(Farewell) -> Cow<'static, [u8]> {
+fn farewell_for(dialect: Dialect) -> fn(Farewell) -> Cow<'static, [u8]> {
     match dialect {
         Dialect::Text => |reason| format!("ERROR {reason}\n").into_bytes().into(),
         Dialect::Resp2 | Dialect::Resp3 => resp_farewell,

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::shared::telnet::{Item, Scanner};
+use super::shared::telnet::{Item, LineSpan, Scanner};
 use super::shared::{http, tls};
 use super::{Farewell, Handler};
 use crate::connection::Connection;
@@ -45,9 +45,11 @@ use text::decode;
 ///   begin a request.
 /// - A line that is not text (invalid UTF-8, control characters other than a tab) is answered with `ERROR` and the reason.
 ///   The connection stays open.
-/// - A client that speaks HTTP or TLS gets an error in that protocol, and is closed.
+/// - A client that speaks HTTP or TLS gets an error in that protocol, and is closed. [`Line::without_protocol_detection`]
+///   turns this off.
 pub struct Line {
     reply: Box<ReplyFn>,
+    detects_protocols: bool,
 }
 
 type ReplyFn = dyn Fn(&str, &LineContext) -> Reply + Send + Sync;
@@ -76,7 +78,7 @@ impl<T: Into<Cow<'static, str>>> From<T> for Reply {
     }
 }
 
-/// What a reply may depend on besides the line, so that a reply function can be pure.
+/// What a reply may depend on in addition to the line. It is an argument, so that a reply function can be pure.
 #[derive(Clone, Debug)]
 pub struct LineContext {
     /// The connection's number.
@@ -104,7 +106,37 @@ impl Line {
 
     /// Like [`Line::new`], for replies that depend on more than the line.
     pub fn with_context(reply: impl Fn(&str, &LineContext) -> Reply + Send + Sync + 'static) -> Line {
-        Line { reply: Box::new(reply) }
+        Line { reply: Box::new(reply), detects_protocols: true }
+    }
+
+    /// Does not look for HTTP and TLS. `GET / HTTP/1.1` and `Host: example.org` are then ordinary lines, and so is what a TLS
+    /// client sends. For a protocol that has such lines itself, such as one with request lines or mail headers.
+    ///
+    /// Detection protects the server from web pages: a page can make a browser send commands of this protocol, in the body of
+    /// a request, to any port that the browser can reach. Without detection, a command that changes anything should need
+    /// something that no page knows, such as a password.
+    ///
+    /// ```
+    /// use acceptd::Line;
+    ///
+    /// let handler = Line::new(|line| format!("header: {line}")).without_protocol_detection();
+    /// # let _: &dyn acceptd::Handler = &handler;
+    /// ```
+    #[must_use]
+    pub fn without_protocol_detection(self) -> Line {
+        Line { detects_protocols: false, ..self }
+    }
+
+    /// Finds what the unread bytes begin with, and how many of them to consume. A line of at most `limit` bytes stays unread,
+    /// so that it can be borrowed. A longer line is not found, so the connection reports it as too long.
+    fn receive(&self, scanner: &mut Scanner, unread: &[u8], limit: usize) -> Option<(Received, usize)> {
+        match scanner.scan(unread) {
+            Some(Item::Line(line)) if line.size() <= limit => return Some((Received::Line(line), 0)),
+            Some(Item::Skip { length, reply }) => return Some((Received::Telnet { reply }, length)),
+            Some(Item::Line(_)) | None => {}
+        }
+        let is_long_http = self.detects_protocols && unread.len() >= limit && http::begins_request(unread);
+        is_long_http.then_some((Received::LongHttpRequest, 0))
     }
 
     fn reply_to(&self, line: &[u8], context: &LineContext) -> Reply {
@@ -123,18 +155,20 @@ impl Default for Line {
 
 impl Handler for Line {
     fn handle(&self, client: &mut Connection) -> io::Result<()> {
-        refuse_tls(client)?;
+        if self.detects_protocols {
+            refuse_tls(client)?;
+        }
         let (mut lines, mut bytes) = (0, 0);
         let mut scanner = Scanner::default();
         let limit = client.limits().max_line;
-        while let Some(item) = client.read_request(limit, |unread| next_item(&mut scanner, unread, limit))? {
-            let line = match item {
-                Next::Item(Item::Line(line)) => line,
-                Next::Item(Item::Skip { reply, .. }) => {
+        while let Some(received) = client.read_request(limit, |unread| self.receive(&mut scanner, unread, limit))? {
+            let line = match received {
+                Received::Line(line) => line,
+                Received::Telnet { reply } => {
                     client.write_all(reply)?;
                     continue;
                 }
-                Next::LongHttpRequest => return refuse_http(client),
+                Received::LongHttpRequest => return refuse_http(client),
             };
             lines += 1;
             bytes += line.size() as u64;
@@ -149,7 +183,7 @@ impl Handler for Line {
             };
             // Borrows the line from the input buffer, so that no copy of it is kept while its reply is sent.
             let text = line.text(client.fill_buf()?);
-            if http::is_http(&text) {
+            if self.detects_protocols && http::is_http(&text) {
                 return refuse_http(client);
             }
             let reply = (!text.is_empty()).then(|| self.reply_to(&text, &context));
@@ -187,22 +221,14 @@ fn refuse_http(client: &mut Connection) -> io::Result<()> {
     Err(protocol_error("HTTP spoken to a line protocol"))
 }
 
-/// What comes next from a client.
-enum Next {
-    Item(Item),
+/// What has arrived from a client.
+enum Received {
+    /// A line, which is still unread.
+    Line(LineSpan),
+    /// Bytes outside a line, such as a telnet command, and the reply to them.
+    Telnet { reply: &'static [u8] },
     /// The beginning of an HTTP request that is longer than a line may be.
     LongHttpRequest,
-}
-
-/// The next item. A line of at most `limit` bytes stays unread, so that it can be borrowed. A longer one is not found, so the
-/// connection reports it as too long.
-fn next_item(scanner: &mut Scanner, unread: &[u8], limit: usize) -> Option<(Next, usize)> {
-    match scanner.scan(unread) {
-        Some(Item::Line(line)) if line.size() <= limit => Some((Next::Item(Item::Line(line)), 0)),
-        Some(Item::Skip { length, reply }) => Some((Next::Item(Item::Skip { length, reply }), length)),
-        _ if unread.len() >= limit && http::begins_request(unread) => Some((Next::LongHttpRequest, 0)),
-        _ => None,
-    }
 }
 
 /// Sends the lines of a reply. Frees the spare capacity of its buffer first, because sending may take a while.
@@ -219,6 +245,6 @@ fn send(client: &mut Connection, mut text: Cow<'static, str>, end: &str) -> io::
 
 impl std::fmt::Debug for Line {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Line").finish_non_exhaustive()
+        f.debug_struct("Line").field("detects_protocols", &self.detects_protocols).finish_non_exhaustive()
     }
 }

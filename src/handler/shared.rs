@@ -1,5 +1,5 @@
-//! What several protocols share. None of these is a protocol that acceptd serves: they are what clients of line protocols send
-//! besides, or instead of, plain lines.
+//! What several protocols share: what clients of line protocols send besides, or instead of, plain lines. None of these is
+//! a protocol that acceptd serves.
 
 pub(crate) mod http;
 pub(crate) mod telnet;

@@ -25,8 +25,11 @@ use std::sync::{Arc, LockResult, PoisonError};
 
 use super::Mutex;
 
-/// How many messages go into one system call.
-const MAX_BATCH: usize = 16;
+// The path holds for the model in `tests/handover` as well.
+#[path = "batch.rs"]
+mod batch;
+
+use batch::{Batch, MAX_BATCH, Rest};
 
 /// After this many system calls, a sender leaves the rest to the client's own thread, because a sender has its own client to
 /// serve.
@@ -56,12 +59,13 @@ pub(super) trait Wire {
 
 /// The messages for one client, in order, and who sends them.
 pub(super) struct Handover<W> {
-    limit: usize,
     overhead: usize,
     state: Mutex<State<W>>,
 }
 
 struct State<W> {
+    /// How many bytes may wait, with the overhead of each message.
+    limit: usize,
     /// `None` when the client has left: an outbox that is still held must not keep the socket open.
     wire: Option<Arc<W>>,
     queue: VecDeque<Arc<[u8]>>,
@@ -75,6 +79,8 @@ struct State<W> {
     /// If the client's own thread has a reply: how many messages go before the reply. Later messages wait for the reply. Else
     /// a client that reads as fast as others send would never get it.
     ahead: Option<usize>,
+    /// Another thread ends the connection: no more messages are taken, and those in the queue are sent.
+    is_closing: bool,
     end: Option<End>,
     sent: u64,
 }
@@ -123,29 +129,11 @@ pub(super) struct Remains {
     pub(super) rest: Option<Rest>,
 }
 
-/// The rest of a message. Not copied, because a message may be long and is shared.
-pub(super) struct Rest {
-    message: Option<Arc<[u8]>>,
-    first_sent: usize,
-}
-
-impl Rest {
-    pub(super) fn bytes(&self) -> &[u8] {
-        self.message.as_ref().and_then(|message| message.get(self.first_sent..)).unwrap_or_default()
-    }
-}
-
-/// What one system call sends.
-struct Batch<W> {
-    wire: Arc<W>,
-    first_sent: usize,
-    messages: [Option<Arc<[u8]>>; MAX_BATCH],
-}
-
 impl<W: Wire> Handover<W> {
     /// At most `limit` bytes wait, or one message if that is longer. Each message counts `overhead` bytes more.
     pub(super) fn new(wire: Arc<W>, limit: usize, overhead: usize) -> Handover<W> {
         let state = State {
+            limit,
             wire: Some(wire),
             queue: VecDeque::new(),
             unsent: 0,
@@ -153,22 +141,21 @@ impl<W: Wire> Handover<W> {
             writer: Writer::Nobody,
             in_message: false,
             ahead: None,
+            is_closing: false,
             end: None,
             sent: 0,
         };
-        Handover { limit, overhead, state: Mutex::new(state) }
+        Handover { overhead, state: Mutex::new(state) }
     }
 
     /// Queues a message. No I/O: the next [`flush`](Handover::flush) sends it. `false`: the client gets no more messages.
     pub(super) fn push(&self, bytes: Arc<[u8]>) -> bool {
         let mut state = lock(self.state.lock());
-        let waiting = state.unsent + state.queue.len() * self.overhead;
-        let is_full =
-            !state.queue.is_empty() && !bytes.is_empty() && waiting + self.overhead + bytes.len() > self.limit;
-        if is_full && state.end.is_none() {
-            state.finish(End::Full);
+        if !state.is_open() {
+            return false;
         }
-        if state.end.is_some() {
+        if !bytes.is_empty() && !state.has_room_for(bytes.len(), self.overhead) {
+            state.finish(End::Full);
             return false;
         }
         // Empty messages are dropped: they add no bytes, so no limit would bound them.
@@ -177,6 +164,35 @@ impl<W: Wire> Handover<W> {
             state.queue.push_back(bytes);
         }
         true
+    }
+
+    /// Takes no more messages; those in the queue are still sent. Returns the wire, by which the caller tells the client's
+    /// own thread to end the connection. `None`: the client has left.
+    pub(super) fn stop_taking(&self) -> Option<Arc<W>> {
+        let mut state = lock(self.state.lock());
+        state.is_closing = true;
+        state.wire.clone()
+    }
+
+    /// Whether messages can still be queued.
+    pub(super) fn is_open(&self) -> bool {
+        lock(self.state.lock()).is_open()
+    }
+
+    /// How many bytes wait, with the overhead of each message.
+    pub(super) fn queued_bytes(&self) -> usize {
+        lock(self.state.lock()).queued_bytes(self.overhead)
+    }
+
+    /// Whether a message of this length can be queued.
+    pub(super) fn has_room_for(&self, bytes: usize) -> bool {
+        let state = lock(self.state.lock());
+        state.is_open() && state.has_room_for(bytes, self.overhead)
+    }
+
+    /// Changes the limit. What waits already stays.
+    pub(super) fn set_limit(&self, limit: usize) {
+        lock(self.state.lock()).limit = limit;
     }
 
     /// Sends as much of the queue as the socket takes. If another thread is sending, that thread sends this as well.
@@ -257,12 +273,25 @@ impl<W: Wire> Handover<W> {
             return None;
         }
         state.wire = None;
-        let rest = Rest { message: state.queue.pop_front(), first_sent: state.first_sent };
+        let rest = Rest::new(state.queue.pop_front(), state.first_sent);
         Some(Remains { rest: state.in_message.then_some(rest) })
     }
 }
 
 impl<W: Wire> State<W> {
+    fn is_open(&self) -> bool {
+        self.end.is_none() && !self.is_closing
+    }
+
+    fn queued_bytes(&self, overhead: usize) -> usize {
+        self.unsent + self.queue.len() * overhead
+    }
+
+    /// One message may always wait, however long it is.
+    fn has_room_for(&self, bytes: usize, overhead: usize) -> bool {
+        self.queue.is_empty() || self.queued_bytes(overhead) + overhead + bytes <= self.limit
+    }
+
     /// Makes the calling thread the sender, if `writer` is the current writer. Returns its next batch.
     fn begin(&mut self, writer: Writer) -> Option<Batch<W>> {
         if self.writer != writer || self.end.is_some() || self.queue.is_empty() {
@@ -276,8 +305,7 @@ impl<W: Wire> State<W> {
         self.in_message = true;
         self.writer = Writer::Sender;
         let ahead = self.ahead.unwrap_or(MAX_BATCH);
-        let mut messages = self.queue.iter().take(ahead).map(Arc::clone);
-        Some(Batch { wire, first_sent: self.first_sent, messages: std::array::from_fn(|_| messages.next()) })
+        Some(Batch::new(wire, self.first_sent, self.queue.iter().take(ahead)))
     }
 
     /// Notes the outcome of a batch. Returns the next batch if this thread is to go on, and whether the client's own thread has
@@ -356,30 +384,6 @@ impl<W: Wire> State<W> {
             (Writer::Owner, _, Some(_)) => Turn::Write { sent: self.sent },
             _ => Turn::Wait,
         }
-    }
-}
-
-impl<W: Wire> Batch<W> {
-    fn parts(&self) -> impl Iterator<Item = &[u8]> {
-        let mut first_sent = self.first_sent;
-        self.messages
-            .iter()
-            .flatten()
-            .map(move |message| message.get(std::mem::take(&mut first_sent)..).unwrap_or_default())
-    }
-
-    fn length(&self) -> usize {
-        self.parts().map(<[u8]>::len).sum()
-    }
-
-    fn send(&self) -> io::Result<usize> {
-        let mut parts = [IoSlice::new(&[]); MAX_BATCH];
-        let mut count = 0;
-        for (place, part) in parts.iter_mut().zip(self.parts()) {
-            *place = IoSlice::new(part);
-            count += 1;
-        }
-        self.wire.send(parts.get(..count).unwrap_or_default())
     }
 }
 

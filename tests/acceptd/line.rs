@@ -6,6 +6,7 @@ use acceptd::{Limits, Line};
 use proptest::prelude::*;
 
 use crate::echo::{pieces, splits};
+use crate::support::telnet::{self, NEGOTIATION};
 use crate::support::{PATIENCE, TestServer, http_response, logged};
 
 #[test]
@@ -26,18 +27,7 @@ fn every_line_gets_its_reply() {
 
 #[test]
 fn the_reply_has_the_line_end_of_the_line() {
-    let server = TestServer::start(Line::default());
-    assert_eq!(server.connect().talk("ECHO a\r\nECHO b\nECHO c\r\n"), "a\r\nb\nc\r\n");
-    let mut client = server.connect();
-    // What Return sends in telnet's character mode, and in terminal programs.
-    for end in ["\r\0", "\r"] {
-        client.send(format!("ECHO one{end}ECHO two{end}"));
-        client.expect("one\r\ntwo\r\n");
-    }
-    client.send("\nECHO three\r");
-    client.expect("three\r\n");
-    client.send("\0\nECHO four\n");
-    client.expect("four\n");
+    telnet::the_reply_has_the_line_end_of_the_line(&TestServer::start(Line::default()));
 }
 
 #[test]
@@ -79,8 +69,7 @@ fn no_byte_value_brings_the_server_down() {
 fn telnet_negotiation_is_ignored() {
     let server = TestServer::start(Line::default());
     let mut client = server.connect();
-    // What a telnet client may send at the start. Its window has 80 columns and 10 rows; the byte 10 is LF.
-    client.send(b"\xff\xfd\x03\xff\xfb\x18\xff\xfb\x1f\xff\xfa\x1f\x00\x50\x00\x0a\xff\xf0ECHO hi\r\n");
+    client.send([NEGOTIATION, b"ECHO hi\r\n"].concat());
     client.expect("hi\r\n");
     client.send(b"EC\xff\xf1HO there\r\n");
     client.expect("there\r\n");
@@ -88,44 +77,16 @@ fn telnet_negotiation_is_ignored() {
 
 #[test]
 fn telnet_commands_are_answered_at_once_even_within_a_line() {
-    let server = TestServer::start(Line::default());
-    let mut client = server.connect();
-    // Ctrl-C, then "are you there".
-    client.send(b"\xff\xf4\xff\xf2\xff\xfd\x06\xff\xf6");
-    client.expect(b"\xff\xfc\x06[yes]\r\n");
-    client.send(b"ECHO h\xff\xfd\x06");
-    client.expect(b"\xff\xfc\x06");
-    client.send(b"i\r\n");
-    client.expect("hi\r\n");
-}
-
-/// The farewell of a server with very short timeouts to a client that sends `bytes` and then waits.
-fn farewell_after(bytes: &[u8]) -> String {
-    let (request_timeout, idle_timeout) = (Duration::from_millis(1), Some(Duration::from_millis(50)));
-    let server = TestServer::with(Limits { request_timeout, idle_timeout, ..Limits::default() }, Line::default());
-    let mut client = server.connect();
-    client.send(bytes);
-    client.rest()
+    telnet::commands_are_answered_at_once(&mut TestServer::start(Line::default()).connect());
 }
 
 #[test]
 fn telnet_commands_between_lines_do_not_begin_a_request() {
-    for bytes in [
-        // A keepalive at the start and later, PuTTY's opening, a window size, Synch, erasures of nothing, a byte order mark, a
-        // late LF.
-        &b"\xff\xf1"[..],
-        b"ECHO\r\n\xff\xf1",
-        b"\xff\xfb\x1f\xff\xfb\x20\xff\xfb\x18\xff\xfb\x27\xff\xfd\x01\xff\xfb\x03\xff\xfd\x03",
-        b"\xff\xfa\x1f\x00\x50\x00\x0a\xff\xf0",
-        b"\xff\xf4\xff\xf2",
-        b"\x08\x7f\xff\xf7\xff\xf8",
-        b"\xef\xbb\xbf",
-        b"\r\xff\xf1\n",
-    ] {
-        let reply = farewell_after(bytes);
-        assert!(reply.ends_with("ERROR nothing was sent for 50ms, closing\r\n"), "{bytes:?}: {reply}");
-    }
-    assert_eq!(farewell_after(b"ECHO"), "ERROR the request was not complete after 1ms, closing\r\n");
+    telnet::commands_between_lines_do_not_begin_a_request(Line::default());
+    let farewell = telnet::farewell_after(Line::default(), telnet::NOP);
+    assert_eq!(farewell, "ERROR nothing was sent for 50ms, closing\r\n");
+    let farewell = telnet::farewell_after(Line::default(), b"ECHO");
+    assert_eq!(farewell, "ERROR the request was not complete after 1ms, closing\r\n");
 }
 
 #[test]
@@ -148,23 +109,12 @@ fn telnet_commands_within_a_line_do_not_extend_its_deadline() {
 
 #[test]
 fn erased_characters_are_not_part_of_the_line() {
-    let server = TestServer::start(Line::default());
-    let typed = b"ECHO helxo\x08\x08lo\r\nECHO ab\x7fc\r\nECHO ab\xff\xf7c\r\njunk\xff\xf8ECHO ok\r\n";
-    assert_eq!(server.connect().talk(typed), "hello\r\nac\r\nac\r\nok\r\n");
-    let typed = "ECHO a👨‍👩‍👧\u{7f}é\u{8}b\n\u{8}\u{8}\u{8}ECHO c\n";
-    assert_eq!(
-        server.connect().talk(typed),
-        "ab\nc\n",
-        "erases whole characters, and stops at the beginning of the line"
-    );
+    telnet::erased_characters_are_not_part_of_the_line(&TestServer::start(Line::default()));
 }
 
 #[test]
 fn a_byte_order_mark_is_skipped_only_at_the_very_start() {
-    let server = TestServer::start(Line::default());
-    assert_eq!(server.connect().talk("\u{feff}ECHO hi\r\n"), "hi\r\n");
-    let reply = server.connect().talk("ECHO a\n\u{feff}ECHO b\n");
-    assert!(reply.starts_with("a\nERROR unknown command"), "{reply}");
+    telnet::a_byte_order_mark_is_skipped_only_at_the_very_start(&TestServer::start(Line::default()));
 }
 
 #[test]
@@ -184,12 +134,7 @@ fn http_is_closed_before_a_second_line_runs() {
 
 #[test]
 fn a_tls_hello_gets_an_alert_before_its_line_is_complete() {
-    let server = TestServer::start(Line::default());
-    let mut client = server.connect();
-    // The beginning of curl's ClientHello, without an LF.
-    client.send(b"\x16\x03\x01");
-    client.expect(b"\x15\x03\x01\x00\x02\x02\x46");
-    assert_eq!(client.rest(), "");
+    telnet::tls_gets_an_alert(&mut TestServer::start(Line::default()).connect());
 }
 
 #[test]
@@ -213,6 +158,21 @@ fn an_unfinished_last_line_is_not_carried_out_and_the_client_is_told() {
 fn a_library_user_can_supply_the_reply_function() {
     let server = TestServer::start(Line::new(|line: &str| format!("<{line}>")));
     assert_eq!(server.connect().talk("HELP\r\nb\n"), "<HELP>\r\n<b>\n");
+}
+
+#[test]
+fn without_protocol_detection_http_and_tls_are_ordinary_lines() {
+    let handler = Line::new(|line: &str| format!("<{line}>")).without_protocol_detection();
+    let server = TestServer::with(Limits { max_line: 100, ..Limits::default() }, handler);
+    assert_eq!(
+        server.connect().talk("GET / HTTP/1.1\nHost: localhost\nlast\n"),
+        "<GET / HTTP/1.1>\n<Host: localhost>\n<last>\n"
+    );
+    let reply = server.connect().talk(b"\x16\x03\x01\nlast\n");
+    assert_eq!(reply, "ERROR control character U+0016 (synchronous idle, Ctrl-V), send plain text\n<last>\n");
+    let mut client = server.connect();
+    client.send(format!("GET /{}", "a".repeat(100)));
+    assert_eq!(client.rest(), "ERROR the request is longer than 100 bytes, closing\r\n");
 }
 
 #[test]

@@ -6,6 +6,7 @@ mod addresses;
 mod admission;
 mod binary;
 mod chat;
+mod client_ends;
 mod deadlines;
 mod echo;
 mod endings;
@@ -14,11 +15,15 @@ mod kv;
 mod line;
 mod log;
 mod options;
+
 mod outbox;
 mod outbox_limits;
+mod pairs;
 mod progress;
 mod readme;
+mod server_handle;
 mod shutdown;
 mod signals;
 #[path = "../support/mod.rs"]
 mod support;
+mod waking;

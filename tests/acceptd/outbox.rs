@@ -260,7 +260,7 @@ fn a_pause_lasts_until_its_deadline_and_messages_arrive_meanwhile() {
 fn a_drain_or_a_lost_connection_ends_a_pause() {
     let server = TestServer::start(|client: &mut Connection| {
         client.write_all(b"hello\n")?;
-        client.pause(Instant::now() + 10 * PATIENCE)
+        client.pause(Instant::now() + 10 * PATIENCE).map(|_| ())
     });
     let mut client = server.connect();
     client.expect("hello\n");

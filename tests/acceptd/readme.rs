@@ -295,3 +295,26 @@ fn the_table_in_the_readme_matches_the_options_in_the_help() {
     let rows = README.lines().filter(|row| row.starts_with("| `-") || row.starts_with("| `[")).count();
     assert_eq!(options.len(), rows);
 }
+
+/// How many lines a file has, or all files in a folder; 0 if there is no such path.
+fn lines_in(path: &Path) -> usize {
+    if !path.is_dir() {
+        return fs::read_to_string(path).map_or(0, |text| text.lines().count());
+    }
+    fs::read_dir(path).unwrap().map(|entry| lines_in(&entry.unwrap().path())).sum()
+}
+
+#[test]
+fn the_files_of_the_reading_order_are_as_long_as_the_readme_says() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let rows: Vec<&str> = README.lines().filter(|line| line.starts_with("| `src/")).collect();
+    assert_eq!(rows.len(), 10);
+    for row in rows {
+        let cells: Vec<&str> = row.trim_matches('|').split('|').map(str::trim).collect();
+        let files = cells[0].split('`').filter(|part| part.starts_with("src/"));
+        let paths = files.map(|file| root.join(file));
+        let lines: usize = paths.map(|file| lines_in(&file) + lines_in(&file.with_extension(""))).sum();
+        let stated: usize = cells[2].replace(',', "").parse().unwrap();
+        assert!(lines.abs_diff(stated) <= stated / 5 + 50, "{}: {lines} lines, not about {stated}", cells[0]);
+    }
+}

@@ -10,6 +10,8 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, clippy::string_slice)]
 
+// The models use what changes the state, not all that only looks at it.
+#[allow(dead_code)]
 #[path = "../../src/outbox/handover.rs"]
 mod handover;
 mod model;
@@ -366,6 +368,25 @@ fn a_client_that_is_given_up_gets_no_more_messages() {
         assert_eq!(client.give_up(), Err(End::Slow));
         assert_eq!(client.close(), ("aa".into(), Some("a".into())));
         join([sender]);
+        assert!(has_dropped_socket(client));
+    });
+}
+
+#[test]
+fn an_outbox_that_another_thread_closes_delivers_earlier_messages_and_takes_no_later_ones() {
+    in_every_order(Some(2), || {
+        let client = Client::new(ModelSocket::new(SMALL_CAPACITY), AMPLE);
+        let closer = spawn(&client, |client| {
+            assert!(client.send("aaa"));
+            client.close_by_other();
+            client.close_by_other();
+            assert!(!client.send("bbb"));
+        });
+        let peer = spawn(&client, |client| client.socket.read(1));
+        client.wait_until_closing();
+        client.claim().unwrap();
+        assert_eq!(client.close(), ("aaa".into(), None));
+        join([closer, peer]);
         assert!(has_dropped_socket(client));
     });
 }

@@ -254,6 +254,20 @@ impl Client {
         }
     }
 
+    /// Like `Outbox::close`.
+    pub fn close_by_other(&self) {
+        if let Some(socket) = self.handover.stop_taking() {
+            socket.wake();
+        }
+    }
+
+    /// Like `Owner::wait`, until another thread ends the connection.
+    pub fn wait_until_closing(&self) {
+        while self.handover.is_open() {
+            self.wait_once(self.handover.turn(), false);
+        }
+    }
+
     /// Like a handler's write and flush: claims, sends until the socket has taken everything, and releases.
     pub fn reply(&self, bytes: &str) -> Result<(), End> {
         self.claim()?;

@@ -7,6 +7,7 @@ pub mod chat;
 pub mod daemon;
 pub mod kv;
 pub mod machine;
+pub mod telnet;
 
 use std::fmt::Display;
 use std::io::{ErrorKind, Read, Write};

@@ -13,15 +13,15 @@ use log::warn;
 use super::membership::MemberList;
 use crate::outbox::{MESSAGE_OVERHEAD, Outbox};
 
-/// A session flushes before it waits for its client. It flushes earlier once this fraction of an outbox's limit, or this
-/// many messages, may be queued for one member: more than that would not be sent in one system call.
+/// A session flushes before it waits for its client. It flushes earlier once `max_outbox / FLUSH_FRACTION` bytes, or
+/// `FLUSH_MESSAGES` messages, may be queued for one member: more would not be sent in one system call.
 const FLUSH_FRACTION: usize = 8;
 const FLUSH_MESSAGES: usize = 32;
 
 /// Waking the helper pays off in rooms with at least this many members.
 const HELPED_ROOM_SIZE: usize = 64;
 
-/// One session's outboxes to flush.
+/// The outboxes in which one session has queued events that it has not flushed yet.
 #[derive(Default)]
 pub(super) struct Delivery {
     helper: DeliveryHelper,
@@ -43,16 +43,16 @@ impl Delivery {
         if self.rooms.last().is_none_or(|last| !Arc::ptr_eq(last, members)) {
             self.rooms.push(Arc::clone(members));
         }
-        self.count(length);
+        self.count_message(length);
     }
 
     /// Notes that a message of `length` bytes was queued for one member.
     pub(super) fn add_member(&mut self, outbox: &Outbox, length: usize) {
         self.members.push(outbox.clone());
-        self.count(length);
+        self.count_message(length);
     }
 
-    fn count(&mut self, length: usize) {
+    fn count_message(&mut self, length: usize) {
         self.queued_messages += 1;
         self.queued_bytes += length + MESSAGE_OVERHEAD;
     }

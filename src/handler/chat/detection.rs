@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::delivery::Delivery;
 use super::event::MAX_IRC_LINE;
-use super::first_line::{FirstLine, classify, strip};
+use super::first_line::{FirstLine, classify, trim_invisible};
 use super::line_reader::{InputLine, LineReader};
 use super::other_protocol::{OtherProtocol, is_binary};
 use super::plain::PlainSession;
@@ -17,13 +17,16 @@ use crate::handler::Farewell;
 use crate::handler::shared::tls;
 use crate::protocol_error::protocol_error;
 
-/// A client that sends nothing for this long becomes a guest, and joins the lobby. By then IRC clients have sent their first
-/// line, and port scanners have left.
+/// A client that sends nothing for this long is greeted: it becomes a guest, and joins the lobby. By then IRC clients have
+/// sent their first line, and port scanners have left.
 const GREETING_DELAY: Duration = Duration::from_secs(1);
 
-/// How long to check the socket before that. On a busy machine this thread may wake up late, when a line has already begun to
-/// arrive.
+/// How long the socket is checked once more right before the greeting. On a busy machine this thread may wake up late, when a
+/// line has already begun to arrive.
 const LAST_CHECK: Duration = Duration::from_millis(1);
+
+/// The length of CRLF, which counts towards the longest line in IRC.
+const LINE_END: usize = 2;
 
 /// Serves a client from its first byte to its last.
 ///
@@ -40,7 +43,7 @@ pub(super) fn serve(chat: &Chat, client: &mut Connection) -> io::Result<()> {
     let Detection { guest, decision, .. } = detection;
     if outcome.is_err() {
         if let Some(guest) = guest {
-            guest.leave_after(&outcome, client);
+            guest.leave_after(&outcome);
         }
         return outcome;
     }
@@ -67,10 +70,8 @@ pub(super) fn serve(chat: &Chat, client: &mut Connection) -> io::Result<()> {
     }
 }
 
-/// The length of CRLF, which counts towards the longest line in IRC.
-const LINE_END: usize = 2;
-
-/// A session that lasts until the decision.
+/// A session that lasts until the client's dialect is decided. Then it ends with [`Flow::Close`], and the session of that
+/// dialect begins.
 struct Detection<'a> {
     chat: &'a Chat,
     /// The client's session as a guest in the lobby, if it has been silent for so long that it was greeted.
@@ -110,9 +111,12 @@ impl<'a> Detection<'a> {
     fn check_first_bytes(&mut self, client: &mut Connection) -> io::Result<Flow> {
         loop {
             let first = client.read_request_until(self.deadline(), usize::MAX, |unread| {
-                let protocol = match tls::is_handshake(unread)? {
-                    true => Some(OtherProtocol::Tls),
-                    false => is_binary(unread).then_some(OtherProtocol::NotText),
+                let protocol = if tls::is_handshake(unread)? {
+                    Some(OtherProtocol::Tls)
+                } else if is_binary(unread)? {
+                    Some(OtherProtocol::NotText)
+                } else {
+                    None
                 };
                 Some((protocol, 0))
             })?;
@@ -120,11 +124,13 @@ impl<'a> Detection<'a> {
                 Next::Request(None) => return Ok(Flow::Continue),
                 Next::Request(Some(protocol)) => return Ok(self.decide(Decision::OtherProtocol(protocol))),
                 Next::Deadline if self.on_deadline(client)? == Flow::Continue => {}
-                Next::Deadline | Next::End => return Ok(Flow::Close),
+                Next::Woken => {}
+                Next::Deadline | Next::End | Next::Draining => return Ok(Flow::Close),
             }
         }
     }
 
+    /// Ends this session with a decision.
     fn decide(&mut self, decision: Decision) -> Flow {
         self.decision = Some(decision);
         Flow::Close
@@ -145,7 +151,7 @@ impl Session for Detection<'_> {
                 return Ok(Flow::Continue);
             }
         };
-        let line = InputLine::Complete(strip(&bytes).to_vec());
+        let line = InputLine::Complete(trim_invisible(&bytes).to_vec());
         Ok(match (classify(&bytes), self.chat.options.protocol) {
             (FirstLine::Blank, _) => Flow::Continue,
             (FirstLine::OtherProtocol(protocol), _) => self.decide(Decision::OtherProtocol(protocol)),
@@ -168,10 +174,11 @@ impl Session for Detection<'_> {
         }
         let outcome = client.read_request_until(Some(Instant::now() + LAST_CHECK), usize::MAX, |_| Some(((), 0)))?;
         match outcome {
-            // A line has begun, or a telnet command that is none. Check again later.
+            // A line has begun to arrive, or a telnet command, which is not a line. Check again later.
             Next::Request(()) => self.deadline = Instant::now() + GREETING_DELAY,
             Next::Deadline => self.guest = Some(PlainSession::start(self.chat, client)?),
-            Next::End => return Ok(Flow::Close),
+            Next::End | Next::Draining => return Ok(Flow::Close),
+            Next::Woken => {}
         }
         Ok(Flow::Continue)
     }
@@ -190,7 +197,8 @@ impl Session for Detection<'_> {
         }
     }
 
-    /// A farewell in IRC, which people can read too. A client with an incomplete line may be a person, so that farewell is plain.
+    /// A farewell in IRC, which people can read too. Only a client with an incomplete line gets a plain one, because it may be
+    /// a person.
     fn farewell(reason: Farewell) -> Cow<'static, [u8]> {
         match reason {
             Farewell::Unfinished | Farewell::RequestTimeout { .. } => PlainSession::farewell(reason),

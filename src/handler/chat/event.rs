@@ -47,6 +47,7 @@ pub(super) struct Identity {
     pub(super) user: String,
 }
 
+/// How a message is meant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum MessageKind {
     Message,
@@ -56,8 +57,9 @@ pub(super) enum MessageKind {
     Notice,
 }
 
+/// What a member has done, or has become. The other members are told about it.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Event<'a> {
+pub(super) enum ChatEvent<'a> {
     RoomMessage {
         kind: MessageKind,
         room: &'a Name,
@@ -99,15 +101,17 @@ pub(super) enum Event<'a> {
 /// An event and its rendering in each dialect. Each rendering is made when it is first needed, and shared by all outboxes
 /// that hold it.
 pub(super) struct RenderedEvent<'a> {
-    event: Event<'a>,
+    event: ChatEvent<'a>,
     source: &'a Identity,
     time: Timestamp,
-    renderings: [Option<Arc<[u8]>>; 3],
+    plain: Option<Arc<[u8]>>,
+    irc: Option<Arc<[u8]>>,
+    irc_with_time: Option<Arc<[u8]>>,
 }
 
 impl<'a> RenderedEvent<'a> {
-    pub(super) fn new(event: Event<'a>, source: &'a Identity) -> RenderedEvent<'a> {
-        RenderedEvent { event, source, time: Timestamp::now(), renderings: [const { None }; 3] }
+    pub(super) fn new(event: ChatEvent<'a>, source: &'a Identity) -> RenderedEvent<'a> {
+        RenderedEvent { event, source, time: Timestamp::now(), plain: None, irc: None, irc_with_time: None }
     }
 
     pub(super) fn time(&self) -> Timestamp {
@@ -116,48 +120,44 @@ impl<'a> RenderedEvent<'a> {
 
     /// The lines of the event. Empty if this dialect doesn't show it.
     pub(super) fn lines(&mut self, dialect: Dialect) -> Arc<[u8]> {
-        let [plain, irc, timed] = &mut self.renderings;
-        let rendering = match dialect {
-            Dialect::Plain => plain,
-            Dialect::Irc => irc,
-            Dialect::IrcWithTime => timed,
+        let (event, source) = (self.event, self.source);
+        let lines = match dialect {
+            Dialect::Plain => self.plain.get_or_insert_with(|| event.render_plain(source).into_bytes().into()),
+            Dialect::Irc => self.irc.get_or_insert_with(|| event.render_irc(source, "").into_bytes().into()),
+            Dialect::IrcWithTime => self.irc_with_time.get_or_insert_with(|| {
+                let tag = self.time.strftime("@time=%Y-%m-%dT%H:%M:%S.%3fZ ").to_string();
+                event.render_irc(source, &tag).into_bytes().into()
+            }),
         };
-        Arc::clone(rendering.get_or_insert_with(|| {
-            let lines = match dialect {
-                Dialect::Plain => self.event.render_plain(self.source),
-                Dialect::Irc => self.event.render_irc(self.source, ""),
-                Dialect::IrcWithTime => {
-                    self.event.render_irc(self.source, &self.time.strftime("@time=%Y-%m-%dT%H:%M:%S.%3fZ ").to_string())
-                }
-            };
-            lines.into_bytes().into()
-        }))
+        Arc::clone(lines)
     }
 }
 
-impl Event<'_> {
-    /// A line for people. Lines about what happened begin with a star.
+impl ChatEvent<'_> {
+    /// A line for people. Lines about anything but a message begin with a star.
     pub(super) fn render_plain(&self, source: &Identity) -> String {
         exact_string(|line| self.write_plain(source, line))
     }
 
     fn write_plain(&self, Identity { name, .. }: &Identity, line: &mut dyn Write) -> fmt::Result {
         match *self {
-            Event::RoomMessage { kind: MessageKind::Action, text, .. } => writeln!(line, "* {name} {text}"),
-            Event::RoomMessage { text, .. } => writeln!(line, "{name}: {text}"),
-            Event::PrivateMessage { kind: MessageKind::Action, text, .. } => {
+            ChatEvent::RoomMessage { kind: MessageKind::Action, text, .. } => writeln!(line, "* {name} {text}"),
+            ChatEvent::RoomMessage { text, .. } => writeln!(line, "{name}: {text}"),
+            ChatEvent::PrivateMessage { kind: MessageKind::Action, text, .. } => {
                 writeln!(line, "* {name} {text} (private)")
             }
-            Event::PrivateMessage { text, .. } => writeln!(line, "{name} (private): {text}"),
-            Event::Joined { .. } => writeln!(line, "* {name} joined"),
-            Event::Parted { reason, .. } | Event::Quit { reason } => {
+            ChatEvent::PrivateMessage { text, .. } => writeln!(line, "{name} (private): {text}"),
+            ChatEvent::Joined { .. } => writeln!(line, "* {name} joined"),
+            ChatEvent::Parted { reason, .. } | ChatEvent::Quit { reason } => {
                 writeln!(line, "* {name} left{}", Parenthesized(reason))
             }
-            Event::Renamed { to } => writeln!(line, "* {name} is now {to}"),
-            Event::TopicSet { text: "", .. } => writeln!(line, "* {name} removed the topic"),
-            Event::TopicSet { text, .. } => writeln!(line, "* {name} set the topic: {text}"),
-            Event::Kicked { target, reason, .. } => writeln!(line, "* {name} kicked {target}{}", Parenthesized(reason)),
-            Event::Promoted { .. } => Ok(()),
+            ChatEvent::Renamed { to } => writeln!(line, "* {name} is now {to}"),
+            ChatEvent::TopicSet { text: "", .. } => writeln!(line, "* {name} removed the topic"),
+            ChatEvent::TopicSet { text, .. } => writeln!(line, "* {name} set the topic: {text}"),
+            ChatEvent::Kicked { target, reason, .. } => {
+                writeln!(line, "* {name} kicked {target}{}", Parenthesized(reason))
+            }
+            ChatEvent::Promoted { .. } => Ok(()),
         }
     }
 
@@ -169,22 +169,22 @@ impl Event<'_> {
     fn write_irc(&self, Identity { name, user }: &Identity, tag: &str, lines: &mut dyn Write) -> fmt::Result {
         let source = format_args!(":{name}!{user}@{HOST}");
         match *self {
-            Event::RoomMessage { kind, room, text } => {
+            ChatEvent::RoomMessage { kind, room, text } => {
                 write_message(&format!("{source} {} #{room} :", kind.verb()), kind, text, tag, lines)
             }
-            Event::PrivateMessage { kind, to, text } => {
+            ChatEvent::PrivateMessage { kind, to, text } => {
                 write_message(&format!("{source} {} {to} :", kind.verb()), kind, text, tag, lines)
             }
-            Event::Joined { room } => write!(lines, "{tag}{source} JOIN #{room}\r\n"),
-            Event::Parted { room, reason: "" } => write!(lines, "{tag}{source} PART #{room}\r\n"),
-            Event::Parted { room, reason } => write!(lines, "{tag}{source} PART #{room} :{reason}\r\n"),
-            Event::Quit { reason } => write!(lines, "{tag}{source} QUIT :{reason}\r\n"),
-            Event::Renamed { to } => write!(lines, "{tag}{source} NICK {to}\r\n"),
-            Event::TopicSet { room, text } => write!(lines, "{tag}{source} TOPIC #{room} :{text}\r\n"),
-            Event::Kicked { room, target, reason } => {
+            ChatEvent::Joined { room } => write!(lines, "{tag}{source} JOIN #{room}\r\n"),
+            ChatEvent::Parted { room, reason: "" } => write!(lines, "{tag}{source} PART #{room}\r\n"),
+            ChatEvent::Parted { room, reason } => write!(lines, "{tag}{source} PART #{room} :{reason}\r\n"),
+            ChatEvent::Quit { reason } => write!(lines, "{tag}{source} QUIT :{reason}\r\n"),
+            ChatEvent::Renamed { to } => write!(lines, "{tag}{source} NICK {to}\r\n"),
+            ChatEvent::TopicSet { room, text } => write!(lines, "{tag}{source} TOPIC #{room} :{text}\r\n"),
+            ChatEvent::Kicked { room, target, reason } => {
                 write!(lines, "{tag}{source} KICK #{room} {target} :{reason}\r\n")
             }
-            Event::Promoted { room } => write!(lines, "{tag}:{SERVER_NAME} MODE #{room} +o {name}\r\n"),
+            ChatEvent::Promoted { room } => write!(lines, "{tag}:{SERVER_NAME} MODE #{room} +o {name}\r\n"),
         }
     }
 }
@@ -258,7 +258,7 @@ mod tests {
         let room = Name::parse_room("lobby").unwrap();
         for kind in [MessageKind::Message, MessageKind::Action] {
             let text = "grüße ".repeat(500);
-            let lines = Event::RoomMessage { kind, room: &room, text: &text }.render_irc(&bob(), "@time=x ");
+            let lines = ChatEvent::RoomMessage { kind, room: &room, text: &text }.render_irc(&bob(), "@time=x ");
             let mut arrived = String::new();
             for line in lines.split_inclusive("\r\n") {
                 let line = line.strip_prefix("@time=x ").unwrap();
@@ -273,7 +273,7 @@ mod tests {
     #[test]
     fn an_event_carries_its_time_with_server_time() {
         let (bob, room) = (bob(), Name::parse_room("lobby").unwrap());
-        let mut event = RenderedEvent::new(Event::Joined { room: &room }, &bob);
+        let mut event = RenderedEvent::new(ChatEvent::Joined { room: &room }, &bob);
         let line = event.lines(Dialect::IrcWithTime);
         let line = std::str::from_utf8(&line).unwrap();
         let (time, rest) = line.strip_prefix("@time=").unwrap().split_once(' ').unwrap();

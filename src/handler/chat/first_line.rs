@@ -5,11 +5,12 @@
 
 use super::other_protocol::{OtherProtocol, is_text};
 
+/// What a first line says about the client.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum FirstLine {
     /// Only spaces: the next line decides.
     Blank,
-    /// IRC clients or servers begin with it.
+    /// A line with which IRC clients or servers begin.
     Irc,
     OtherProtocol(OtherProtocol),
     /// A message, or a command for people.
@@ -17,11 +18,11 @@ pub(super) enum FirstLine {
 }
 
 /// Characters without width that may come before a line: the byte order mark, which some programs send before UTF-8, and
-/// those that are copied along with text.
+/// characters that are copied along with text.
 const INVISIBLE: [char; 5] = ['\u{feff}', '\u{200b}', '\u{200c}', '\u{200d}', '\u{2060}'];
 
 /// Removes white space around a line, and invisible characters and a terminal's control sequence before it.
-pub(super) fn strip(line: &[u8]) -> &[u8] {
+pub(super) fn trim_invisible(line: &[u8]) -> &[u8] {
     let line = without_control_sequence(line.trim_ascii());
     // The text at the beginning is enough: the rest may be in another encoding.
     let text = match std::str::from_utf8(line) {
@@ -32,7 +33,7 @@ pub(super) fn strip(line: &[u8]) -> &[u8] {
     line.get(text.len() - start.len()..).unwrap_or_default()
 }
 
-/// A line without the control sequence at its beginning (ECMA-48, 5.4), such as a terminal's "bracketed paste" begins with.
+/// A line without a control sequence at its beginning (ECMA-48, 5.4). A terminal's "bracketed paste" begins with one.
 fn without_control_sequence(line: &[u8]) -> &[u8] {
     let Some(parameters) = line.strip_prefix(b"\x1b[") else { return line };
     let end = parameters.iter().position(|byte| matches!(byte, b'@'..=b'~')).map_or(parameters.len(), |end| end + 1);
@@ -41,7 +42,7 @@ fn without_control_sequence(line: &[u8]) -> &[u8] {
 
 /// Classifies a client by a line without its end.
 pub(super) fn classify(line: &[u8]) -> FirstLine {
-    let line = strip(line);
+    let line = trim_invisible(line);
     if line.is_empty() {
         return FirstLine::Blank;
     }
@@ -49,28 +50,28 @@ pub(super) fn classify(line: &[u8]) -> FirstLine {
         return FirstLine::OtherProtocol(protocol);
     }
     // A line in another encoding can still be a registration.
-    if Command::parse(&String::from_utf8_lossy(line)).is_some_and(|command| command.is_irc()) {
+    if IrcCandidate::parse(&String::from_utf8_lossy(line)).is_some_and(|candidate| candidate.is_irc()) {
         return FirstLine::Irc;
     }
     if is_text(line) { FirstLine::Text } else { FirstLine::OtherProtocol(OtherProtocol::NotText) }
 }
 
-/// A line parsed as an IRC message (RFC 2812, 2.3.1).
-struct Command<'a> {
-    name: &'a str,
+/// A line parsed as an IRC message (RFC 2812, 2.3.1), which it may or may not be.
+struct IrcCandidate<'a> {
+    command: &'a str,
     /// The parameters before the trailing one.
     middle: Vec<&'a str>,
     /// The parameter after ` :`, which may contain spaces.
     trailing: Option<&'a str>,
 }
 
-impl<'a> Command<'a> {
-    fn parse(line: &'a str) -> Option<Command<'a>> {
+impl<'a> IrcCandidate<'a> {
+    fn parse(line: &'a str) -> Option<IrcCandidate<'a>> {
         let (tags, rest) = split_prefix(line, '@');
         let (source, rest) = split_prefix(rest, ':');
         let (head, trailing) = rest.split_once(" :").map_or((rest, None), |(head, rest)| (head, Some(rest)));
         let mut words = head.split_whitespace();
-        let command = Command { name: words.next()?, middle: words.collect(), trailing };
+        let candidate = IrcCandidate { command: words.next()?, middle: words.collect(), trailing };
         // People begin lines with `@name` and `:)`.
         let is_source = |source: &str| source.starts_with(|character: char| character.is_alphanumeric());
         let is_message = match (tags, source.and_then(|source| source.strip_prefix(':'))) {
@@ -78,20 +79,20 @@ impl<'a> Command<'a> {
             (_, Some(source)) => is_source(source),
             (Some(tags), None) => tags.contains('='),
         };
-        (is_message || command.is_in_capitals()).then_some(command)
+        (is_message || candidate.is_in_capitals()).then_some(candidate)
     }
 
     fn is_in_capitals(&self) -> bool {
-        self.name.bytes().all(|byte| byte.is_ascii_uppercase())
+        self.command.bytes().all(|byte| byte.is_ascii_uppercase())
     }
 
-    /// Whether an IRC program may begin with this command. In capitals, a command of the registration always counts, so
-    /// that no secret is said aloud. Otherwise it has to have the parameters that programs send, because commands are also
-    /// English words.
+    /// Whether an IRC program may begin like this. In capitals, a command of the registration always counts, so that no
+    /// password reaches a room. Otherwise it has to have the parameters that programs send, because commands are also English
+    /// words.
     fn is_irc(&self) -> bool {
         let count = self.middle.len() + usize::from(self.trailing.is_some());
         let is_in_capitals = self.is_in_capitals();
-        match self.name.to_ascii_uppercase().as_str() {
+        match self.command.to_ascii_uppercase().as_str() {
             "CAP" | "PASS" | "NICK" | "USER" | "AUTHENTICATE" | "STARTTLS" | "SERVICE" | "CAPAB" | "OPER"
                 if is_in_capitals =>
             {
@@ -116,16 +117,17 @@ impl<'a> Command<'a> {
         }
     }
 
-    /// Whether the parameters are those of USER (RFC 2812, 3.1.3): a name, a mode, an unused one, and the real name. Without
-    /// capitals throughout or none at all, the second has to be a number or `*`, as clients send it.
+    /// Whether the parameters are those of USER (RFC 2812, 3.1.3): a name, a mode, an unused one, and the real name. A
+    /// sentence may begin with `User`, so after that the mode has to be a number or `*`, as clients send it. `USER` never gets
+    /// here: in capitals it always counts.
     fn is_user(&self) -> bool {
         let is_mode = |word: &str| word == "*" || is_number(word, 1);
         let has_mode = self.parameter(1).is_some_and(is_mode);
-        let is_in_one_case = self.name.bytes().all(|byte| byte.is_ascii_lowercase());
+        let is_lower_case = self.command.bytes().all(|byte| byte.is_ascii_lowercase());
         match (self.middle.len(), self.trailing) {
             // FTP and POP3 clients send a name alone, and then a password.
             (1, None) => true,
-            (3, Some(_)) => is_in_one_case || has_mode,
+            (3, Some(_)) => is_lower_case || has_mode,
             (4.., None) => has_mode && self.parameter(2).is_some_and(is_mode),
             _ => false,
         }
@@ -155,7 +157,7 @@ fn split_prefix(line: &str, mark: char) -> (Option<&str>, &str) {
     (Some(word), rest.trim_start())
 }
 
-/// A token of PROTOCTL, by which clients and servers announce what they support.
+/// Whether a word is a token of PROTOCTL. With these, clients and servers announce what they support.
 fn is_protoctl_token(word: &str) -> bool {
     let known = ["NAMESX", "UHNAMES", "NOQUIT"];
     word.contains('=') || known.iter().any(|token| token.eq_ignore_ascii_case(word))

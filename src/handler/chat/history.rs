@@ -9,13 +9,14 @@ use jiff::Timestamp;
 const MAX_LINES: usize = 100;
 const MAX_BYTES: usize = 64 * 1024;
 
-/// What a line costs besides its text. It counts towards the limits in bytes.
+/// The memory that a line takes in addition to its text. It counts towards the limits in bytes.
 const LINE_OVERHEAD: usize = 80;
 
 /// All rooms together keep about this many bytes. With many rooms each gets an equal share. A room trims its history to its
 /// share when its next message is added, not before.
 const MAX_TOTAL_BYTES: usize = 16 * 1024 * 1024;
 
+/// The last messages of a room, as lines of the plain dialect.
 #[derive(Default)]
 pub(super) struct History {
     lines: VecDeque<(Timestamp, String)>,

@@ -52,7 +52,7 @@ pub(super) fn serve(chat: &Chat, client: &mut Connection, first: InputLine, line
     };
     let outcome = run_session_from(first, &mut session, client, lines);
     if let Registration::Done(guard) = &mut session.registration {
-        guard.set_reason_from(&outcome, client);
+        guard.set_quit_reason(&outcome);
     }
     outcome
 }
@@ -133,7 +133,8 @@ impl Session for IrcSession<'_> {
 
 impl IrcSession<'_> {
     /// Whether to carry out a message whose line was not UTF-8, and has been repaired with U+FFFD. If not, tells the client
-    /// (IRCv3 UTF8ONLY). Registration goes on: a repaired nickname is refused as malformed, and no password is checked.
+    /// (IRCv3 UTF8ONLY). The commands of the registration are carried out: a repaired nickname is refused as malformed, and no
+    /// password is checked.
     fn accepts_repaired(&self, client: &mut Connection, message: &Message) -> io::Result<bool> {
         match message.command.as_str() {
             "NICK" | "PASS" | "QUIT" => return Ok(true),
@@ -302,8 +303,18 @@ fn first_word(text: &str) -> &str {
     if first.is_empty() { "*" } else { truncate(first, 50) }
 }
 
-/// Parses a list such as `#a,#b`. Each item is the text of the client, and the room's key if the text is a room's name.
-fn parse_rooms(list: &str) -> impl Iterator<Item = (&str, Option<NameKey>)> {
-    let key = |text: &str| text.starts_with('#').then(|| Name::parse_room(text)).flatten().map(|name| name.key());
-    list.split(',').filter(|text| !text.is_empty()).map(move |text| (text, key(text)))
+/// Parses a list such as `#a,#b`. Each item is a word of the client, and the room's name if the word is one.
+fn parse_rooms(list: &str) -> impl Iterator<Item = (&str, Option<Name>)> {
+    list.split(',').filter(|word| !word.is_empty()).map(|word| (word, parse_room(word)))
+}
+
+/// Parses a room's name, which begins with `#` in IRC.
+fn parse_room(word: &str) -> Option<Name> {
+    if word.starts_with('#') { Name::parse_room(word) } else { None }
+}
+
+/// The key of the first room in a list, for commands that take only one.
+fn first_room(list: &str) -> Option<NameKey> {
+    let (_, room) = parse_rooms(list).next()?;
+    room.map(|room| room.key())
 }

@@ -5,16 +5,17 @@ use std::io::{self, Write};
 use std::time::Instant;
 
 use super::rate::{Rate, TokenBucket};
-use crate::connection::{Connection, Next};
+use crate::connection::{Connection, Next, Paused};
 use crate::handler::shared::http;
 use crate::handler::shared::telnet::{Item, Scanner};
 
-/// A client that sends faster than its rate may have this many lines queued. It is closed when there are more.
+/// A client that sends faster than its rate may have this many lines queued. With more, it is closed.
 const MAX_QUEUED_LINES: usize = 200;
 
 /// Reading pauses while the queued lines have at least this many bytes.
 const MAX_QUEUED_BYTES: usize = 64 * 1024;
 
+/// A line that a client has sent.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum InputLine {
     /// A line without its end.
@@ -25,6 +26,7 @@ pub(super) enum InputLine {
     LongHttpRequest,
 }
 
+/// What [`LineReader::read_line`] returns.
 pub(super) enum ReadOutcome {
     Line(InputLine),
     /// The client has closed its side.
@@ -41,14 +43,16 @@ pub(super) enum ReadOutcome {
 pub(super) struct LineReader {
     decoder: LineDecoder,
     bucket: TokenBucket,
+    /// Lines that have arrived, and wait until the rate allows them.
     queue: VecDeque<InputLine>,
     queued_bytes: usize,
-    /// The beginning of a line that arrived while others are queued. It can't stay in the connection's buffer: if the input
+    /// The beginning of a line that arrived while others were queued. It can't stay in the connection's buffer: if the input
     /// ended there, the connection would fail before the queued lines are handled.
     partial: Vec<u8>,
-    /// Since when the reader has waited for the rest of a line whose beginning it has taken out of the connection's buffer.
+    /// When the reader began to wait for the rest of a line whose beginning it has taken out of the connection's buffer.
     /// The connection's own request timeout doesn't cover such a line.
     partial_since: Option<Instant>,
+    /// The client has closed its side.
     has_ended: bool,
 }
 
@@ -78,11 +82,10 @@ impl LineReader {
     /// The connection's errors.
     pub(super) fn read_line(&mut self, client: &mut Connection, deadline: Option<Instant>) -> io::Result<ReadOutcome> {
         loop {
+            // The end of the next wait: the deadline, or an earlier time at which something else is due.
             let mut until = deadline;
             if !self.queue.is_empty() {
-                // A drain ignores the rate.
-                let token = if client.is_draining() { Ok(()) } else { self.bucket.take() };
-                match token {
+                match self.take_token(client) {
                     Ok(()) => return Ok(self.dequeue().map_or(ReadOutcome::End, ReadOutcome::Line)),
                     Err(refilled_at) => until = earliest(until, refilled_at),
                 }
@@ -93,21 +96,24 @@ impl LineReader {
                 }
                 until = earliest(until, due);
             }
-            let is_reading_paused = self.queued_bytes >= MAX_QUEUED_BYTES || self.has_ended;
-            if let Some(until) = until.filter(|_| is_reading_paused && !self.queue.is_empty()) {
-                client.pause(until)?;
-                if deadline == Some(until) {
+            if self.has_ended && self.queue.is_empty() {
+                return Ok(if self.partial.is_empty() { ReadOutcome::End } else { ReadOutcome::Unfinished });
+            }
+            let is_reading_paused = self.has_ended || self.queued_bytes >= MAX_QUEUED_BYTES;
+            // While reading is paused, lines are queued, so there is a time at which the next one may be returned.
+            if let Some(until) = until
+                && is_reading_paused
+            {
+                if client.pause(until)? == Paused::Deadline && deadline == Some(until) {
                     return Ok(ReadOutcome::Deadline);
                 }
-            } else if self.has_ended {
-                return Ok(if self.partial.is_empty() { ReadOutcome::End } else { ReadOutcome::Unfinished });
             } else {
                 match client.read_request_until(until, usize::MAX, |unread| self.decode(unread))? {
-                    Next::Request(None) => {}
-                    Next::Request(Some(line)) => self.enqueue(line),
-                    Next::End => self.has_ended = true,
+                    Next::Request(Found::Skipped) => {}
+                    Next::Request(Found::Line(line)) => self.enqueue(line),
+                    Next::End | Next::Draining => self.has_ended = true,
                     Next::Deadline if until == deadline => return Ok(ReadOutcome::Deadline),
-                    Next::Deadline => {}
+                    Next::Deadline | Next::Woken => {}
                 }
             }
             client.write_all(std::mem::take(&mut self.decoder.reply))?;
@@ -115,6 +121,15 @@ impl LineReader {
                 return Ok(ReadOutcome::Flood);
             }
         }
+    }
+
+    /// Takes the token that a line costs. A drain ignores the rate.
+    ///
+    /// # Errors
+    ///
+    /// When there will be a token, if there is none now.
+    fn take_token(&mut self, client: &Connection) -> Result<(), Instant> {
+        if client.is_draining() { Ok(()) } else { self.bucket.take(Instant::now()) }
     }
 
     /// When the line that has begun must be complete. `None` if the connection's own timeout covers it, or if the caller's
@@ -134,30 +149,35 @@ impl LineReader {
         Ok(Some(since + client.limits().request_timeout))
     }
 
-    /// The next line, if any, and how many bytes of `unread` to consume.
-    fn decode(&mut self, unread: &[u8]) -> Option<(Option<InputLine>, usize)> {
-        let before = self.partial.len();
-        if before > 0 {
-            self.partial.extend_from_slice(unread);
-            return match self.decoder.decode(&self.partial) {
-                None => Some((None, unread.len())),
-                // A telnet command in the middle of the line needs a reply. The line goes on after it.
-                Some((_, 0)) => {
-                    self.partial.truncate(self.decoder.scanner.scanned());
-                    Some((None, self.partial.len() - before))
-                }
-                Some((line, length)) => {
-                    self.partial = Vec::new();
-                    Some((line, length - before))
-                }
-            };
+    /// What `unread` begins with, and how many bytes of it to consume. `None` if more bytes are needed.
+    fn decode(&mut self, unread: &[u8]) -> Option<(Found, usize)> {
+        if !self.partial.is_empty() {
+            return Some(self.decode_after_partial(unread));
         }
         let decoded = self.decoder.decode(unread);
         if decoded.is_none() && !self.queue.is_empty() {
             self.partial.extend_from_slice(unread);
-            return Some((None, unread.len()));
+            return Some((Found::Skipped, unread.len()));
         }
         decoded
+    }
+
+    /// The same for bytes that continue `partial`.
+    fn decode_after_partial(&mut self, unread: &[u8]) -> (Found, usize) {
+        let old_length = self.partial.len();
+        self.partial.extend_from_slice(unread);
+        match self.decoder.decode(&self.partial) {
+            None => (Found::Skipped, unread.len()),
+            // A telnet command in the middle of the line needs a reply. The line goes on after it.
+            Some((_, 0)) => {
+                self.partial.truncate(self.decoder.scanner.scanned());
+                (Found::Skipped, self.partial.len() - old_length)
+            }
+            Some((found, length)) => {
+                self.partial = Vec::new();
+                (found, length - old_length)
+            }
+        }
     }
 
     fn enqueue(&mut self, line: InputLine) {
@@ -185,11 +205,18 @@ impl InputLine {
     }
 }
 
+/// What a decoder finds.
+enum Found {
+    Line(InputLine),
+    /// Bytes that are no part of a line, or of one that was already reported as too long.
+    Skipped,
+}
+
 /// Decodes lines of bounded length from bytes that arrive in pieces.
 struct LineDecoder {
     max_length: usize,
     scanner: Scanner,
-    /// The end of a line that is too long has not arrived yet.
+    /// The line that is arriving is too long: its bytes are discarded up to its end.
     is_discarding: bool,
     /// The reply to a telnet command, to be sent at once.
     reply: &'static [u8],
@@ -200,23 +227,29 @@ impl LineDecoder {
         LineDecoder { max_length, scanner: Scanner::default(), is_discarding: false, reply: b"" }
     }
 
-    /// The next line and the number of bytes to consume. Without a line, these bytes are skipped. If that number is 0, there
-    /// is only a reply to send.
-    fn decode(&mut self, unread: &[u8]) -> Option<(Option<InputLine>, usize)> {
+    /// What `unread` begins with, and how many bytes of it to consume. `None` if more bytes are needed. With 0 bytes there is
+    /// only a reply to send.
+    fn decode(&mut self, unread: &[u8]) -> Option<(Found, usize)> {
         match self.scanner.scan(unread) {
             None => {}
             Some(Item::Line(span)) => {
-                let is_first = !std::mem::take(&mut self.is_discarding);
-                let is_too_long = span.size() > self.max_length;
-                let complete = || InputLine::Complete(span.text(unread).into_owned());
-                let line = is_first.then(|| if is_too_long { too_long(unread) } else { complete() });
-                return Some((line, span.length));
+                let was_discarding = std::mem::take(&mut self.is_discarding);
+                let found = if was_discarding {
+                    Found::Skipped
+                } else if span.size() > self.max_length {
+                    Found::Line(too_long(unread))
+                } else {
+                    Found::Line(InputLine::Complete(span.text(unread).into_owned()))
+                };
+                return Some((found, span.length));
             }
             Some(Item::Skip { length, reply }) => {
                 self.reply = reply;
-                // With a length, the next byte begins a line.
-                self.is_discarding &= length == 0;
-                return Some((None, length));
+                // After bytes that were skipped, the next byte begins a line.
+                if length > 0 {
+                    self.is_discarding = false;
+                }
+                return Some((Found::Skipped, length));
             }
         }
         // Consumes a line that is too long as it arrives.
@@ -224,8 +257,9 @@ impl LineDecoder {
             return None;
         }
         self.scanner.forget_scanned();
-        let is_first = !std::mem::replace(&mut self.is_discarding, true);
-        Some((is_first.then(|| too_long(unread)), unread.len()))
+        let was_discarding = std::mem::replace(&mut self.is_discarding, true);
+        let found = if was_discarding { Found::Skipped } else { Found::Line(too_long(unread)) };
+        Some((found, unread.len()))
     }
 }
 
@@ -242,8 +276,10 @@ mod tests {
         let (mut unread, mut lines) = (Vec::new(), Vec::new());
         for piece in stream.chunks(step) {
             unread.extend_from_slice(piece);
-            while let Some((line, length)) = decoder.decode(&unread) {
-                lines.extend(line);
+            while let Some((found, length)) = decoder.decode(&unread) {
+                if let Found::Line(line) = found {
+                    lines.push(line);
+                }
                 unread.drain(..length);
                 if unread.is_empty() {
                     break;

@@ -1,4 +1,4 @@
-//! One member of the chat, whatever dialect their client speaks.
+//! A member of the chat, who may be a person at a terminal or the user of an IRC client.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -7,7 +7,7 @@ use std::time::Instant;
 use jiff::Timestamp;
 
 use super::delivery::Delivery;
-use super::event::{Dialect, Event, Identity, RenderedEvent};
+use super::event::{ChatEvent, Dialect, Identity, RenderedEvent};
 use super::name::NameKey;
 use crate::Outbox;
 
@@ -21,7 +21,7 @@ pub(super) struct Member {
     pub(super) signed_on: Timestamp,
     /// When the member last sent a message.
     pub(super) last_message: Instant,
-    /// In the order in which the member joined them.
+    /// The rooms that the member is in, in the order of joining.
     pub(super) rooms: Vec<NameKey>,
     /// The ids of members whose messages this member does not get.
     pub(super) ignored: Arc<HashSet<u64>>,
@@ -31,7 +31,7 @@ pub(super) struct Member {
 
 impl Member {
     /// Queues an event that `source` caused for this member.
-    pub(super) fn queue(&self, event: Event<'_>, source: &Member, delivery: &mut Delivery) {
+    pub(super) fn queue(&self, event: ChatEvent<'_>, source: &Member, delivery: &mut Delivery) {
         let lines = RenderedEvent::new(event, &source.identity).lines(self.dialect);
         delivery.add_member(&self.outbox, lines.len());
         self.outbox.queue(lines);

@@ -4,7 +4,7 @@ use std::io::{self, ErrorKind};
 
 use super::Chat;
 use super::delivery::Delivery;
-use crate::connection::Connection;
+use crate::connection::{Connection, EndReason};
 
 /// Held by a session while its client is a member. Dropping it removes the member from the chat.
 pub(super) struct MemberGuard<'a> {
@@ -21,16 +21,17 @@ impl<'a> MemberGuard<'a> {
         MemberGuard { chat, id: client.id(), quit_reason: String::new(), delivery }
     }
 
-    /// Derives the quit reason from the session's outcome, unless there is a reason already.
-    pub(super) fn set_reason_from(&mut self, outcome: &io::Result<()>, client: &mut Connection) {
+    /// Sets the quit reason to what the session's outcome says, unless there is a reason already.
+    pub(super) fn set_quit_reason(&mut self, outcome: &io::Result<()>) {
         let Err(error) = outcome else { return };
         if !self.quit_reason.is_empty() {
             return;
         }
-        self.quit_reason = match error.kind() {
-            ErrorKind::TimedOut if client.outbox().is_ok_and(|outbox| !outbox.is_open()) => "read too slowly",
-            ErrorKind::TimedOut => "timed out",
-            ErrorKind::UnexpectedEof => "",
+        self.quit_reason = match EndReason::of(error) {
+            Some(EndReason::OutboxFull(_) | EndReason::OutboxTimeout) => "read too slowly",
+            Some(EndReason::Idle | EndReason::RequestTimeout | EndReason::WriteTimeout) => "timed out",
+            Some(EndReason::Lost(ErrorKind::TimedOut)) => "timed out",
+            Some(EndReason::Unfinished | EndReason::Drained | EndReason::Closed(_)) => "",
             _ => "connection lost",
         }
         .to_owned();

@@ -6,15 +6,15 @@ use std::sync::Arc;
 use super::event::Dialect;
 use crate::Outbox;
 
-/// The members of a room, in the order in which they joined. Shared, so that a thread can go through the list after the lock
-/// on the chat's state is released.
+/// The members of a room, in the order in which they joined. The list is shared, so that a thread can go through it after the
+/// lock on the chat's state is released.
 pub(super) type MemberList = Arc<Vec<Membership>>;
 
 /// One member's membership in one room.
 #[derive(Clone)]
 pub(super) struct Membership {
     pub(super) id: u64,
-    /// Counts all joins of all rooms, so a later member of a room has a higher number.
+    /// The number of this join among the joins of all rooms, so a later member of a room has a higher number.
     pub(super) join_number: u64,
     pub(super) outbox: Outbox,
     pub(super) dialect: Dialect,

@@ -29,6 +29,9 @@ pub(super) enum OtherProtocol {
 /// How other programs begin: curl's DICT, Java debuggers, rsync, XML, and XMPP.
 const KNOWN_STARTS: [&str; 5] = ["CLIENT libcurl", "JDWP-Handshake", "@RSYNCD:", "<?xml", "<stream:"];
 
+/// How many bytes of an incomplete first line are searched for a NUL. Less than a line may be long.
+const MAX_SEARCHED: usize = 512;
+
 impl OtherProtocol {
     /// The protocol of a client whose first line this is; `None` if it may be IRC or a person.
     pub(super) fn detect(line: &[u8]) -> Option<OtherProtocol> {
@@ -98,12 +101,16 @@ pub(super) fn is_text(line: &[u8]) -> bool {
     std::str::from_utf8(line).is_ok_and(|text| text.chars().all(is_allowed))
 }
 
-/// Whether an incomplete line belongs to a binary protocol, most of which contain a NUL. Telnet clients end lines with CR NUL,
-/// and a telnet command (a byte of 240 or above) may contain NUL, so these don't count.
-pub(super) fn is_binary(bytes: &[u8]) -> bool {
-    let start = bytes.split(|&byte| byte == b'\n' || byte >= 240).next().unwrap_or_default();
-    let nul = start.iter().position(|&byte| byte == 0);
-    nul.is_some_and(|index| index.checked_sub(1).and_then(|before| start.get(before)) != Some(&b'\r'))
+/// Whether an incomplete line belongs to a binary protocol; `None` if more bytes are needed. Most binary protocols send a NUL
+/// early. Telnet clients end lines with CR NUL, and a telnet command (a byte of 240 or above) may contain NUL, so only bytes
+/// before either are searched. So the answer does not depend on how the bytes arrive.
+pub(super) fn is_binary(bytes: &[u8]) -> Option<bool> {
+    let is_decisive = |byte: &&u8| matches!(**byte, 0 | b'\n' | b'\r' | 240..);
+    match bytes.iter().take(MAX_SEARCHED).find(is_decisive) {
+        Some(byte) => Some(*byte == 0),
+        None if bytes.len() < MAX_SEARCHED => None,
+        None => Some(false),
+    }
 }
 
 /// A login of IMAP (`a1 LOGIN name password`), POP3, NNTP and such, whose parameters are secrets.
@@ -220,10 +227,25 @@ mod tests {
     #[test]
     fn binary_protocols_are_recognised_before_the_line_ends_and_telnet_is_not_one() {
         for bytes in [&b"\0\0\0\xa4\xffSMBr"[..], b"l\0\x0b", b"AMQP\0\0\x09\x01"] {
-            assert!(is_binary(bytes), "{bytes:?}");
+            assert_eq!(is_binary(bytes), Some(true), "{bytes:?}");
         }
         for bytes in [&b"hello\r\0"[..], b"", b"NICK a", b"NICK a\nUSER \0", b"\xff\xfa\x1f\0P\0\x18\xff\xf0"] {
-            assert!(!is_binary(bytes), "{bytes:?}");
+            assert_ne!(is_binary(bytes), Some(true), "{bytes:?}");
+        }
+        assert_eq!(is_binary(b"hello\r"), Some(false), "a line that a terminal has ended");
+        assert_eq!(is_binary(&[b'x'; MAX_SEARCHED]), Some(false));
+    }
+
+    #[test]
+    fn whether_a_protocol_is_binary_does_not_depend_on_how_its_bytes_arrive() {
+        let late_nul = [&[b'x'; MAX_SEARCHED - 1][..], b"\0"].concat();
+        for bytes in [&b">1\0\x9a\xb5\xff\xfa"[..], b"hi\rx\0", b"hi\nx\0", b"h\xff\xfa\0", &late_nul] {
+            let whole = is_binary(bytes);
+            assert!(whole.is_some(), "{bytes:?}");
+            for length in 0..bytes.len() {
+                let part = is_binary(&bytes[..length]);
+                assert!(part.is_none() || part == whole, "{bytes:?} to {length}");
+            }
         }
     }
 }

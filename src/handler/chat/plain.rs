@@ -65,7 +65,7 @@ pub(super) fn serve(
     lines: &mut LineReader,
 ) -> io::Result<()> {
     let outcome = run_session_from(first, &mut session, client, lines);
-    session.guard.set_reason_from(&outcome, client);
+    session.guard.set_quit_reason(&outcome);
     outcome
 }
 
@@ -132,15 +132,15 @@ impl<'a> PlainSession<'a> {
     }
 
     /// Leaves the chat because the connection failed.
-    pub(super) fn leave_after(mut self, outcome: &io::Result<()>, client: &mut Connection) {
-        self.guard.set_reason_from(outcome, client);
+    pub(super) fn leave_after(mut self, outcome: &io::Result<()>) {
+        self.guard.set_quit_reason(outcome);
     }
 
     fn welcome(&mut self, client: &mut Connection, name: &Name) -> io::Result<()> {
         let Some(lobby) = Name::parse_room(LOBBY) else { return Ok(()) };
-        let here = PeopleAre(self.with_state(|state, _| state.member_count()));
+        let people = PeopleAre(self.with_state(|state, _| state.member_count()));
         let welcome = format!(
-            "* welcome, you are {name}; {here} here\n* what you type is said in your room; /help lists the commands\n"
+            "* welcome, you are {name}; {people} here\n* what you type is said in your room; /help lists the commands\n"
         );
         self.join(client, &lobby, welcome)
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use super::delivery::Delivery;
-use super::event::{Event, RenderedEvent};
+use super::event::{ChatEvent, RenderedEvent};
 use super::history::History;
 use super::member::Member;
 use super::membership::{MemberList, Membership};
@@ -17,7 +17,7 @@ const MAX_ANNOUNCED_MEMBERS: usize = 50;
 pub(super) struct Room {
     pub(super) name: Name,
     pub(super) topic: Option<Topic>,
-    pub(super) created: Timestamp,
+    pub(super) created_at: Timestamp,
     pub(super) members: MemberList,
     pub(super) history: History,
 }
@@ -36,7 +36,7 @@ impl Room {
         Room {
             name,
             topic: None,
-            created: Timestamp::now(),
+            created_at: Timestamp::now(),
             members: MemberList::default(),
             history: History::default(),
         }
@@ -68,12 +68,12 @@ impl Room {
     /// Returns the time of the event.
     pub(super) fn broadcast(
         &self,
-        event: Event<'_>,
+        event: ChatEvent<'_>,
         source: &Member,
         except: Option<u64>,
         delivery: &mut Delivery,
     ) -> Timestamp {
-        let can_be_ignored = matches!(event, Event::RoomMessage { .. });
+        let can_be_ignored = matches!(event, ChatEvent::RoomMessage { .. });
         let receives = |membership: &&Membership| {
             Some(membership.id) != except && !(can_be_ignored && membership.ignored.contains(&source.id))
         };

@@ -26,7 +26,7 @@ pub(super) trait Session {
 
     fn delivery(&mut self) -> &mut Delivery;
 
-    /// Flushes the replies so far, so that the client gets them before the events that are queued in its outbox next. This may
+    /// Sends the replies so far, so that the client gets them before the events that are queued in its outbox next. This may
     /// wait for the client, so messages for other members go first.
     fn flush_reply(&mut self, client: &mut Connection) -> io::Result<()> {
         if client.has_output() {
@@ -39,14 +39,14 @@ pub(super) trait Session {
     fn farewell(reason: Farewell) -> Cow<'static, [u8]>;
 }
 
-/// Whether a session goes on.
+/// Whether a session continues.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Flow {
     Continue,
     Close,
 }
 
-/// Like [`run_session`], but handles a line first that has been read already.
+/// Like [`run_session`], but begins with a line that has been read already.
 pub(super) fn run_session_from<S: Session>(
     first: InputLine,
     session: &mut S,

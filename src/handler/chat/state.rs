@@ -10,7 +10,7 @@ use std::time::Instant;
 use jiff::Timestamp;
 
 use super::delivery::Delivery;
-use super::event::{Dialect, Event, Identity, MessageKind};
+use super::event::{ChatEvent, Dialect, Identity, MessageKind};
 use super::member::Member;
 use super::name::{Name, NameKey};
 use super::room::Room;
@@ -25,8 +25,9 @@ const MAX_IGNORED: usize = 100;
 
 #[derive(Default)]
 pub(super) struct ChatState {
-    /// By the number of their connection.
+    /// The members, by the number of their connection.
     members: HashMap<u64, Member>,
+    /// The number of the member's connection, by the member's name.
     names: HashMap<NameKey, u64>,
     rooms: BTreeMap<NameKey, Room>,
     /// How many guest names have been tried.
@@ -111,10 +112,10 @@ impl ChatState {
         name.is_reserved() || self.names.contains_key(&name.key())
     }
 
-    /// Removes a member from the chat, and tells the members who share a room with them.
+    /// Removes a member from the chat, and tells the members of their rooms.
     pub(super) fn remove_member(&mut self, id: u64, reason: &str, delivery: &mut Delivery) {
         let Some(member) = self.members.get(&id) else { return };
-        self.notify_shared_rooms(id, Event::Quit { reason }, delivery);
+        self.notify_shared_rooms(id, ChatEvent::Quit { reason }, delivery);
         for key in member.rooms.clone() {
             self.remove_from_room(id, &key, delivery);
         }
@@ -123,11 +124,13 @@ impl ChatState {
         }
     }
 
+    /// Gives a member another name, and tells the members of their rooms.
+    ///
     /// # Errors
     ///
     /// `NameTaken`.
     pub(super) fn rename(&mut self, id: u64, name: Name, delivery: &mut Delivery) -> Result<(), ChatError> {
-        let Some(member) = self.members.get(&id) else { return Err(ChatError::NoSuchMember) };
+        let member = self.members.get(&id).ok_or(ChatError::NoSuchMember)?;
         if member.identity.name == name {
             return Ok(());
         }
@@ -135,7 +138,7 @@ impl ChatState {
         if name.key() != old_key && self.is_taken(&name) {
             return Err(ChatError::NameTaken);
         }
-        let event = Event::Renamed { to: &name };
+        let event = ChatEvent::Renamed { to: &name };
         self.notify_shared_rooms(id, event, delivery);
         if member.dialect.is_irc() {
             member.queue(event, member, delivery);
@@ -162,7 +165,7 @@ impl ChatState {
     ) -> Result<(Name, Option<String>), ChatError> {
         let sender = self.members.get(&id).ok_or(ChatError::NoSuchMember)?;
         let receiver = self.member_by_name(target).ok_or(ChatError::NoSuchMember)?;
-        let event = Event::PrivateMessage { kind: message.kind, to: &receiver.identity.name, text: message.text };
+        let event = ChatEvent::PrivateMessage { kind: message.kind, to: &receiver.identity.name, text: message.text };
         if !receiver.ignored.contains(&id) {
             receiver.queue(event, sender, delivery);
         }
@@ -216,7 +219,7 @@ impl ChatState {
         self.update_memberships(id);
     }
 
-    /// Sets a member's away message; `None`: the member is back.
+    /// Sets a member's away message. `None` means that the member is back.
     pub(super) fn set_away(&mut self, id: u64, away: Option<String>) {
         if let Some(member) = self.members.get_mut(&id) {
             member.away = away;
@@ -255,7 +258,7 @@ impl ChatState {
         self.members.get(&id).is_some_and(|member| member.rooms.contains(key))
     }
 
-    /// Copies what memberships repeat of their member, after it has changed.
+    /// Brings a member's memberships, which repeat the member's dialect and ignored members, up to date.
     fn update_memberships(&mut self, id: u64) {
         let Some(member) = self.members.get(&id) else { return };
         for key in &member.rooms {

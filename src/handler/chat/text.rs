@@ -1,5 +1,7 @@
 //! Sanitizes the text that members send, so that it can't control another member's terminal.
 
+use crate::terminal::is_obeyed;
+
 /// Begins and ends a CTCP message, which IRC clients exchange without showing it.
 pub(super) const CTCP_DELIMITER: char = '\u{1}';
 
@@ -26,29 +28,23 @@ pub(super) fn sanitize(text: &str) -> String {
                     skip(&mut rest, 6, char::is_ascii_hexdigit);
                 }
             }
-            other if is_unsafe(other) => safe.push(char::REPLACEMENT_CHARACTER),
+            other if is_obeyed(other) => safe.push(char::REPLACEMENT_CHARACTER),
             other => safe.push(other),
         }
     }
     safe
 }
 
-type Rest<'a> = std::iter::Peekable<std::str::Chars<'a>>;
+type Characters<'a> = std::iter::Peekable<std::str::Chars<'a>>;
 
 /// Skips at most `count` characters of a kind. Returns whether there was one.
-fn skip(rest: &mut Rest<'_>, count: usize, kind: fn(&char) -> bool) -> bool {
+fn skip(rest: &mut Characters<'_>, count: usize, kind: fn(&char) -> bool) -> bool {
     (0..count).filter(|_| rest.next_if(kind).is_some()).count() > 0
 }
 
-fn followed_by(rest: &Rest<'_>, first: char, second: fn(&char) -> bool) -> bool {
+fn followed_by(rest: &Characters<'_>, first: char, second: fn(&char) -> bool) -> bool {
     let mut ahead = rest.clone();
     ahead.next() == Some(first) && ahead.next().is_some_and(|character| second(&character))
-}
-
-/// Whether a terminal might do anything but show the character.
-fn is_unsafe(character: char) -> bool {
-    character.is_control()
-        || matches!(character, '\u{061C}' | '\u{200E}' | '\u{200F}' | '\u{2028}'..='\u{202E}' | '\u{2066}'..='\u{2069}')
 }
 
 /// The longest prefix of a text that has at most `max_length` bytes and ends between two characters.
@@ -62,9 +58,9 @@ mod tests {
 
     #[test]
     fn no_character_is_left_that_a_terminal_might_obey() {
-        for character in ('\0'..='\u{FFFF}').filter(|&character| is_unsafe(character)) {
+        for character in ('\0'..='\u{FFFF}').filter(|&character| is_obeyed(character)) {
             let safe = sanitize(&format!("a{character}z"));
-            assert!(!safe.contains(is_unsafe), "{character:?}");
+            assert!(!safe.contains(is_obeyed), "{character:?}");
             assert!(safe.starts_with('a') && safe.ends_with('z'), "{character:?}");
         }
         assert_eq!(sanitize("\u{1b}[31mred\u{7}"), "\u{FFFD}[31mred\u{FFFD}");

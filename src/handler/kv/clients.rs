@@ -4,11 +4,9 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Instant;
 
-use crate::Connection;
 use crate::panics::lock_ignoring_poison;
-use crate::socket::Socket;
+use crate::{ClientHandle, Connection};
 
 /// The longest name of a client or its library, in bytes.
 const MAX_NAME: usize = 256;
@@ -24,11 +22,8 @@ pub(super) struct Clients {
 
 /// What other clients can see of a client.
 pub(super) struct Client {
-    pub(super) id: u64,
-    pub(super) peer_addr: SocketAddr,
+    pub(super) handle: ClientHandle,
     pub(super) local_addr: Option<SocketAddr>,
-    connected_at: Instant,
-    socket: Arc<Socket>,
     info: Mutex<ClientInfo>,
 }
 
@@ -45,11 +40,8 @@ pub(super) struct ClientInfo {
 impl Client {
     pub(super) fn new(connection: &Connection) -> Client {
         Client {
-            id: connection.id(),
-            peer_addr: connection.peer_addr(),
+            handle: connection.handle(),
             local_addr: connection.local_addr().ok(),
-            connected_at: Instant::now(),
-            socket: connection.socket(),
             info: Mutex::new(ClientInfo { resp_version: 2, ..ClientInfo::default() }),
         }
     }
@@ -64,7 +56,7 @@ impl Client {
 
     /// Ends the connection at once, without a farewell.
     pub(super) fn kill(&self) {
-        self.socket.cut(b"");
+        self.handle.cut(b"");
     }
 
     /// The client's line in CLIENT LIST, with those of Redis's fields that apply here.
@@ -74,10 +66,10 @@ impl Client {
         let local_addr = self.local_addr.map(|address| address.to_string()).unwrap_or_default();
         format!(
             "id={} addr={} laddr={local_addr} name={} age={} db=0 cmd={} user=default lib-name={} lib-ver={} resp={}",
-            self.id,
-            self.peer_addr,
+            self.handle.id(),
+            self.handle.peer_addr(),
             text(&info.name),
-            self.connected_at.elapsed().as_secs(),
+            self.handle.age().as_secs(),
             info.last_command,
             text(&info.library),
             text(&info.library_version),
@@ -89,7 +81,7 @@ impl Client {
 impl Clients {
     pub(super) fn add(&self, client: &Arc<Client>) {
         self.total.fetch_add(1, Ordering::Relaxed);
-        lock_ignoring_poison(&self.by_id).insert(client.id, Arc::clone(client));
+        lock_ignoring_poison(&self.by_id).insert(client.handle.id(), Arc::clone(client));
     }
 
     pub(super) fn remove(&self, id: u64) {

@@ -51,8 +51,8 @@ pub(super) enum Access {
 /// Properties that only some commands have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Flag {
-    /// The reply is short and the command writes no more than its request's size, so many may share a batch. Other
-    /// commands may copy or return a whole value however short the request is.
+    /// The reply is short and the command writes no more than its request's size, so many such calls may share a batch.
+    /// Other commands may copy or return a whole value, however short the request is.
     Batchable,
     /// Batchable unless options follow the required words.
     BatchableWithoutOptions,

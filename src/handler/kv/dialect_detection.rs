@@ -2,12 +2,13 @@
 
 use std::io::{self, Write};
 
+use super::Protocol;
 use super::reply::Dialect;
 use super::request::MAX_LINE;
-use super::{Protocol, protocol_error};
 use crate::Connection;
 use crate::handler::shared::telnet::{Item, Scanner};
 use crate::handler::shared::tls;
+use crate::protocol_error::protocol_error;
 
 /// What the unread input begins with.
 enum Start {

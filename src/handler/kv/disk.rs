@@ -1,18 +1,18 @@
 //! The engine on disk: one file, in which acknowledged writes survive a crash.
 //!
-//! A single thread writes. It takes all jobs that clients have queued while it was busy, executes them in one
-//! transaction, commits, which waits for the disk once, and only then lets these clients continue. So the more clients
-//! there are, the more of them share one wait. Readers see the last committed state and never wait.
+//! A single thread writes. Clients queue jobs for it. The writer executes all queued jobs in one transaction, commits it,
+//! and only then lets these clients continue. A commit waits for the disk, so the more clients there are, the more of them
+//! share one wait. Readers see the last committed state and never wait.
 
 use std::fs::{self, File};
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::thread::{self, JoinHandle};
 
+use super::background_thread::BackgroundThread;
 use super::commands::Access;
-use super::engine::{Call, Engine, KeyCounts};
+use super::engine::{Call, Engine, KeyCounts, execute_each};
 use super::reply::Replies;
 use super::watched_keys::WatchedKey;
 
@@ -26,7 +26,7 @@ mod tables;
 mod write_keyspace;
 mod writer;
 
-use job::{Job, JobOutcome, JobQueue, reply_to_each};
+use job::{JobOutcome, JobQueue, WriteJob, reply_to_each};
 use store::Store;
 
 /// When writes are forced to disk, so that they survive a loss of power.
@@ -44,7 +44,8 @@ pub enum Fsync {
 pub(super) struct DiskEngine {
     store: Arc<Store>,
     queue: Arc<JobQueue>,
-    writer_thread: Option<JoinHandle<()>>,
+    /// Dropping it waits until the writer has ended.
+    _writer: BackgroundThread,
 }
 
 impl DiskEngine {
@@ -61,22 +62,14 @@ impl DiskEngine {
         }
         let queue = Arc::new(JobQueue::default());
         let (writer_store, writer_queue) = (Arc::clone(&store), Arc::clone(&queue));
-        let write = move || writer::run(&writer_store, &writer_queue, fsync);
-        let writer_thread = thread::Builder::new().name("store".into()).spawn(write)?;
-        Ok(DiskEngine { store, queue, writer_thread: Some(writer_thread) })
+        let writer = BackgroundThread::spawn("store", move || writer::run(&writer_store, &writer_queue, fsync))?;
+        Ok(DiskEngine { store, queue, _writer: writer })
     }
 
     /// Executes calls on the committed state. Returns where the reply to each of them ends.
     fn read(&self, calls: &[Call<'_>], replies: &mut Replies) -> Vec<usize> {
         let start = replies.len();
-        let result = self.store.read(&self.queue, |keyspace| {
-            let mut reply_ends = Vec::with_capacity(calls.len());
-            for call in calls {
-                call.execute(keyspace, replies);
-                reply_ends.push(replies.len());
-            }
-            Ok(reply_ends)
-        });
+        let result = self.store.read(&self.queue, |keyspace| Ok(execute_each(calls, keyspace, replies)));
         result.unwrap_or_else(|error| {
             replies.truncate(start);
             reply_to_each(calls.len(), &error, replies)
@@ -85,25 +78,22 @@ impl DiskEngine {
 
     /// Lets the writer execute calls, and waits until they are committed.
     fn write(&self, calls: &[Call<'_>], watched: &[WatchedKey], replies: &Replies) -> JobOutcome {
-        let job = Arc::new(Job::new(calls, watched, replies));
+        let job = Arc::new(WriteJob::new(calls, watched, replies));
         self.queue.push(Arc::clone(&job));
         job.wait()
     }
 }
 
 impl Drop for DiskEngine {
+    /// Makes the writer finish the queued jobs and end.
     fn drop(&mut self) {
         self.queue.close();
-        if let Some(thread) = self.writer_thread.take() {
-            // An error means that the thread has panicked, which the panic hook has reported.
-            let _ = thread.join();
-        }
     }
 }
 
 impl Engine for DiskEngine {
     fn execute(&self, calls: &[Call<'_>], replies: &mut Replies) {
-        if all_read(calls) {
+        if only_read(calls) {
             self.read(calls, replies);
             return;
         }
@@ -118,7 +108,7 @@ impl Engine for DiskEngine {
         watched: &[WatchedKey],
         replies: &mut Replies,
     ) -> Option<Vec<usize>> {
-        if watched.is_empty() && all_read(calls) {
+        if watched.is_empty() && only_read(calls) {
             // A read transaction sees one unchanging state.
             return Some(self.read(calls, replies));
         }
@@ -167,6 +157,7 @@ impl Engine for DiskEngine {
     }
 }
 
-fn all_read(calls: &[Call<'_>]) -> bool {
+/// Whether none of the calls writes.
+fn only_read(calls: &[Call<'_>]) -> bool {
     calls.iter().all(|call| call.command.access == Access::Reads)
 }

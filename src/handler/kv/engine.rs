@@ -47,6 +47,16 @@ pub(super) struct KeyCounts {
     pub(super) with_expiry: u64,
 }
 
+/// Executes calls one after the other, and returns where the reply to each of them ends.
+pub(super) fn execute_each(calls: &[Call<'_>], keyspace: &mut dyn Keyspace, replies: &mut Replies) -> Vec<usize> {
+    let mut reply_ends = Vec::with_capacity(calls.len());
+    for call in calls {
+        call.execute(keyspace, replies);
+        reply_ends.push(replies.len());
+    }
+    reply_ends
+}
+
 /// A command and its words. The first word is the command's name.
 #[derive(Clone, Copy)]
 pub(super) struct Call<'a> {
@@ -57,15 +67,15 @@ pub(super) struct Call<'a> {
 impl<'a> Call<'a> {
     /// The keys among its words, or `None` if the command concerns all keys.
     pub(super) fn keys(&self) -> Option<impl Iterator<Item = &'a [u8]> + use<'a>> {
-        let (first, last, step) = match self.command.keys {
+        let arguments = self.words.get(1..).unwrap_or_default();
+        let (count, step) = match self.command.keys {
             KeySpec::All => return None,
-            KeySpec::None => (1, 0, 1),
-            KeySpec::First => (1, 1, 1),
-            KeySpec::FirstTwo => (1, 2, 1),
-            KeySpec::Every(step) => (1, self.words.len() - 1, step),
+            KeySpec::None => (0, 1),
+            KeySpec::First => (1, 1),
+            KeySpec::FirstTwo => (2, 1),
+            KeySpec::Every(step) => (arguments.len(), step),
         };
-        let words = self.words;
-        Some((first..=last).step_by(step).filter_map(|index| words.get(index).copied()))
+        Some(arguments.iter().take(count).step_by(step).copied())
     }
 
     /// Executes the command. Adds its reply to `replies`, or the error.
@@ -82,5 +92,22 @@ impl<'a> Call<'a> {
         } else {
             replies.error(&error.0);
         }
+    }
+}
+
+/// A call that owns its words, for one that is executed later.
+pub(super) struct OwnedCall {
+    pub(super) command: &'static Command,
+    words: Vec<Vec<u8>>,
+}
+
+impl OwnedCall {
+    pub(super) fn new(command: &'static Command, words: &[&[u8]]) -> OwnedCall {
+        OwnedCall { command, words: words.iter().map(|word| word.to_vec()).collect() }
+    }
+
+    /// The words as a [`Call`] borrows them.
+    pub(super) fn words(&self) -> Vec<&[u8]> {
+        self.words.iter().map(Vec::as_slice).collect()
     }
 }

@@ -1,7 +1,11 @@
-//! What a command sees of the store: the keys with their values and expiry times, and the error it may fail with.
+//! What a command sees of the store: the keys with their values and expiry times, and the errors that it may return.
+//! Times are milliseconds since 1970.
 
 use std::borrow::Cow;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+/// Threads that wait for a time look at the clock at least once a day, because the clock may be set meanwhile.
+pub(super) const MAX_CLOCK_WAIT: Duration = Duration::from_secs(24 * 3600);
 
 /// Why a command failed. The message is Redis's; its first word tells clients the kind of error.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,17 +36,17 @@ impl CommandError {
     }
 }
 
-/// What executing a command returns. The reply is written elsewhere.
+/// Whether a command has succeeded. Its reply goes into the [`Replies`](super::reply::Replies).
 pub(super) type CommandResult = Result<(), CommandError>;
 
 /// A key's value, and its expiry time in milliseconds since 1970.
 #[derive(Debug)]
-pub(super) struct Entry<'a> {
+pub(super) struct KeyEntry<'a> {
     pub(super) value: Cow<'a, [u8]>,
     pub(super) expires_at: Option<u64>,
 }
 
-/// The keys, as a command sees them. No other client changes them meanwhile. Expired keys are invisible.
+/// The keys, as a command sees them. No other client changes them while it runs. Expired keys are invisible.
 pub(super) trait Keyspace {
     /// The current time for all commands of a transaction, in milliseconds since 1970.
     fn now(&self) -> u64;
@@ -50,7 +54,7 @@ pub(super) trait Keyspace {
     /// The longest value allowed, in bytes.
     fn max_value(&self) -> usize;
 
-    fn entry(&self, key: &[u8]) -> Result<Option<Entry<'_>>, CommandError>;
+    fn entry(&self, key: &[u8]) -> Result<Option<KeyEntry<'_>>, CommandError>;
 
     fn put(&mut self, key: &[u8], value: &[u8], expires_at: Option<u64>) -> CommandResult;
 
@@ -60,7 +64,7 @@ pub(super) trait Keyspace {
         let entry = self.entry(key)?;
         let expires_at = entry.as_ref().and_then(|entry| entry.expires_at);
         let mut value = entry.map(|entry| entry.value.into_owned()).unwrap_or_default();
-        overwrite(&mut value, offset, piece);
+        write_at(&mut value, offset, piece);
         self.put(key, &value, expires_at)?;
         Ok(value.len())
     }
@@ -96,7 +100,7 @@ pub(super) trait Keyspace {
 }
 
 /// Writes `piece` into `value` at `offset`, which may lie beyond its end.
-pub(super) fn overwrite(value: &mut Vec<u8>, offset: usize, piece: &[u8]) {
+pub(super) fn write_at(value: &mut Vec<u8>, offset: usize, piece: &[u8]) {
     let end = offset + piece.len();
     if value.len() < end {
         value.reserve_exact(end - value.len());
@@ -107,7 +111,46 @@ pub(super) fn overwrite(value: &mut Vec<u8>, offset: usize, piece: &[u8]) {
     }
 }
 
-/// Milliseconds since 1970.
+/// Whether a key with this expiry time has not expired.
+pub(super) fn is_live(expires_at: Option<u64>, now: u64) -> bool {
+    expires_at.is_none_or(|expires_at| expires_at > now)
+}
+
+/// An optional expiry time as engines store it. `u64::MAX` means none.
+pub(super) fn encode_expiry(expires_at: Option<u64>) -> [u8; 8] {
+    expires_at.unwrap_or(u64::MAX).to_le_bytes()
+}
+
+/// The inverse of [`encode_expiry`].
+pub(super) fn decode_expiry(bytes: [u8; 8]) -> Option<u64> {
+    let expires_at = u64::from_le_bytes(bytes);
+    (expires_at != u64::MAX).then_some(expires_at)
+}
+
+/// Counts the keys that a [`Keyspace::scan`] visits.
+pub(super) struct ScanCounter {
+    keys_left: usize,
+    last_hash: Option<u64>,
+}
+
+impl ScanCounter {
+    pub(super) fn new(count: usize) -> ScanCounter {
+        ScanCounter { keys_left: count, last_hash: None }
+    }
+
+    /// Whether the scan must stop before the next key, which has this hash. Keys that share a hash are visited together,
+    /// because the cursor can't point between them.
+    pub(super) fn stops_before(&self, hash: u64) -> bool {
+        self.keys_left == 0 && self.last_hash != Some(hash)
+    }
+
+    pub(super) fn count(&mut self, hash: u64) {
+        self.keys_left = self.keys_left.saturating_sub(1);
+        self.last_hash = Some(hash);
+    }
+}
+
+/// The current time.
 pub(super) fn unix_millis() -> u64 {
     let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since_epoch.as_millis()).unwrap_or(u64::MAX)

@@ -1,11 +1,11 @@
-//! The engine in memory: the keys are divided among shards with a lock each. A command locks the shards of its keys.
+//! The engine in memory: the keys are divided among shards, each with a lock. A command locks the shards of its keys.
 
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::thread::{self, JoinHandle};
 
-use super::engine::{Call, Engine, KeyCounts};
+use super::background_thread::BackgroundThread;
+use super::engine::{Call, Engine, KeyCounts, execute_each};
 use super::keyspace::{Keyspace, unix_millis};
 use super::reply::Replies;
 use super::watched_keys::WatchedKey;
@@ -25,7 +25,8 @@ use shards::Shards;
 /// Keys and values in memory.
 pub(super) struct MemoryEngine {
     shards: Arc<Shards>,
-    expiry_thread: Option<JoinHandle<()>>,
+    /// Dropping it waits until the thread has ended.
+    _expiry: BackgroundThread,
 }
 
 impl MemoryEngine {
@@ -34,19 +35,16 @@ impl MemoryEngine {
     /// The thread that removes expired keys can't be started.
     pub(super) fn new(max_value: usize) -> io::Result<MemoryEngine> {
         let shards = Arc::new(Shards::new(max_value));
-        let expiring = Arc::clone(&shards);
-        let thread = thread::Builder::new().name("expiry".into()).spawn(move || expiry::run(&expiring))?;
-        Ok(MemoryEngine { shards, expiry_thread: Some(thread) })
+        let expiry_shards = Arc::clone(&shards);
+        let expiry = BackgroundThread::spawn("expiry", move || expiry::run(&expiry_shards))?;
+        Ok(MemoryEngine { shards, _expiry: expiry })
     }
 }
 
 impl Drop for MemoryEngine {
+    /// Makes the expiry thread end.
     fn drop(&mut self) {
         self.shards.context.expiry_timer.stop();
-        if let Some(thread) = self.expiry_thread.take() {
-            // An error means that the thread has panicked, which the panic hook has reported.
-            let _ = thread.join();
-        }
     }
 }
 
@@ -68,12 +66,7 @@ impl Engine for MemoryEngine {
         if !self.shards.context.watched_keys.are_unchanged(watched, locked.now()) {
             return None;
         }
-        let mut reply_ends = Vec::with_capacity(calls.len());
-        for call in calls {
-            call.execute(&mut locked, replies);
-            reply_ends.push(replies.len());
-        }
-        Some(reply_ends)
+        Some(execute_each(calls, &mut locked, replies))
     }
 
     fn prefers_batches(&self) -> bool {

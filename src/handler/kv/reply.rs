@@ -3,6 +3,8 @@
 
 use std::io::Write;
 
+use crate::terminal::is_obeyed;
+
 /// The protocol of the replies to a client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Dialect {
@@ -11,8 +13,8 @@ pub(super) enum Dialect {
     Resp3,
 }
 
-/// Replies that are longer than this, in bytes, take no further value. So whatever a client requests, its replies take
-/// no more memory than this and one value.
+/// Once the replies are longer than this, in bytes, no further value is added. So whatever a client requests, its replies
+/// take no more memory than this and one value.
 const MAX_LENGTH: usize = 64 * 1024 * 1024;
 
 /// A buffer of replies, one after the other.
@@ -25,7 +27,7 @@ pub(super) struct Replies {
     dialect: Dialect,
     /// In text, lines end as the client's lines do. `nc` sends LF alone.
     line_end: &'static [u8],
-    /// A value was left out, because the replies were too long.
+    /// A value has been left out, because the replies were too long.
     overflowed: bool,
 }
 
@@ -235,13 +237,7 @@ fn is_plain(text: &str) -> bool {
         || text.ends_with(' ')
         || ["NOT_FOUND", "OK", "ERROR", "EMPTY"].contains(&text)
         || text.starts_with("ERROR ");
-    !is_ambiguous && !text.chars().any(is_invisible)
-}
-
-/// Whether it is a control character, or changes the direction of text.
-fn is_invisible(character: char) -> bool {
-    character.is_control()
-        || matches!(character, '\u{061C}' | '\u{200E}' | '\u{200F}' | '\u{2028}'..='\u{202E}' | '\u{2066}'..='\u{2069}')
+    !is_ambiguous && !text.chars().any(is_obeyed)
 }
 
 /// Quotes a value with escapes. [`split`](super::request::split) reads it back.

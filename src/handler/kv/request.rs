@@ -24,7 +24,7 @@ pub(super) const MAX_LINE: usize = 64 * 1024;
 const MAX_WORDS_UNAUTHENTICATED: usize = 10;
 const MAX_WORD_LENGTH_UNAUTHENTICATED: usize = 16 * 1024;
 
-/// The error reply to input that is not a request. The connection must end, because nobody can tell where the next
+/// The error reply to input that is not a request. The connection must end, because there is no telling where the next
 /// request begins.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Malformed(pub(super) Vec<u8>);
@@ -35,7 +35,7 @@ impl Malformed {
     }
 }
 
-/// How large a request may be.
+/// How large a request may be. It depends on whether the client has given the password.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct RequestLimits {
     max_words: usize,
@@ -96,7 +96,7 @@ pub(super) enum Syntax {
     Resp,
 }
 
-/// Finds one frame after the other. It reads each byte of an incomplete frame only once.
+/// Finds one frame after the other. It looks at each byte only once, however the bytes arrive.
 #[derive(Debug)]
 pub(super) struct Parser {
     resp: RespParser,
@@ -110,30 +110,30 @@ impl Default for Parser {
 }
 
 impl Parser {
-    /// The frame at the start of `input`, if it is complete. Until it is, each call must bring the same input again
-    /// with more at its end.
+    /// The frame at the start of `input`, or `None` if it is not complete. After `None`, call it with the same input and
+    /// what has arrived since; after a frame, with what follows the frame.
     ///
     /// # Errors
     ///
     /// The input is not a request, or the request is too large.
-    pub(super) fn next<'i>(
+    pub(super) fn next_frame<'i>(
         &mut self,
         input: &'i [u8],
         limits: RequestLimits,
         syntax: Syntax,
     ) -> Result<Option<Frame<'i>>, Malformed> {
         if syntax == Syntax::Text {
-            return self.next_text(input);
+            return self.next_text_frame(input);
         }
         // A client that has switched to RESP by a line ending with CR may still send the LF of that line.
         let length = self.text.late_line_end(input);
         if length > 0 {
             return Ok(Some(Frame::TelnetCommand { reply: b"", length }));
         }
-        self.resp.next(input, limits)
+        self.resp.next_frame(input, limits)
     }
 
-    fn next_text<'i>(&mut self, input: &'i [u8]) -> Result<Option<Frame<'i>>, Malformed> {
+    fn next_text_frame<'i>(&mut self, input: &'i [u8]) -> Result<Option<Frame<'i>>, Malformed> {
         let found = self.text.scan(input);
         // An incomplete line counts as well, so the limit is the same however the line arrives.
         let line_length = match found {
@@ -152,7 +152,7 @@ impl Parser {
 }
 
 /// Parses an integer as Redis does: digits, optionally after a minus. `01`, `+1` and `-0` are not integers.
-pub(super) fn integer(digits: &[u8]) -> Option<i64> {
+pub(super) fn parse_integer(digits: &[u8]) -> Option<i64> {
     let text = std::str::from_utf8(digits).ok()?;
     let unsigned = text.strip_prefix('-').unwrap_or(text);
     let is_canonical = text == "0" || unsigned.starts_with(|first: char| ('1'..='9').contains(&first));
@@ -167,7 +167,7 @@ mod tests {
         RequestLimits { max_words: 1024 * 1024, max_word_length: 8 << 20, is_authenticated: true };
 
     fn words(input: &[u8]) -> Vec<Vec<u8>> {
-        match Parser::default().next(input, LIMITS, Syntax::Resp).unwrap().unwrap() {
+        match Parser::default().next_frame(input, LIMITS, Syntax::Resp).unwrap().unwrap() {
             Frame::Array { words, length } => {
                 assert_eq!(length, input.len());
                 words.into_iter().map(|word| input[word].to_vec()).collect()
@@ -181,7 +181,7 @@ mod tests {
     }
 
     fn refused(input: &[u8]) -> String {
-        String::from_utf8(Parser::default().next(input, LIMITS, Syntax::Resp).unwrap_err().0).unwrap()
+        String::from_utf8(Parser::default().next_frame(input, LIMITS, Syntax::Resp).unwrap_err().0).unwrap()
     }
 
     #[test]
@@ -208,10 +208,12 @@ mod tests {
         assert_eq!(refused(b"*3\r\n$3\r\nSET\r\n$1\r\nx\r\n$blabla\r\n"), "ERR Protocol error: invalid bulk length");
         assert_eq!(refused(b"*1\r\nfoo\r\n"), "ERR Protocol error: expected '$', got 'f'");
         assert_eq!(refused(b"*2\n$3\r\nGET\r\n"), "ERR Protocol error: invalid multibulk length");
-        let malformed = Parser::default().next(b"*11\r\n", RequestLimits::unauthenticated(), Syntax::Resp).unwrap_err();
-        assert_eq!(malformed.0, b"ERR Protocol error: unauthenticated multibulk length");
         let malformed =
-            Parser::default().next(b"*1\r\n$16385\r\n", RequestLimits::unauthenticated(), Syntax::Resp).unwrap_err();
+            Parser::default().next_frame(b"*11\r\n", RequestLimits::unauthenticated(), Syntax::Resp).unwrap_err();
+        assert_eq!(malformed.0, b"ERR Protocol error: unauthenticated multibulk length");
+        let malformed = Parser::default()
+            .next_frame(b"*1\r\n$16385\r\n", RequestLimits::unauthenticated(), Syntax::Resp)
+            .unwrap_err();
         assert_eq!(malformed.0, b"ERR Protocol error: unauthenticated bulk length");
         let endless = vec![b'1'; 65 * 1024 + 2];
         assert_eq!(refused(&endless), "ERR Protocol error: too big inline request");
@@ -225,10 +227,10 @@ mod tests {
         for first in 0..input.len() {
             for second in first..input.len() {
                 let mut parser = Parser::default();
-                assert_eq!(parser.next(&input[..first], LIMITS, Syntax::Resp), Ok(None));
-                assert_eq!(parser.next(&input[..second], LIMITS, Syntax::Resp), Ok(None));
-                let whole = Parser::default().next(input, LIMITS, Syntax::Resp);
-                assert_eq!(parser.next(input, LIMITS, Syntax::Resp), whole);
+                assert_eq!(parser.next_frame(&input[..first], LIMITS, Syntax::Resp), Ok(None));
+                assert_eq!(parser.next_frame(&input[..second], LIMITS, Syntax::Resp), Ok(None));
+                let whole = Parser::default().next_frame(input, LIMITS, Syntax::Resp);
+                assert_eq!(parser.next_frame(input, LIMITS, Syntax::Resp), whole);
             }
         }
     }
@@ -238,10 +240,10 @@ mod tests {
         for (text, number) in
             [("0", 0), ("-1", -1), ("9223372036854775807", i64::MAX), ("-9223372036854775808", i64::MIN)]
         {
-            assert_eq!(integer(text.as_bytes()), Some(number));
+            assert_eq!(parse_integer(text.as_bytes()), Some(number));
         }
         for text in ["", "-", "+1", "01", "-0", "1 ", " 1", "1.0", "9223372036854775808", "٣"] {
-            assert_eq!(integer(text.as_bytes()), None, "{text:?}");
+            assert_eq!(parse_integer(text.as_bytes()), None, "{text:?}");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The session of one client: its settings and its transaction, and the order in which its requests are executed.
+//! One client's session: its settings, its transaction, and the execution of its requests.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,7 +25,13 @@ use transaction::Transaction;
 /// The most calls in a batch, if the engine prefers batches.
 const MAX_BATCH_CALLS: usize = 1024;
 
-pub(super) struct Session<'k> {
+/// How much of a client's words an error quotes, in bytes.
+const MAX_QUOTED: usize = 128;
+
+const OUT_OF_MEMORY: &str = "OOM command not allowed when used memory > 'maxmemory'.";
+
+/// One client's session. The connection lends it the input, and sends the replies.
+pub(super) struct KvSession<'k> {
     kv: &'k Kv,
     client: Arc<Client>,
     /// Replies that have not been sent.
@@ -33,8 +39,11 @@ pub(super) struct Session<'k> {
     parser: Parser,
     is_authenticated: bool,
     wrong_passwords: u32,
+    /// The commands since MULTI. `None` outside of a transaction.
     transaction: Option<Transaction>,
+    /// The keys that WATCH has named.
     watched: Vec<WatchedKey>,
+    /// The length of these keys together, as WATCH counts it.
     watched_bytes: usize,
     reply_mode: ReplyMode,
     /// The counters of the server, for INFO.
@@ -51,29 +60,31 @@ enum ReplyMode {
     Off,
 }
 
-/// What the connection does after the replies of a batch.
+/// What the session asks the connection to do with the replies so far, and after them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum NextAction {
+pub(super) enum SessionAction {
+    /// Send the replies, and read on.
     Continue,
-    /// Sends the replies only after this delay, and continues.
+    /// The same, but send the replies only after this delay.
     DelayReplies(Duration),
+    /// Send the replies, and close the connection.
     Close,
-    /// Ends the connection, because the client violates the protocol.
+    /// The same, because the client violates the protocol. The log gets this reason.
     ProtocolError(&'static str),
 }
 
-impl Drop for Session<'_> {
+impl Drop for KvSession<'_> {
     fn drop(&mut self) {
         self.unwatch();
-        self.kv.clients.remove(self.client.id);
+        self.kv.clients.remove(self.client.handle.id());
     }
 }
 
-impl<'k> Session<'k> {
-    pub(super) fn new(kv: &'k Kv, connection: &Connection) -> Session<'k> {
+impl<'k> KvSession<'k> {
+    pub(super) fn new(kv: &'k Kv, connection: &Connection) -> KvSession<'k> {
         let client = Arc::new(Client::new(connection));
         kv.clients.add(&client);
-        Session {
+        KvSession {
             kv,
             client,
             replies: Replies::new(Dialect::Resp2),
@@ -100,12 +111,13 @@ impl<'k> Session<'k> {
     /// Executes the complete requests in `input`, until the pending replies reach their limit. Returns what to do next
     /// and how many bytes were consumed, at most `limit`. Returns `None` if no request is complete and there is nothing
     /// to send.
-    pub(super) fn process(&mut self, input: &[u8], limit: usize) -> Option<(NextAction, usize)> {
-        let (mut consumed, mut action) = (0, NextAction::Continue);
-        let mut batch = Batch::default();
-        while action == NextAction::Continue && self.replies.len() < MAX_PENDING_REPLIES {
+    pub(super) fn process(&mut self, input: &[u8], limit: usize) -> Option<(SessionAction, usize)> {
+        let mut consumed = 0;
+        let mut action = SessionAction::Continue;
+        let mut batch = CallBatch::default();
+        while action == SessionAction::Continue && self.replies.len() < MAX_PENDING_REPLIES {
             let rest = input.get(consumed..).unwrap_or_default();
-            match self.parser.next(rest, self.request_limits(), self.syntax()) {
+            match self.parser.next_frame(rest, self.request_limits(), self.syntax()) {
                 Ok(None) => break,
                 Ok(Some(frame)) if consumed > 0 && consumed + frame.length() > limit => break,
                 Ok(Some(frame)) => {
@@ -129,7 +141,7 @@ impl<'k> Session<'k> {
     }
 
     /// Handles a frame that begins at the first byte of `input`.
-    fn handle_frame<'i>(&mut self, frame: Frame<'i>, input: &'i [u8], batch: &mut Batch<'i>) -> NextAction {
+    fn handle_frame<'i>(&mut self, frame: Frame<'i>, input: &'i [u8], batch: &mut CallBatch<'i>) -> SessionAction {
         match frame {
             Frame::Array { words, .. } => {
                 let words = words.into_iter().map(|word| input.get(word).unwrap_or_default()).collect();
@@ -142,56 +154,69 @@ impl<'k> Session<'k> {
             Frame::TelnetCommand { reply, .. } => {
                 self.execute_batch(batch);
                 self.replies.append(reply);
-                NextAction::Continue
+                SessionAction::Continue
             }
         }
     }
 
     /// Executes a request of any dialect, or adds it to the batch.
-    fn handle_request<'i>(&mut self, words: Vec<&'i [u8]>, batch: &mut Batch<'i>) -> NextAction {
-        let Some(name) = words.first() else { return NextAction::Continue };
-        let found = commands::find(name);
+    fn handle_request<'i>(&mut self, words: Vec<&'i [u8]>, batch: &mut CallBatch<'i>) -> SessionAction {
+        let Some(name) = words.first() else { return SessionAction::Continue };
+        let found = self.find_command(name);
         let checked = self.check(found, &words);
-        let is_plain = self.transaction.is_none() && self.reply_mode == ReplyMode::On;
         if let Ok(command) = &checked
-            && is_plain
-            && !command.is_connection_command()
+            && self.may_join_batch(command)
         {
             batch.push(command, words);
             if batch.is_complete() || !self.kv.engine.prefers_batches() {
                 self.execute_batch(batch);
             }
-            return NextAction::Continue;
+            return SessionAction::Continue;
         }
         // Replies keep the order of the requests.
         self.execute_batch(batch);
-        let replies_start = self.replies.len();
+        let reply_start = self.replies.len();
         let mode_before = self.reply_mode;
         let action = match checked {
             Ok(command) => self.execute_alone(command, &words),
             Err(error) => {
                 self.reject(found, &error);
-                NextAction::Continue
+                SessionAction::Continue
             }
         };
-        // CLIENT REPLY ON is itself answered, and CLIENT REPLY SKIP does not use itself up.
+        self.apply_reply_mode(mode_before, reply_start);
+        action
+    }
+
+    /// The command with this name, if the client's dialect has it.
+    fn find_command(&self, name: &[u8]) -> Option<&'static Command> {
+        let is_text = self.replies.dialect() == Dialect::Text;
+        commands::find(name).filter(|command| is_text || !command.has_flag(Flag::TextOnly))
+    }
+
+    /// Whether a command works on the store only, and its reply is sent as it is.
+    fn may_join_batch(&self, command: &Command) -> bool {
+        !command.is_connection_command() && self.transaction.is_none() && self.reply_mode == ReplyMode::On
+    }
+
+    /// Removes the reply that begins at `reply_start`, if CLIENT REPLY says so. `mode_before` is the mode before the
+    /// command that was just executed: the reply to CLIENT REPLY ON is sent, and CLIENT REPLY SKIP does not skip itself.
+    fn apply_reply_mode(&mut self, mode_before: ReplyMode, reply_start: usize) {
         if mode_before != ReplyMode::On && self.reply_mode != ReplyMode::On {
-            self.replies.truncate(replies_start);
+            self.replies.truncate(reply_start);
         }
         if mode_before == ReplyMode::SkipNext && self.reply_mode == ReplyMode::SkipNext {
             self.reply_mode = ReplyMode::On;
         }
-        action
     }
 
-    /// Whether a request may be executed. The error is the reply.
+    /// Returns the command if the request may be executed. The error is the reply.
     fn check(&self, found: Option<&'static Command>, words: &[&[u8]]) -> Result<&'static Command, Vec<u8>> {
         let is_text = self.replies.dialect() == Dialect::Text;
-        let known = found.filter(|command| is_text || !command.has_flag(Flag::TextOnly));
-        if !self.is_authenticated && !known.is_some_and(|command| command.has_flag(Flag::NoAuth)) {
+        if !self.is_authenticated && !found.is_some_and(|command| command.has_flag(Flag::NoAuth)) {
             return Err(if is_text { line::NOAUTH } else { "NOAUTH Authentication required." }.into());
         }
-        let Some(command) = known else { return Err(unknown_command(words, is_text)) };
+        let Some(command) = found else { return Err(unknown_command(words, is_text)) };
         if !command.accepts_word_count(words.len()) {
             let hint = if is_text { format!("; write {}", command.usage()) } else { String::new() };
             let mut message = format!("ERR wrong number of arguments for '{}' command{hint}", command.name);
@@ -216,7 +241,7 @@ impl<'k> Session<'k> {
     }
 
     /// Executes a request outside of a batch, or queues it for EXEC.
-    fn execute_alone(&mut self, command: &'static Command, words: &[&[u8]]) -> NextAction {
+    fn execute_alone(&mut self, command: &'static Command, words: &[&[u8]]) -> SessionAction {
         if self.transaction.is_some() && !command.has_flag(Flag::Immediate) {
             self.queue(command, words);
         } else if command.is_connection_command() {
@@ -224,7 +249,7 @@ impl<'k> Session<'k> {
         } else {
             self.kv.engine.execute(&[Call { command, words }], &mut self.replies);
         }
-        NextAction::Continue
+        SessionAction::Continue
     }
 
     /// Replies with an error to a request that must not be executed. In a transaction it makes EXEC fail.
@@ -237,7 +262,7 @@ impl<'k> Session<'k> {
         self.replies.error_in_bytes(error);
     }
 
-    fn execute_batch(&mut self, batch: &mut Batch<'_>) {
+    fn execute_batch(&mut self, batch: &mut CallBatch<'_>) {
         if batch.calls.is_empty() {
             return;
         }
@@ -249,40 +274,39 @@ impl<'k> Session<'k> {
 
 /// Calls that the engine executes together.
 #[derive(Default)]
-struct Batch<'i> {
+struct CallBatch<'i> {
     calls: Vec<(&'static Command, Vec<&'i [u8]>)>,
 }
 
-impl<'i> Batch<'i> {
+impl<'i> CallBatch<'i> {
     fn push(&mut self, command: &'static Command, words: Vec<&'i [u8]>) {
         self.calls.push((command, words));
     }
 
-    /// Whether no call may be added: there are enough, or the last one does not share a batch with later ones.
+    /// Whether no further call may be added: there are enough, or the last one may not share a batch with later ones.
     fn is_complete(&self) -> bool {
         let may_grow = self.calls.last().is_some_and(|(command, words)| command.is_batchable(words.len()));
         self.calls.len() >= MAX_BATCH_CALLS || !may_grow
     }
 }
 
-const OUT_OF_MEMORY: &str = "OOM command not allowed when used memory > 'maxmemory'.";
-
 /// The error for an unknown command. As in Redis it quotes each word up to a NUL, and about 128 bytes of the name and
 /// of all other words together.
 fn unknown_command(words: &[&[u8]], is_text: bool) -> Vec<u8> {
-    let quotable =
-        |word: &[u8], max: usize| word.iter().copied().take_while(|byte| *byte != 0).take(max).collect::<Vec<_>>();
+    let quotable = |word: &[u8], max_length: usize| -> Vec<u8> {
+        word.iter().copied().take_while(|byte| *byte != 0).take(max_length).collect()
+    };
     let name = quotable(words.first().copied().unwrap_or_default(), MAX_QUOTED);
     if is_text {
         return [b"ERR unknown command '", &name[..], b"', try HELP"].concat();
     }
     let mut arguments = Vec::new();
     for word in words.iter().skip(1) {
-        let Some(room @ 1..) = MAX_QUOTED.checked_sub(arguments.len()) else { break };
+        let room = MAX_QUOTED.saturating_sub(arguments.len());
+        if room == 0 {
+            break;
+        }
         arguments.extend([b"'", &quotable(word, room)[..], b"' "].concat());
     }
     [b"ERR unknown command '", &name[..], b"', with args beginning with: ", &arguments[..]].concat()
 }
-
-/// How much of a client's words an error quotes, in bytes.
-const MAX_QUOTED: usize = 128;

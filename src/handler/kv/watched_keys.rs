@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use super::keyspace::is_live;
 use crate::panics::lock_ignoring_poison;
 
 /// A key that a client watches, and its state when the client began.
@@ -20,24 +21,25 @@ pub(super) struct WatchedKey {
 pub(super) struct WatchedKeys {
     /// The number of watched keys, so that a write takes no lock while there are none.
     count: AtomicUsize,
-    versions: Mutex<HashMap<Vec<u8>, Version>>,
+    versions: Mutex<HashMap<Vec<u8>, VersionEntry>>,
 }
 
 #[derive(Debug, Default)]
-struct Version {
+struct VersionEntry {
     watchers: usize,
+    /// How often the key has been modified.
     version: u64,
 }
 
 impl WatchedKeys {
-    /// Returns the current version of the key.
+    /// Adds a watcher of the key and returns the key's current version.
     pub(super) fn add(&self, key: &[u8]) -> u64 {
         let mut versions = lock_ignoring_poison(&self.versions);
         let entry = versions.entry(key.to_vec()).or_default();
         entry.watchers += 1;
         let version = entry.version;
-        // SeqCst: the watcher stores the count before it reads the key, and a writer changes the key before it loads
-        // the count. One of the two sees the other.
+        // SeqCst: on disk, the watcher stores the count before it reads the key, and the writer commits a change before
+        // it loads the count. So one of the two sees the other. In memory, the lock of the key's shard orders them.
         self.count.store(versions.len(), Ordering::SeqCst);
         version
     }
@@ -56,6 +58,7 @@ impl WatchedKeys {
         self.count.store(versions.len(), Ordering::SeqCst);
     }
 
+    /// Changes the key's version, if anyone watches the key.
     pub(super) fn mark_modified(&self, key: &[u8]) {
         // SeqCst: see `add`.
         if self.count.load(Ordering::SeqCst) > 0
@@ -65,7 +68,7 @@ impl WatchedKeys {
         }
     }
 
-    /// Marks the keys for which `exists` is true: all keys are being deleted, which changes only existing ones.
+    /// Called when all keys are deleted. Marks only keys for which `exists` is true, because the others don't change.
     pub(super) fn mark_all_modified(&self, exists: impl Fn(&[u8]) -> bool) {
         for (_, entry) in lock_ignoring_poison(&self.versions).iter_mut().filter(|(key, _)| exists(key)) {
             entry.version += 1;
@@ -81,7 +84,7 @@ impl WatchedKeys {
         let versions = lock_ignoring_poison(&self.versions);
         watched.iter().all(|watched| {
             let is_unmodified = versions.get(&watched.key).is_some_and(|entry| entry.version == watched.version);
-            is_unmodified && watched.expires_at.is_none_or(|expires_at| expires_at > now)
+            is_unmodified && is_live(watched.expires_at, now)
         })
     }
 }

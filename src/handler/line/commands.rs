@@ -8,7 +8,7 @@ use super::{AfterReply, LineContext, Reply};
 /// An error message quotes at most this many characters of a client's word.
 const MAX_QUOTED: usize = 40;
 
-struct Command {
+struct LineCommand {
     name: &'static str,
     /// How HELP shows the argument; empty if there is none.
     argument: &'static str,
@@ -25,44 +25,59 @@ enum Action {
     Quit,
 }
 
-static COMMANDS: [Command; 12] = [
-    Command { name: "HELP", argument: "", help: "this list", action: Action::Help },
-    Command { name: "ECHO", argument: "text", help: "the text", action: Action::Text(str::to_owned) },
-    Command { name: "UPPER", argument: "text", help: "the text in capitals", action: Action::Text(upper) },
-    Command {
+static COMMANDS: [LineCommand; 12] = [
+    LineCommand { name: "HELP", argument: "", help: "this list", action: Action::Help },
+    LineCommand { name: "ECHO", argument: "text", help: "the text", action: Action::Text(str::to_owned) },
+    LineCommand { name: "UPPER", argument: "text", help: "the text in capitals", action: Action::Text(upper) },
+    LineCommand {
         name: "LOWER",
         argument: "text",
         help: "the text in small letters",
         action: Action::Text(str::to_lowercase),
     },
-    Command {
+    LineCommand {
         name: "REVERSE",
         argument: "text",
         help: "the text backwards, by grapheme",
         action: Action::Text(reverse),
     },
-    Command { name: "COUNT", argument: "", help: "lines and bytes that you have sent", action: Action::Context(count) },
-    Command { name: "TIME", argument: "", help: "the time, as RFC 3339 has it, UTC", action: Action::Context(time) },
-    Command {
+    LineCommand {
+        name: "COUNT",
+        argument: "",
+        help: "lines and bytes that you have sent",
+        action: Action::Context(count),
+    },
+    LineCommand {
+        name: "TIME",
+        argument: "",
+        help: "the time, as RFC 3339 has it, UTC",
+        action: Action::Context(time),
+    },
+    LineCommand {
         name: "DAYTIME",
         argument: "",
         help: "the time, as a person would write it, UTC",
         action: Action::Context(daytime),
     },
-    Command { name: "UPTIME", argument: "", help: "how long the server has been up", action: Action::Context(uptime) },
-    Command {
+    LineCommand {
+        name: "UPTIME",
+        argument: "",
+        help: "how long the server has been up",
+        action: Action::Context(uptime),
+    },
+    LineCommand {
         name: "WHOAMI",
         argument: "",
         help: "your address and connection number",
         action: Action::Context(whoami),
     },
-    Command {
+    LineCommand {
         name: "STATS",
         argument: "",
         help: "connections now, in all, and refused",
         action: Action::Context(stats),
     },
-    Command { name: "QUIT", argument: "", help: "close the connection", action: Action::Quit },
+    LineCommand { name: "QUIT", argument: "", help: "close the connection", action: Action::Quit },
 ];
 
 /// The reply to a line: a command in any case, and an argument after a space or tab.
@@ -83,7 +98,7 @@ pub fn reply(line: &str, context: &LineContext) -> Reply {
     }
 }
 
-fn find(word: &str) -> Option<&'static Command> {
+fn find(word: &str) -> Option<&'static LineCommand> {
     COMMANDS.iter().find(|command| command.name.eq_ignore_ascii_case(word))
 }
 
@@ -95,7 +110,7 @@ fn unknown(word: &str) -> String {
 }
 
 /// A command's line in the list of commands.
-fn help(command: &Command) -> String {
+fn help(command: &LineCommand) -> String {
     format!("{:<14}{}\n", format!("{} {}", command.name, command.argument), command.help)
 }
 

@@ -16,7 +16,7 @@ pub(super) fn decode(line: &[u8]) -> Result<&str, String> {
 /// A control character as in `U+001B (escape)`.
 fn describe(control: char) -> String {
     let number = u32::from(control);
-    let name = NAMES.iter().zip(0..).find(|(_, code)| *code == number).map_or("C1 control", |(name, _)| *name);
+    let name = NAMES.get(number as usize).copied().unwrap_or("C1 control");
     format!("U+{number:04X} ({name})")
 }
 

@@ -10,7 +10,7 @@ const METHODS: [&[u8]; 10] =
     [b"GET", b"HEAD", b"POST", b"PUT", b"DELETE", b"CONNECT", b"OPTIONS", b"TRACE", b"PATCH", b"PRI"];
 
 /// The complete response to a client that speaks HTTP (RFC 9112). `usage` says in a sentence or two what the port is and
-/// how to use it. The response repeats nothing from the request, so nobody can make it show content of their own.
+/// how to use it. The response repeats nothing from the request, so a request can't put content into it.
 pub(crate) fn response(usage: &str) -> String {
     let body = format!("This port does not speak HTTP. {usage}\n");
     format!(
@@ -32,8 +32,12 @@ pub(crate) fn is_http(line: &[u8]) -> bool {
     if !is_version(last) {
         return false;
     }
-    let is_known_method = METHODS.iter().any(|method| method.eq_ignore_ascii_case(first));
-    is_known_method || words.next().is_some_and(is_target) && words.next().is_none() && is_token(first)
+    if METHODS.iter().any(|method| method.eq_ignore_ascii_case(first)) {
+        return true;
+    }
+    // With any other method, exactly a target has to come between it and the version.
+    let (target, further_word) = (words.next(), words.next());
+    is_token(first) && target.is_some_and(is_target) && further_word.is_none()
 }
 
 /// Whether the beginning of a line that is too long is that of an HTTP request: a method, and a path or a URL.

@@ -9,7 +9,7 @@ use std::borrow::Cow;
 mod command;
 mod edit;
 
-use command::{Command, Decoded, Decoder, IAC};
+use command::{Decoded, Decoder, IAC, TelnetCommand};
 use edit::{BACKSPACE, DELETE};
 
 /// `WONT TIMING-MARK`, the answer to `DO TIMING-MARK` (RFC 860). telnet sends the request after Ctrl-C, and shows nothing
@@ -178,12 +178,12 @@ impl Scanner {
         is_complete
     }
 
-    fn command(&mut self, command: Command) -> Option<Item> {
+    fn command(&mut self, command: TelnetCommand) -> Option<Item> {
         let reply = match command {
-            Command::AreYouThere => ARE_YOU_THERE_REPLY,
-            Command::TimingMark => TIMING_MARK_REPLY,
-            Command::EraseLine => return Some(self.skip(b"")),
-            Command::EraseCharacter | Command::Other => b"",
+            TelnetCommand::AreYouThere => ARE_YOU_THERE_REPLY,
+            TelnetCommand::TimingMark => TIMING_MARK_REPLY,
+            TelnetCommand::EraseLine => return Some(self.skip(b"")),
+            TelnetCommand::EraseCharacter | TelnetCommand::Other => b"",
         };
         if !self.is_in_line {
             return Some(self.skip(reply));

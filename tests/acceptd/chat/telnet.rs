@@ -1,11 +1,10 @@
 //! Telnet commands, line ends and erased characters, in both dialects.
 
-use crate::support::Client;
-use crate::support::chat::{Member, serve};
+use acceptd::handler::chat::{Options, Rate};
 
-/// plink sends this at the start.
-const NEGOTIATION: &[u8] =
-    b"\xff\xfb\x1f\xff\xfb\x20\xff\xfb\x18\xff\xfb\x27\xff\xfd\x01\xff\xfb\x03\xff\xfd\x03\xff\xfa\x1f\x00\x50\x00\x0a\xff\xf0";
+use crate::support::chat::{Member, limits, options, serve, serve_with};
+use crate::support::telnet::{BYTE_ORDER_MARK, NEGOTIATION};
+use crate::support::{Client, PATIENCE};
 
 /// Reads until these bytes arrive.
 fn read_until(client: &mut Client, bytes: &[u8]) {
@@ -64,7 +63,7 @@ fn erased_characters_are_not_part_of_a_message() {
 fn negotiation_and_a_byte_order_mark_are_not_part_of_a_message() {
     let server = serve();
     let mut alice = Member::irc_in_lobby(&server, "alice");
-    for opening in [NEGOTIATION, b"\xef\xbb\xbf", &[NEGOTIATION, b"\xef\xbb\xbf"].concat()] {
+    for opening in [NEGOTIATION, BYTE_ORDER_MARK, &[NEGOTIATION, BYTE_ORDER_MARK].concat()] {
         let mut person = server.connect();
         person.send([opening, b"hello\n/quit\n"].concat());
         read_until(&mut person, b"* goodbye\n");
@@ -81,13 +80,7 @@ fn erasing_a_line_that_is_too_long_does_not_affect_the_next_line() {
 
 #[test]
 fn telnet_commands_are_answered_while_lines_are_queued() {
-    let server = crate::support::chat::serve_with(
-        crate::support::chat::limits(),
-        acceptd::handler::chat::Options {
-            rate: acceptd::handler::chat::Rate { per_second: 20, burst: 1 },
-            ..crate::support::chat::options()
-        },
-    );
+    let server = serve_with(limits(), Options { rate: Rate { per_second: 20, burst: 1 }, ..options() });
     let mut person = server.connect();
     person.send(b"/name ann\n/away\n/away\n/wh\xff\xf6");
     read_until(&mut person, b"[yes]\r\n");
@@ -106,6 +99,6 @@ fn a_client_whose_first_bytes_are_no_line_is_greeted_all_the_same() {
     let mut greeting = [0; 9];
     assert!(std::io::Read::read(&mut client.stream, &mut greeting).is_err(), "a line may have begun");
     client.send(b"\xf1");
-    client.stream.set_read_timeout(Some(crate::support::PATIENCE)).unwrap();
+    client.stream.set_read_timeout(Some(PATIENCE)).unwrap();
     client.expect("* welcome");
 }

@@ -1,12 +1,10 @@
 //! Telnet commands, line ends and erased characters in the text dialect. In RESP these bytes have no special meaning.
 
-use std::time::Duration;
-
-use acceptd::Limits;
 use acceptd::handler::kv::{Options, Protocol};
 
+use crate::support::http_response;
 use crate::support::kv::{Engine, bulk, request};
-use crate::support::{TestServer, http_response};
+use crate::support::telnet::{self, BYTE_ORDER_MARK, NEGOTIATION, NOP};
 
 crate::for_memory! {
     telnet_negotiation_affects_neither_the_first_command_nor_the_dialect
@@ -24,13 +22,9 @@ crate::for_memory! {
     help_for_commands_shows_only_their_lines
 }
 
-/// The negotiation that plink sends at the start. It contains 0x27 (`NEW-ENVIRON`), a quote.
-const NEGOTIATION: &[u8] =
-    b"\xff\xfb\x1f\xff\xfb\x20\xff\xfb\x18\xff\xfb\x27\xff\xfd\x01\xff\xfb\x03\xff\xfd\x03\xff\xfa\x1f\x00\x50\x00\x0a\xff\xf0";
-
 fn telnet_negotiation_affects_neither_the_first_command_nor_the_dialect(engine: Engine) {
     let server = engine.serve();
-    for opening in [NEGOTIATION, b"\xff\xf1", &[NEGOTIATION, b"\xef\xbb\xbf"].concat(), b""] {
+    for opening in [NEGOTIATION, NOP, &[NEGOTIATION, BYTE_ORDER_MARK].concat(), b""] {
         for step in [1, 5, 1000] {
             let stream = [opening, b"SET a 'b c'\r\nGET a\r\n"].concat();
             let pieces: Vec<&[u8]> = stream.chunks(step).collect();
@@ -43,42 +37,16 @@ fn telnet_negotiation_affects_neither_the_first_command_nor_the_dialect(engine: 
 }
 
 fn telnet_commands_are_answered_at_once_even_within_a_line(engine: Engine) {
-    let server = engine.serve();
-    let mut client = server.connect();
-    // Ctrl-C and "are you there" before any line.
-    client.send(b"\xff\xf4\xff\xfd\x06\xff\xf6");
-    client.expect(b"\xff\xfc\x06[yes]\r\n");
-    client.send(b"PI\xff\xfd\x06");
-    client.expect(b"\xff\xfc\x06");
-    client.send(b"NG\r\n");
-    client.expect("+PONG\r\n");
-    client.send(b"SET a 1\r\n\xff\xf4\xff\xf2\xff\xfd\x06GET a\r\n");
-    client.expect(b"OK\r\n\xff\xfc\x061\r\n");
+    telnet::commands_are_answered_at_once(&mut engine.serve().connect());
 }
 
 fn telnet_commands_between_lines_do_not_begin_a_request(engine: Engine) {
-    let (request_timeout, idle_timeout) = (Duration::from_millis(1), Some(Duration::from_millis(50)));
-    let limits = Limits { request_timeout, idle_timeout, ..Limits::default() };
-    let server = TestServer::with(limits, (engine.open)(Options::default()));
-    for bytes in
-        [NEGOTIATION, b"\xff\xf1", b"\xef\xbb\xbf", b"PING\r\n\xff\xf1", b"PING\r\xff\xf1\n", b"PING\n\x08\xff\xf8"]
-    {
-        let mut client = server.connect();
-        client.send(bytes);
-        let farewell = client.rest();
-        assert!(farewell.contains("nothing was sent for 50ms, closing"), "{bytes:?}: {farewell}");
-    }
+    telnet::commands_between_lines_do_not_begin_a_request((engine.open)(Options::default()));
 }
 
 fn every_kind_of_line_end_is_accepted_and_the_reply_ends_the_same_way(engine: Engine) {
     let server = engine.serve();
-    let mut client = server.connect();
-    for end in ["\r\0", "\r", "\r\n"] {
-        client.send(format!("PING{end}ECHO a{end}"));
-        client.expect("+PONG\r\na\r\n");
-    }
-    client.send("PING\n");
-    client.expect("+PONG\n");
+    telnet::the_reply_has_the_line_end_of_the_line(&server);
     assert_eq!(
         server.connect().talk_freely(&[b"PING\r", b"\n", b"PING\r", b"\0", b"PING\n"]),
         "+PONG\r\n+PONG\r\n+PONG\n"
@@ -86,18 +54,14 @@ fn every_kind_of_line_end_is_accepted_and_the_reply_ends_the_same_way(engine: En
 }
 
 fn erased_characters_are_not_part_of_the_request(engine: Engine) {
-    let server = engine.serve();
-    let typed = b"PINX\x08G\nECHO ab\x7fc\nECHO \xc3\xa9\xff\xf7c\nSET a 1\xff\xf8ECHO ok\n";
-    assert_eq!(server.connect().talk(typed), "+PONG\nac\nc\nok\n");
+    telnet::erased_characters_are_not_part_of_the_line(&engine.serve());
 }
 
 fn a_byte_order_mark_at_the_very_start_is_dropped_once(engine: Engine) {
     let server = engine.serve();
-    assert_eq!(server.connect().talk("\u{feff}PING\r\n"), "+PONG\r\n");
-    assert_eq!(server.connect().talk([b"\xef\xbb\xbf", &request(&["PING"])[..]].concat()), "+PONG\r\n");
-    for later in ["\u{feff}\u{feff}PING\n", "\n\u{feff}PING\n"] {
-        assert!(server.connect().talk(later).starts_with("ERROR unknown command"), "{later:?}");
-    }
+    telnet::a_byte_order_mark_is_skipped_only_at_the_very_start(&server);
+    assert_eq!(server.connect().talk([BYTE_ORDER_MARK, &request(&["PING"])[..]].concat()), "+PONG\r\n");
+    // The first byte of this letter is also that of the mark.
     assert_eq!(server.connect().talk("\u{ff30}ING\n"), "ERROR unknown command '\u{ff30}ING', try HELP\n");
 }
 
@@ -154,10 +118,7 @@ fn the_first_byte_decides_the_dialect_of_the_farewell(engine: Engine) {
 fn tls_gets_an_alert_at_once(engine: Engine) {
     for protocol in [Protocol::Auto, Protocol::Text, Protocol::Resp] {
         let server = engine.serve_with(Options { protocol, ..Options::default() });
-        let mut client = server.connect();
-        client.send(b"\x16\x03\x01");
-        client.expect(b"\x15\x03\x01\x00\x02\x02\x46");
-        assert_eq!(client.rest(), "");
+        telnet::tls_gets_an_alert(&mut server.connect());
     }
 }
 

@@ -28,6 +28,7 @@ const QUEUED_BEFORE: usize = 264;
 const ROUNDS: u32 = 5;
 
 /// Sends messages of 64 bytes, `RATE` times a second, that begin with the time. A late message is sent as soon as possible.
+/// The sleep keeps this rate, which is the load; it waits for nothing that the server does.
 fn send_messages(sender: &mut Client, epoch: Instant, run: Duration) {
     let start = Instant::now();
     for count in 0.. {

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::io::{self, Write};
 
-use super::{IrcSession, Message, first_word, numeric, numeric_reply, parse_rooms};
+use super::{IrcSession, Message, first_room, first_word, numeric, numeric_reply, parse_rooms};
 use crate::connection::Connection;
 use crate::handler::chat::delivery::Delivery;
 use crate::handler::chat::event::{MAX_IRC_LINE, MAX_TEXT};
@@ -14,66 +14,73 @@ use crate::handler::chat::session::Session;
 use crate::handler::chat::state::{ChatError, ChatState};
 use crate::handler::chat::text::truncate;
 
-/// How many names fit into a line, however long they and the names of the client and the room are.
+/// How many names fit into a line, even if every name in it has its maximum length.
 const NAMES_PER_LINE: usize = (MAX_IRC_LINE - 100) / (name::MAX_MEMBER_NAME + 2);
 
 impl IrcSession<'_> {
     pub(super) fn join(&mut self, client: &mut Connection, message: &Message) -> io::Result<()> {
         let Some(list) = message.parameter(0) else { return self.need_more_params(client, "JOIN") };
         if list == "0" {
-            let id = self.id;
-            self.flush_reply(client)?;
-            let rooms =
-                self.with_state(|state, _| state.member(id).map(|member| member.rooms.clone()).unwrap_or_default());
-            for key in rooms {
-                // An error means that the client has been kicked out of this one in the meantime.
-                let _ = self.with_state(|state, delivery| state.part(id, &key, "", delivery));
-            }
-            return Ok(());
+            return self.part_all(client);
         }
-        for (channel, key) in parse_rooms(list) {
-            let Some(room) = key.and_then(|_| Name::parse_room(channel)) else {
-                self.reply(
+        for (channel, room) in parse_rooms(list) {
+            match room {
+                Some(room) => self.join_channel(client, channel, &room)?,
+                None => self.reply(
                     client,
                     numeric::ERR_NOSUCHCHANNEL,
                     format_args!("{} :{}", first_word(channel), name::CHANNEL_NAME_RULE),
-                )?;
-                continue;
-            };
-            // The replies so far must arrive before the messages of the channel.
-            self.flush_reply(client)?;
-            let (id, key) = (self.id, room.key());
-            if self.with_state(|state, _| state.is_in_room(id, &key)) {
-                continue;
-            }
-            let name = self.name();
-            let names_queued = self.with_state(|state, delivery| {
-                state.join(id, &room, delivery)?;
-                let Some(room) = state.room(&key) else { return Ok(true) };
-                state.queue_reply(id, topic_replies(room, &name).unwrap_or_default(), delivery);
-                Ok(queue_names(state, id, room, &name, delivery))
-            });
-            match names_queued {
-                Ok(true) => {}
-                Ok(false) => {
-                    self.delivery().flush();
-                    self.write_names(client, &room)?;
-                }
-                Err(error) => self.refuse(client, error, channel, "")?,
+                )?,
             }
         }
         Ok(())
     }
 
+    fn part_all(&mut self, client: &mut Connection) -> io::Result<()> {
+        let id = self.id;
+        self.flush_reply(client)?;
+        let rooms = self.with_state(|state, _| state.member(id).map(|member| member.rooms.clone()));
+        for key in rooms.unwrap_or_default() {
+            // An error means that the client has been kicked out of this one in the meantime.
+            let _ = self.with_state(|state, delivery| state.part(id, &key, "", delivery));
+        }
+        Ok(())
+    }
+
+    /// Joins a room. `channel` is its name as the client wrote it.
+    fn join_channel(&mut self, client: &mut Connection, channel: &str, room: &Name) -> io::Result<()> {
+        // The replies so far must arrive before the messages of the channel.
+        self.flush_reply(client)?;
+        let (id, key) = (self.id, room.key());
+        if self.with_state(|state, _| state.is_in_room(id, &key)) {
+            return Ok(());
+        }
+        let name = self.name();
+        let names_queued = self.with_state(|state, delivery| {
+            state.join(id, room, delivery)?;
+            let Some(room) = state.room(&key) else { return Ok(true) };
+            state.queue_reply(id, topic_replies(room, &name).unwrap_or_default(), delivery);
+            Ok(queue_names(state, id, room, &name, delivery))
+        });
+        match names_queued {
+            Ok(true) => Ok(()),
+            Ok(false) => {
+                self.delivery().flush();
+                self.write_names(client, room)
+            }
+            Err(error) => self.refuse(client, error, channel, ""),
+        }
+    }
+
     pub(super) fn part(&mut self, client: &mut Connection, message: &Message) -> io::Result<()> {
         let Some(list) = message.parameter(0) else { return self.need_more_params(client, "PART") };
         let reason = truncate(message.parameter(1).unwrap_or_default(), MAX_TEXT);
-        for (channel, key) in parse_rooms(list) {
+        for (channel, room) in parse_rooms(list) {
             self.flush_reply(client)?;
             let id = self.id;
-            let outcome = key
+            let outcome = room
                 .ok_or(ChatError::NoSuchRoom)
-                .and_then(|key| self.with_state(|state, delivery| state.part(id, &key, reason, delivery)));
+                .and_then(|room| self.with_state(|state, delivery| state.part(id, &room.key(), reason, delivery)));
             outcome.or_else(|error| self.refuse(client, error, channel, ""))?;
         }
         Ok(())
@@ -81,7 +88,7 @@ impl IrcSession<'_> {
 
     pub(super) fn topic(&mut self, client: &mut Connection, message: &Message) -> io::Result<()> {
         let Some(channel) = message.parameter(0) else { return self.need_more_params(client, "TOPIC") };
-        let Some((_, Some(key))) = parse_rooms(channel).next() else {
+        let Some(key) = first_room(channel) else {
             return self.refuse(client, ChatError::NoSuchRoom, channel, "");
         };
         let id = self.id;
@@ -110,7 +117,7 @@ impl IrcSession<'_> {
 
     pub(super) fn names(&mut self, client: &mut Connection, message: &Message) -> io::Result<()> {
         let channel = message.parameter(0).unwrap_or("*");
-        let Some((_, Some(key))) = parse_rooms(channel).next() else {
+        let Some(key) = first_room(channel) else {
             return self.reply(
                 client,
                 numeric::RPL_ENDOFNAMES,
@@ -150,7 +157,7 @@ impl IrcSession<'_> {
         };
         self.reply(client, numeric::RPL_LISTSTART, "Channel :Users Topic")?;
         if let Some(list) = message.parameter(0) {
-            let wanted: BTreeSet<NameKey> = parse_rooms(list).filter_map(|(_, key)| key).collect();
+            let wanted: BTreeSet<NameKey> = parse_rooms(list).filter_map(|(_, room)| Some(room?.key())).collect();
             let mut wanted = wanted.iter();
             self.chat
                 .write_list(client, |state| wanted.find_map(|key| state.room(key)).map(line).into_iter().collect())?;
@@ -164,7 +171,7 @@ impl IrcSession<'_> {
         let (Some(channel), Some(targets)) = (message.parameter(0), message.parameter(1)) else {
             return self.need_more_params(client, "KICK");
         };
-        let Some((_, Some(key))) = parse_rooms(channel).next() else {
+        let Some(key) = first_room(channel) else {
             return self.refuse(client, ChatError::NoSuchRoom, channel, targets);
         };
         let reason = truncate(message.parameter(2).unwrap_or("kicked"), MAX_TEXT);
@@ -179,7 +186,7 @@ impl IrcSession<'_> {
         Ok(())
     }
 
-    /// Reports modes, none of which can be changed. Each channel takes messages only from its members (`n`), and the member
+    /// Reports modes. No mode can be changed. Each channel takes messages only from its members (`n`), and the member
     /// who has been in it longest is its operator (`o`). Each channel of a list gets its own reply, because irssi waits for
     /// all of them.
     pub(super) fn mode(&mut self, client: &mut Connection, message: &Message) -> io::Result<()> {
@@ -187,21 +194,21 @@ impl IrcSession<'_> {
         if !target.starts_with('#') {
             return self.user_mode(client, target, message.parameter(1));
         }
-        parse_rooms(target).try_for_each(|(name, key)| self.channel_mode(client, name, key.as_ref(), message))
+        parse_rooms(target).try_for_each(|(channel, room)| self.channel_mode(client, channel, room.as_ref(), message))
     }
 
     fn channel_mode(
         &mut self,
         client: &mut Connection,
-        name: &str,
-        key: Option<&NameKey>,
+        channel: &str,
+        room: Option<&Name>,
         message: &Message,
     ) -> io::Result<()> {
         let (id, change) = (self.id, message.parameter(1));
-        let describe = |room: &Room| (room.name.to_string(), room.created.as_second(), room.operator() == Some(id));
-        let found = key.and_then(|key| self.with_state(|state, _| state.room(key).map(describe)));
+        let describe = |room: &Room| (room.name.to_string(), room.created_at.as_second(), room.operator() == Some(id));
+        let found = room.and_then(|room| self.with_state(|state, _| state.room(&room.key()).map(describe)));
         let Some((room, created, is_operator)) = found else {
-            return self.refuse(client, ChatError::NoSuchRoom, name, "");
+            return self.refuse(client, ChatError::NoSuchRoom, channel, "");
         };
         match change.map(|change| change.trim_start_matches(['+', '-'])) {
             None => {
@@ -211,7 +218,7 @@ impl IrcSession<'_> {
             Some("b") if message.parameter(2).is_none() => {
                 self.reply(client, numeric::RPL_ENDOFBANLIST, format_args!("#{room} :End of ban list"))
             }
-            Some(_) if !is_operator => self.refuse(client, ChatError::NotOperator, name, ""),
+            Some(_) if !is_operator => self.refuse(client, ChatError::NotOperator, channel, ""),
             Some(mode) => {
                 let mode: String = mode.chars().take(1).collect();
                 self.reply(

@@ -21,7 +21,7 @@ impl IrcSession<'_> {
         self.reply(
             client,
             numeric::RPL_CREATED,
-            format_args!(":This server was started {}", self.chat.started.strftime("%Y-%m-%d %H:%M:%S UTC")),
+            format_args!(":This server was started {}", self.chat.started_at.strftime("%Y-%m-%d %H:%M:%S UTC")),
         )?;
         self.reply(client, numeric::RPL_MYINFO, format_args!("{SERVER_NAME} {VERSION} i no"))?;
         self.features(client)?;

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use super::{IrcSession, Message, first_word, numeric, numeric_reply, parse_rooms};
+use super::{IrcSession, Message, first_room, first_word, numeric, numeric_reply};
 use crate::connection::Connection;
 use crate::handler::chat::LIST_CHUNK;
 use crate::handler::chat::event::{HOST, MAX_IRC_LINE, MAX_TEXT, MessageKind, SERVER_DESCRIPTION, SERVER_NAME};
@@ -86,7 +86,7 @@ impl IrcSession<'_> {
     }
 
     fn send_to_channel(&mut self, channel: &str, message: OutgoingMessage<'_>) -> Result<(), ChatError> {
-        let key = parse_rooms(channel).next().and_then(|(_, key)| key).ok_or(ChatError::NoSuchRoom)?;
+        let key = first_room(channel).ok_or(ChatError::NoSuchRoom)?;
         let id = self.id;
         self.with_state(|state, delivery| state.send_to_room(id, &key, message, delivery))
     }
@@ -105,7 +105,7 @@ impl IrcSession<'_> {
     pub(super) fn who(&mut self, client: &mut Connection, message: &Message) -> io::Result<()> {
         let mask = message.parameter(0).unwrap_or("*");
         if mask.starts_with('#') {
-            if let Some((_, Some(key))) = parse_rooms(mask).next() {
+            if let Some(key) = first_room(mask) {
                 self.write_who_list(client, &key)?;
             }
         } else if let "*" | "0" = mask {
@@ -137,7 +137,7 @@ impl IrcSession<'_> {
     }
 
     pub(super) fn whois(&mut self, client: &mut Connection, message: &Message) -> io::Result<()> {
-        // `WHOIS server nick` would ask another server. There is none, so the nickname is all that counts.
+        // `WHOIS server nick` asks another server. There is no other, so only the nickname counts.
         let Some(nickname) = message.parameter(1).or(message.parameter(0)) else {
             return self.reply(client, numeric::ERR_NONICKNAMEGIVEN, ":No nickname given");
         };

@@ -9,7 +9,7 @@ use jiff::Timestamp;
 
 use super::{ChatError, ChatState, OutgoingMessage};
 use crate::handler::chat::delivery::Delivery;
-use crate::handler::chat::event::{Event, RenderedEvent};
+use crate::handler::chat::event::{ChatEvent, RenderedEvent};
 use crate::handler::chat::history::History;
 use crate::handler::chat::member::Member;
 use crate::handler::chat::membership::Membership;
@@ -20,13 +20,13 @@ use crate::handler::chat::room::{Room, RoomMember, Topic};
 pub(crate) const MAX_ROOMS_PER_MEMBER: usize = 20;
 
 impl ChatState {
-    /// Adds a member to a room, and creates the room if there is none of that name.
+    /// Adds a member to a room, and creates the room if it does not exist.
     ///
     /// # Errors
     ///
     /// `LimitReached`: the member is in too many rooms.
     pub(crate) fn join(&mut self, id: u64, name: &Name, delivery: &mut Delivery) -> Result<(), ChatError> {
-        let Some(member) = self.members.get_mut(&id) else { return Err(ChatError::NoSuchMember) };
+        let member = self.members.get_mut(&id).ok_or(ChatError::NoSuchMember)?;
         let key = name.key();
         if member.rooms.contains(&key) {
             return Ok(());
@@ -44,10 +44,12 @@ impl ChatState {
             dialect: member.dialect,
             ignored: Arc::clone(&member.ignored),
         });
-        announce(Event::Joined { room: &room.name }, room, member, delivery);
+        announce(ChatEvent::Joined { room: &room.name }, room, member, delivery);
         Ok(())
     }
 
+    /// Takes a member out of a room.
+    ///
     /// # Errors
     ///
     /// `NoSuchRoom`, `NotInRoom`.
@@ -59,11 +61,13 @@ impl ChatState {
         delivery: &mut Delivery,
     ) -> Result<(), ChatError> {
         let (member, room) = self.member_in_room(id, key)?;
-        announce(Event::Parted { room: &room.name, reason }, room, member, delivery);
+        announce(ChatEvent::Parted { room: &room.name, reason }, room, member, delivery);
         self.remove_from_room(id, key, delivery);
         Ok(())
     }
 
+    /// Takes the member named `target` out of a room, if the member `id` is the room's operator.
+    ///
     /// # Errors
     ///
     /// `NoSuchRoom`, `NotInRoom`, `NotOperator`, `TargetNotInRoom`.
@@ -81,12 +85,14 @@ impl ChatState {
         }
         let kicked = self.member_by_name(target).filter(|kicked| kicked.rooms.contains(key));
         let kicked = kicked.ok_or(ChatError::TargetNotInRoom)?;
-        let event = Event::Kicked { room: &room.name, target: &kicked.identity.name, reason };
+        let event = ChatEvent::Kicked { room: &room.name, target: &kicked.identity.name, reason };
         room.broadcast(event, member, None, delivery);
         self.remove_from_room(kicked.id, key, delivery);
         Ok(())
     }
 
+    /// Sends a message to a room, and adds it to the room's history.
+    ///
     /// # Errors
     ///
     /// `NoSuchRoom`, `NotInRoom`.
@@ -103,8 +109,9 @@ impl ChatState {
             return Err(ChatError::NoSuchRoom);
         };
         member.last_message = Instant::now();
-        let event = Event::RoomMessage { kind: message.kind, room: &room.name, text: message.text };
-        let time = room.broadcast(event, member, (!message.echo).then_some(id), delivery);
+        let event = ChatEvent::RoomMessage { kind: message.kind, room: &room.name, text: message.text };
+        let except = if message.echo { None } else { Some(id) };
+        let time = room.broadcast(event, member, except, delivery);
         let line = event.render_plain(&member.identity);
         room.history.add(time, line, max_bytes);
         Ok(())
@@ -123,7 +130,7 @@ impl ChatState {
         delivery: &mut Delivery,
     ) -> Result<(), ChatError> {
         let (member, room) = self.member_in_room(id, key)?;
-        room.broadcast(Event::TopicSet { room: &room.name, text }, member, None, delivery);
+        room.broadcast(ChatEvent::TopicSet { room: &room.name, text }, member, None, delivery);
         let set_by = member.identity.name.to_string();
         if let Some(room) = self.rooms.get_mut(key) {
             let topic = || Topic { text: text.to_owned(), set_by, set_at: Timestamp::now() };
@@ -138,8 +145,7 @@ impl ChatState {
         self.rooms.range::<NameKey, _>((start, Bound::Unbounded)).take(count).map(|(_, room)| room).collect()
     }
 
-    /// The members of a room who joined after the join with that number, in the order in which they joined. 0 starts with
-    /// the first member.
+    /// The members of a room whose join numbers are greater than `join_number`, in the order in which they joined.
     pub(crate) fn members_after<'a>(
         &'a self,
         room: &'a Room,
@@ -164,7 +170,8 @@ impl ChatState {
         if member.rooms.contains(key) { Ok((member, room)) } else { Err(ChatError::NotInRoom) }
     }
 
-    /// Takes a member out of a room. If they were its operator, the next member becomes it. An empty room is deleted.
+    /// Takes a member out of a room without announcing it. If they were the operator, the next member becomes the operator.
+    /// An empty room is deleted.
     pub(super) fn remove_from_room(&mut self, id: u64, key: &NameKey, delivery: &mut Delivery) {
         if let Some(member) = self.members.get_mut(&id) {
             member.rooms.retain(|other| other != key);
@@ -180,15 +187,15 @@ impl ChatState {
             return;
         }
         if let Some(member) = self.members.get(&operator) {
-            room.broadcast(Event::Promoted { room: &room.name }, member, None, delivery);
+            room.broadcast(ChatEvent::Promoted { room: &room.name }, member, None, delivery);
         }
     }
 
     /// Queues an event once for every other member who shares a room with a member. Rooms that don't announce who leaves
     /// don't announce who quits either.
-    pub(super) fn notify_shared_rooms(&self, id: u64, event: Event<'_>, delivery: &mut Delivery) {
+    pub(super) fn notify_shared_rooms(&self, id: u64, event: ChatEvent<'_>, delivery: &mut Delivery) {
         let Some(member) = self.members.get(&id) else { return };
-        let is_notified = |room: &&Room| !matches!(event, Event::Quit { .. }) || room.announces_joins();
+        let is_notified = |room: &&Room| !matches!(event, ChatEvent::Quit { .. }) || room.announces_joins();
         let rooms = member.rooms.iter().filter_map(|key| self.rooms.get(key));
         let rooms: Vec<&Room> = rooms.filter(is_notified).collect();
         if let [room] = rooms.as_slice() {
@@ -208,7 +215,7 @@ impl ChatState {
 }
 
 /// Tells a room who joins or leaves, if it announces that. An IRC client is always told about its own joins and parts.
-fn announce(event: Event<'_>, room: &Room, member: &Member, delivery: &mut Delivery) {
+fn announce(event: ChatEvent<'_>, room: &Room, member: &Member, delivery: &mut Delivery) {
     if room.announces_joins() {
         room.broadcast(event, member, Some(member.id), delivery);
     }

@@ -1,4 +1,4 @@
-//! Commands that work on keys and their expiry times, whatever the values are.
+//! Commands that work on keys and their expiry times, and do not look at the values.
 
 use super::number::integer;
 use super::pattern::{check_length, matches};
@@ -92,10 +92,11 @@ pub(super) fn scan(keyspace: &mut dyn Keyspace, words: &[&[u8]], replies: &mut R
 /// Reads a cursor as `strtoul` does: an empty word is 0, and a negative number wraps around.
 fn parse_cursor(word: &[u8]) -> Option<u64> {
     let text = std::str::from_utf8(word).ok()?;
-    let digits = text.strip_prefix(['-', '+']).unwrap_or(text);
     if text.is_empty() {
         return Some(0);
     }
+    let digits = text.strip_prefix(['-', '+']).unwrap_or(text);
+    // A second sign is an error, although Rust would take it as part of the number.
     let number: u64 = digits.parse().ok().filter(|_| !digits.starts_with('+'))?;
     Some(if text.starts_with('-') { number.wrapping_neg() } else { number })
 }
@@ -215,14 +216,20 @@ impl ExpireConditions {
     fn parse(words: &[&[u8]]) -> Result<ExpireConditions, CommandError> {
         let mut conditions = ExpireConditions::default();
         for option in words {
-            let ExpireConditions { nx, xx, gt, lt } = &mut conditions;
-            let all = [("NX", nx), ("XX", xx), ("GT", gt), ("LT", lt)];
-            let Some((_, wanted)) = all.into_iter().find(|(name, _)| is(option, name)) else {
+            let condition = if is(option, "NX") {
+                &mut conditions.nx
+            } else if is(option, "XX") {
+                &mut conditions.xx
+            } else if is(option, "GT") {
+                &mut conditions.gt
+            } else if is(option, "LT") {
+                &mut conditions.lt
+            } else {
                 let option = String::from_utf8_lossy(option);
                 let option = option.trim_end_matches(['\r', '\n']);
                 return Err(CommandError(format!("ERR Unsupported option {option}").into()));
             };
-            *wanted = true;
+            *condition = true;
         }
         let ExpireConditions { nx, xx, gt, lt } = conditions;
         if nx && (xx || gt || lt) {

@@ -4,8 +4,9 @@ use super::long_double::{self, Parsed};
 use crate::handler::kv::keyspace::CommandError;
 use crate::handler::kv::request;
 
+/// Parses a command's integer.
 pub(super) fn integer(word: &[u8]) -> Result<i64, CommandError> {
-    request::integer(word).ok_or(CommandError::NOT_AN_INTEGER)
+    request::parse_integer(word).ok_or(CommandError::NOT_AN_INTEGER)
 }
 
 /// The sum of two decimal numbers, in decimal.

@@ -2,17 +2,17 @@
 
 use crate::handler::kv::keyspace::CommandError;
 
-/// The longest pattern, in bytes. Matching takes time for each byte, while other clients wait for the keys.
-const LONGEST_PATTERN: usize = 512;
+/// The longest pattern, in bytes. Other clients wait for the keys while a pattern is matched.
+const MAX_PATTERN: usize = 512;
 
 pub(super) fn check_length(pattern: &[u8]) -> Result<&[u8], CommandError> {
-    let fits = pattern.len() <= LONGEST_PATTERN;
+    let fits = pattern.len() <= MAX_PATTERN;
     if fits { Ok(pattern) } else { Err(CommandError::new("ERR the pattern is longer than 512 bytes")) }
 }
 
 /// Whether a text matches a pattern: `*`, `?`, `[abc]`, `[^a-c]`, and `\` before a literal character.
 ///
-/// Takes time proportional to the product of the two lengths at worst, whatever the pattern.
+/// At worst the time is proportional to the product of the two lengths.
 pub(in crate::handler::kv) fn matches(pattern: &[u8], text: &[u8]) -> bool {
     // As in Redis, `*` alone matches an empty text, and `**` does not.
     if text.is_empty() {

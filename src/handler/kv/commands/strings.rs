@@ -22,9 +22,11 @@ fn reply_value(keyspace: &mut dyn Keyspace, key: &[u8], replies: &mut Replies) -
 
 /// The options of SET and GETEX.
 #[derive(Default)]
-struct Options<'a> {
-    /// NX is `Some(false)`, XX is `Some(true)`.
-    only_if_exists: Option<bool>,
+struct SetOptions<'a> {
+    /// SET's NX: only if the key does not exist.
+    nx: bool,
+    /// SET's XX: only if the key exists.
+    xx: bool,
     /// SET's GET.
     get: bool,
     /// SET's KEEPTTL.
@@ -35,13 +37,13 @@ struct Options<'a> {
     expiry: Option<(TimeUnit, &'a [u8])>,
 }
 
-impl<'a> Options<'a> {
-    fn of_set(words: &[&'a [u8]]) -> Result<Options<'a>, CommandError> {
-        Options::parse(words, |options, option| {
-            if is(option, "NX") && options.only_if_exists != Some(true) {
-                options.only_if_exists = Some(false);
-            } else if is(option, "XX") && options.only_if_exists != Some(false) {
-                options.only_if_exists = Some(true);
+impl<'a> SetOptions<'a> {
+    fn of_set(words: &[&'a [u8]]) -> Result<SetOptions<'a>, CommandError> {
+        SetOptions::parse(words, |options, option| {
+            if is(option, "NX") && !options.xx {
+                options.nx = true;
+            } else if is(option, "XX") && !options.nx {
+                options.xx = true;
             } else if is(option, "GET") {
                 options.get = true;
             } else if is(option, "KEEPTTL") && options.expiry.is_none() {
@@ -53,8 +55,8 @@ impl<'a> Options<'a> {
         })
     }
 
-    fn of_getex(words: &[&'a [u8]]) -> Result<Options<'a>, CommandError> {
-        Options::parse(words, |options, option| {
+    fn of_getex(words: &[&'a [u8]]) -> Result<SetOptions<'a>, CommandError> {
+        SetOptions::parse(words, |options, option| {
             if is(option, "PERSIST") && options.expiry.is_none() {
                 options.persist = true;
                 Ok(())
@@ -68,9 +70,9 @@ impl<'a> Options<'a> {
     /// time counts, but all of them must be in the same unit.
     fn parse(
         words: &[&'a [u8]],
-        parse_other: impl Fn(&mut Options<'a>, &[u8]) -> CommandResult,
-    ) -> Result<Options<'a>, CommandError> {
-        let mut options = Options::default();
+        parse_other: impl Fn(&mut SetOptions<'a>, &[u8]) -> CommandResult,
+    ) -> Result<SetOptions<'a>, CommandError> {
+        let mut options = SetOptions::default();
         let mut rest = words.iter();
         while let Some(&option) = rest.next() {
             let Some(unit) = TimeUnit::from_option(option) else {
@@ -99,7 +101,7 @@ pub(super) fn set(keyspace: &mut dyn Keyspace, words: &[&[u8]], replies: &mut Re
         replies.ok();
         return Ok(());
     }
-    let options = Options::of_set(words.get(3..).unwrap_or_default())?;
+    let options = SetOptions::of_set(words.get(3..).unwrap_or_default())?;
     let expires_at = options.expiry_time("set", keyspace.now())?;
     let old = keyspace.entry(key)?;
     if options.get {
@@ -109,7 +111,7 @@ pub(super) fn set(keyspace: &mut dyn Keyspace, words: &[&[u8]], replies: &mut Re
         }
     }
     let kept = old.as_ref().filter(|_| options.keep_ttl).and_then(|old| old.expires_at);
-    let is_allowed = options.only_if_exists.is_none_or(|exists| exists == old.is_some());
+    let is_allowed = if old.is_some() { !options.nx } else { !options.xx };
     drop(old);
     if is_allowed {
         put_unless_expired(keyspace, key, value, expires_at.or(kept))?;
@@ -179,7 +181,7 @@ pub(super) fn getdel(keyspace: &mut dyn Keyspace, words: &[&[u8]], replies: &mut
 
 pub(super) fn getex(keyspace: &mut dyn Keyspace, words: &[&[u8]], replies: &mut Replies) -> CommandResult {
     let key = word(words, 1);
-    let options = Options::of_getex(words.get(2..).unwrap_or_default())?;
+    let options = SetOptions::of_getex(words.get(2..).unwrap_or_default())?;
     let Some(entry) = keyspace.entry(key)? else {
         replies.nil();
         return Ok(());

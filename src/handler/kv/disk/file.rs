@@ -17,7 +17,7 @@ use crate::handler::kv::keyspace::unix_millis;
 /// Its only record, `seed`, is the random seed of the hashes.
 const META: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("meta");
 
-/// The mode of a new file, because values may be private.
+/// The mode of a new file. Values may be private.
 const OWNER_ONLY: u32 = 0o600;
 
 /// The size of redb's cache, in bytes.
@@ -31,8 +31,8 @@ const CACHE_SIZE: usize = 256 * 1024 * 1024;
 pub(super) fn open_or_create(path: &Path) -> io::Result<Database> {
     foreign::check(path)?;
     let created = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(OWNER_ONLY).open(path);
-    created.map_err(|error| foreign::explain(&error, path))?;
-    let database = builder().create(path).map_err(|error| explain(error, path))?;
+    created.map_err(|error| foreign::with_advice(&error, path))?;
+    let database = builder().create(path).map_err(|error| describe(error, path))?;
     if is_of_another_program(&database).map_err(io::Error::other)? {
         return Err(foreign::refuse("it is a database of another program; choose another file, a new one is made"));
     }
@@ -49,7 +49,7 @@ fn is_of_another_program(database: &Database) -> Result<bool, redb::Error> {
 
 /// Opens an existing store.
 pub(super) fn open(path: &Path) -> io::Result<Database> {
-    builder().open(path).map_err(|error| explain(error, path))
+    builder().open(path).map_err(|error| describe(error, path))
 }
 
 fn builder() -> Builder {
@@ -58,14 +58,17 @@ fn builder() -> Builder {
     builder
 }
 
-fn explain(error: DatabaseError, path: &Path) -> io::Error {
+/// The error of opening a database, with what to do.
+fn describe(error: DatabaseError, path: &Path) -> io::Error {
     match error {
         DatabaseError::DatabaseAlreadyOpen => io::Error::new(
             io::ErrorKind::ResourceBusy,
             format!("{} has it; end that one, or choose another file", owner(path)),
         ),
         DatabaseError::UpgradeRequired(_) => io::Error::other("it was made by another version of acceptd"),
-        DatabaseError::Storage(redb::StorageError::Io(error)) if !is_damage(&error) => foreign::explain(&error, path),
+        DatabaseError::Storage(redb::StorageError::Io(error)) if !is_damage(&error) => {
+            foreign::with_advice(&error, path)
+        }
         other => io::Error::other(format!("it is damaged; restore it from a copy, or choose another file: {other}")),
     }
 }
@@ -84,20 +87,24 @@ pub(super) fn drop_page_cache(path: &Path) -> io::Result<()> {
     synced
 }
 
-/// The process that has a file open, as far as /proc shows it.
+/// The other process that has a file open, for a message.
 fn owner(path: &Path) -> String {
-    let is_same = |left: &fs::Metadata, right: &fs::Metadata| left.dev() == right.dev() && left.ino() == right.ino();
-    let find = || {
-        let file = fs::metadata(path).ok()?;
-        let processes = fs::read_dir("/proc").ok()?.flatten();
-        let mut pids = processes.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
-        pids.find(|pid| {
-            let descriptors = fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
-            *pid != std::process::id()
-                && descriptors.filter_map(|entry| fs::metadata(entry.path()).ok()).any(|open| is_same(&open, &file))
-        })
-    };
-    find().map_or_else(|| "another process".to_owned(), |pid| format!("the process {pid}"))
+    find_owner(path).map_or_else(|| "another process".to_owned(), |pid| format!("the process {pid}"))
+}
+
+/// The id of another process that has a file open, as far as /proc shows it.
+fn find_owner(path: &Path) -> Option<u32> {
+    let file = fs::metadata(path).ok()?;
+    let processes = fs::read_dir("/proc").ok()?.flatten();
+    let mut pids = processes.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
+    pids.find(|&pid| pid != std::process::id() && has_open(pid, &file))
+}
+
+/// Whether a process has a file open.
+fn has_open(pid: u32, file: &fs::Metadata) -> bool {
+    let descriptors = fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
+    let mut open_files = descriptors.filter_map(|descriptor| fs::metadata(descriptor.path()).ok());
+    open_files.any(|open| open.dev() == file.dev() && open.ino() == file.ino())
 }
 
 /// Creates the tables in a new file. Returns the seed of the hashes.

@@ -20,7 +20,7 @@ pub(super) fn check(path: &Path) -> io::Result<()> {
     let kind = match fs::metadata(path) {
         Ok(metadata) => metadata.file_type(),
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
-        Err(error) => return Err(explain(&error, path)),
+        Err(error) => return Err(with_advice(&error, path)),
     };
     if kind.is_dir() {
         let inside = path.join("store");
@@ -30,14 +30,15 @@ pub(super) fn check(path: &Path) -> io::Result<()> {
         return Err(refuse(&format!("it is a {}, and a store needs an ordinary file", name_of(kind))));
     }
     let mut head = Vec::new();
-    let file = File::open(path).map_err(|error| explain(&error, path))?;
-    file.take(HEAD).read_to_end(&mut head).map_err(|error| explain(&error, path))?;
+    let file = File::open(path).map_err(|error| with_advice(&error, path))?;
+    file.take(HEAD).read_to_end(&mut head).map_err(|error| with_advice(&error, path))?;
     match describe_foreign(&head) {
         None => Ok(()),
         Some(what) => Err(refuse(&format!("it is {what}; choose another file, a new one is made"))),
     }
 }
 
+/// The error for a file that is not a store.
 pub(super) fn refuse(why: &str) -> io::Error {
     io::Error::new(ErrorKind::InvalidData, why)
 }
@@ -54,9 +55,6 @@ fn name_of(kind: FileType) -> &'static str {
 
 /// Describes a file by its first bytes. Returns `None` for a store and for an empty file.
 fn describe_foreign(head: &[u8]) -> Option<&'static str> {
-    let is_text = |text: &str| !text.contains(|character: char| character.is_control() && !character.is_whitespace());
-    // A character at the end of the head may be incomplete.
-    let text = || head.utf8_chunks().next().map(|chunk| chunk.valid()).filter(|text| text.len() + 4 > head.len());
     if head.is_empty() || head.starts_with(MAGIC) {
         None
     } else if head.iter().all(|byte| *byte == 0) {
@@ -65,15 +63,24 @@ fn describe_foreign(head: &[u8]) -> Option<&'static str> {
         Some("a database of SQLite, not a store of acceptd")
     } else if head.starts_with(b"\x7FELF") {
         Some("a program, not a store of acceptd")
-    } else if text().is_some_and(is_text) {
+    } else if is_text(head) {
         Some("a text file, not a store of acceptd")
     } else {
         Some("not a store of acceptd")
     }
 }
 
+/// Whether a file that begins with `head` is text in UTF-8.
+fn is_text(head: &[u8]) -> bool {
+    let Some(chunk) = head.utf8_chunks().next() else { return false };
+    // The head may end in the middle of a character, which has at most four bytes.
+    let is_utf8 = chunk.valid().len() + 4 > head.len();
+    let is_binary = |character: char| character.is_control() && !character.is_whitespace();
+    is_utf8 && !chunk.valid().contains(is_binary)
+}
+
 /// Adds advice for the operator to an error of the system.
-pub(super) fn explain(error: &io::Error, path: &Path) -> io::Error {
+pub(super) fn with_advice(error: &io::Error, path: &Path) -> io::Error {
     let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let directory = directory.display();
     let advice = match error.kind() {
@@ -121,10 +128,10 @@ mod tests {
             (ErrorKind::NotADirectory, "data is not a directory"),
             (ErrorKind::StorageFull, "no storage space"),
         ] {
-            let error = explain(&kind.into(), Path::new("data/store"));
+            let error = with_advice(&kind.into(), Path::new("data/store"));
             assert!(error.to_string().contains(advice) && error.kind() == kind, "{error}");
         }
-        let here = explain(&ErrorKind::ReadOnlyFilesystem.into(), Path::new("store"));
+        let here = with_advice(&ErrorKind::ReadOnlyFilesystem.into(), Path::new("store"));
         assert!(here.to_string().contains(". can only be read"), "{here}");
     }
 }

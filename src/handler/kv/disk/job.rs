@@ -4,8 +4,7 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
-use crate::handler::kv::commands::Command;
-use crate::handler::kv::engine::Call;
+use crate::handler::kv::engine::{Call, OwnedCall};
 use crate::handler::kv::keyspace::{CommandError, Keyspace};
 use crate::handler::kv::reply::Replies;
 use crate::handler::kv::watched_keys::WatchedKey;
@@ -15,11 +14,11 @@ use crate::panics::lock_ignoring_poison;
 const MAX_JOBS_AT_ONCE: usize = 1024;
 
 /// Calls of one client, which waits until the writer has finished them.
-pub(super) struct Job {
-    calls: Vec<(&'static Command, Vec<Vec<u8>>)>,
+pub(super) struct WriteJob {
+    calls: Vec<OwnedCall>,
     /// The job is executed only if none of these has changed.
     pub(super) watched: Vec<WatchedKey>,
-    /// Empty. Its copies have the client's dialect.
+    /// An empty buffer in the client's dialect. Replies are written to copies of it.
     empty_replies: Replies,
     outcome: Mutex<Option<JobOutcome>>,
     finished: Condvar,
@@ -34,11 +33,10 @@ pub(super) enum JobOutcome {
     WatchedKeyChanged,
 }
 
-impl Job {
-    pub(super) fn new(calls: &[Call<'_>], watched: &[WatchedKey], replies: &Replies) -> Job {
-        let to_owned = |call: &Call<'_>| (call.command, call.words.iter().map(|word| word.to_vec()).collect());
-        Job {
-            calls: calls.iter().map(to_owned).collect(),
+impl WriteJob {
+    pub(super) fn new(calls: &[Call<'_>], watched: &[WatchedKey], replies: &Replies) -> WriteJob {
+        WriteJob {
+            calls: calls.iter().map(|call| OwnedCall::new(call.command, call.words)).collect(),
             watched: watched.to_vec(),
             empty_replies: replies.empty_copy(),
             outcome: Mutex::new(None),
@@ -49,26 +47,27 @@ impl Job {
     pub(super) fn execute(&self, keyspace: &mut dyn Keyspace) -> JobOutcome {
         let mut replies = self.empty_replies.empty_copy();
         let mut reply_ends = Vec::with_capacity(self.calls.len());
-        for (command, words) in &self.calls {
-            let words: Vec<&[u8]> = words.iter().map(Vec::as_slice).collect();
-            Call { command, words: &words }.execute(keyspace, &mut replies);
+        for call in &self.calls {
+            Call { command: call.command, words: &call.words() }.execute(keyspace, &mut replies);
             reply_ends.push(replies.len());
         }
         JobOutcome::Executed { replies, reply_ends }
     }
 
-    /// Lets the client continue.
+    /// Lets the client continue with this outcome.
     pub(super) fn finish(&self, outcome: JobOutcome) {
         *lock_ignoring_poison(&self.outcome) = Some(outcome);
         self.finished.notify_one();
     }
 
+    /// Lets the client continue with the error as the reply to each call.
     pub(super) fn fail(&self, error: &CommandError) {
         let mut replies = self.empty_replies.empty_copy();
         let reply_ends = reply_to_each(self.calls.len(), error, &mut replies);
         self.finish(JobOutcome::Executed { replies, reply_ends });
     }
 
+    /// Waits until the job is finished or has failed.
     pub(super) fn wait(&self) -> JobOutcome {
         let outcome = self.finished.wait_while(lock_ignoring_poison(&self.outcome), |outcome| outcome.is_none());
         let mut outcome = outcome.unwrap_or_else(PoisonError::into_inner);
@@ -87,6 +86,7 @@ pub(super) fn reply_to_each(call_count: usize, error: &CommandError, replies: &m
     reply_ends
 }
 
+/// The jobs that the writer has not taken yet.
 #[derive(Default)]
 pub(super) struct JobQueue {
     state: Mutex<QueueState>,
@@ -95,13 +95,13 @@ pub(super) struct JobQueue {
 
 #[derive(Default)]
 struct QueueState {
-    jobs: VecDeque<Arc<Job>>,
+    jobs: VecDeque<Arc<WriteJob>>,
     is_closed: bool,
     wake_requested: bool,
 }
 
 impl JobQueue {
-    pub(super) fn push(&self, job: Arc<Job>) {
+    pub(super) fn push(&self, job: Arc<WriteJob>) {
         lock_ignoring_poison(&self.state).jobs.push_back(job);
         self.changed.notify_one();
     }
@@ -112,17 +112,17 @@ impl JobQueue {
         self.changed.notify_one();
     }
 
-    /// No job follows.
+    /// Makes [`next_jobs`](JobQueue::next_jobs) return `None` once the queue is empty.
     pub(super) fn close(&self) {
         lock_ignoring_poison(&self.state).is_closed = true;
         self.changed.notify_one();
     }
 
-    /// Waits for jobs, for as long as `time_left` says (`None`: without a limit). Returns an empty list when that time
-    /// is over or [`wake`] was called, and `None` when the queue is closed and empty.
+    /// Waits for jobs and takes them. Waits no longer than `time_left` says, where `None` means no limit. Returns an empty
+    /// list when that time is over or [`wake`] was called, and `None` when the queue is closed and empty.
     ///
     /// [`wake`]: JobQueue::wake
-    pub(super) fn next_jobs(&self, time_left: impl Fn() -> Option<Duration>) -> Option<Vec<Arc<Job>>> {
+    pub(super) fn next_jobs(&self, time_left: impl Fn() -> Option<Duration>) -> Option<Vec<Arc<WriteJob>>> {
         let mut state = lock_ignoring_poison(&self.state);
         loop {
             if !state.jobs.is_empty() {

@@ -4,16 +4,16 @@ use std::cell::Cell;
 
 use redb::{Database, ReadOnlyTable, ReadableDatabase, ReadableTableMetadata, StorageError};
 
-use super::tables::{Context, EXPIRY_TIMES, KEYS, read_entry, scan_table};
+use super::tables::{EXPIRY_TIMES, KEYS, StoreContext, read_entry, scan_table};
 use crate::handler::kv::engine::KeyCounts;
-use crate::handler::kv::keyspace::{CommandError, CommandResult, Entry, Keyspace, unix_millis};
+use crate::handler::kv::keyspace::{CommandError, CommandResult, KeyEntry, Keyspace, unix_millis};
 
 pub(super) struct ReadKeyspace<'s> {
     keys: ReadOnlyTable<&'static [u8], &'static [u8]>,
     expiry_times: ReadOnlyTable<(u64, &'static [u8]), ()>,
-    context: &'s Context,
+    context: &'s StoreContext,
     now: u64,
-    /// The disk has failed, even if the command has ignored the error.
+    /// Whether the disk has failed. A command may ignore the error, and then its reply must not be used.
     has_failed: Cell<bool>,
 }
 
@@ -24,7 +24,7 @@ pub(super) const READ_FAILED: CommandError =
 const READ_ONLY: CommandError = CommandError::new("ERR internal error: this command should not write");
 
 impl<'s> ReadKeyspace<'s> {
-    pub(super) fn begin(database: &Database, context: &'s Context) -> Result<ReadKeyspace<'s>, redb::Error> {
+    pub(super) fn begin(database: &Database, context: &'s StoreContext) -> Result<ReadKeyspace<'s>, redb::Error> {
         let transaction = database.begin_read()?;
         let (keys, expiry_times) = (transaction.open_table(KEYS)?, transaction.open_table(EXPIRY_TIMES)?);
         Ok(ReadKeyspace { keys, expiry_times, context, now: unix_millis(), has_failed: Cell::new(false) })
@@ -42,6 +42,7 @@ impl<'s> ReadKeyspace<'s> {
         Ok(self.entry(key)?.and_then(|entry| entry.expires_at))
     }
 
+    /// Turns an error of the disk into one of the command, and notes that the disk has failed.
     fn check<T>(&self, result: Result<T, StorageError>) -> Result<T, CommandError> {
         result.map_err(|error| {
             self.has_failed.set(true);
@@ -59,7 +60,7 @@ impl Keyspace for ReadKeyspace<'_> {
         self.context.max_value
     }
 
-    fn entry(&self, key: &[u8]) -> Result<Option<Entry<'_>>, CommandError> {
+    fn entry(&self, key: &[u8]) -> Result<Option<KeyEntry<'_>>, CommandError> {
         self.check(read_entry(&self.keys, &self.context.encode_key(key), self.now))
     }
 

@@ -8,10 +8,10 @@ use std::sync::{Arc, PoisonError, RwLock};
 use redb::{Database, DatabaseError, Durability};
 
 use super::file;
-use super::job::{Job, JobOutcome, JobQueue};
+use super::job::{JobOutcome, JobQueue, WriteJob};
 use super::overlay::Overlay;
 use super::read_keyspace::{READ_FAILED, ReadKeyspace};
-use super::tables::Context;
+use super::tables::StoreContext;
 use super::write_keyspace::{ModifiedKeys, WriteKeyspace};
 use crate::handler::kv::keyspace::CommandError;
 use crate::handler::kv::watched_keys::WatchedKeys;
@@ -24,7 +24,7 @@ pub(super) struct Store {
     /// next transaction. `Relaxed` is enough: the lock of `database` orders the flag with the database, and the lock of
     /// the queue orders it with the writer that a failed read wakes.
     needs_reopen: AtomicBool,
-    context: Context,
+    context: StoreContext,
     /// How many keys have expired and been removed.
     pub(super) expired_keys: AtomicU64,
 }
@@ -49,7 +49,7 @@ impl Store {
             path: path.to_owned(),
             database: RwLock::new(Some(database)),
             needs_reopen: AtomicBool::new(false),
-            context: Context { seed, max_value, watched_keys: WatchedKeys::default() },
+            context: StoreContext { seed, max_value, watched_keys: WatchedKeys::default() },
             expired_keys: AtomicU64::new(0),
         })
     }
@@ -88,7 +88,7 @@ impl Store {
     }
 
     /// Removes expired keys and executes jobs in one transaction, and commits it.
-    pub(super) fn transact(&self, jobs: &[Arc<Job>], durability: Durability) -> Result<Committed, redb::Error> {
+    pub(super) fn transact(&self, jobs: &[Arc<WriteJob>], durability: Durability) -> Result<Committed, redb::Error> {
         self.reopen_if_needed()?;
         let database = self.database.read().unwrap_or_else(PoisonError::into_inner);
         let Some(database) = &*database else { return Err(redb::Error::DatabaseClosed) };
@@ -116,7 +116,7 @@ impl Store {
         Ok(Committed { outcomes, modified_keys, next_expiry, removed })
     }
 
-    fn execute(&self, job: &Job, keyspace: &mut WriteKeyspace<'_>) -> JobOutcome {
+    fn execute(&self, job: &WriteJob, keyspace: &mut WriteKeyspace<'_>) -> JobOutcome {
         // Earlier jobs of this transaction may have modified a watched key, which `watched_keys` learns only after the
         // commit.
         let modified_keys = &keyspace.modified_keys;

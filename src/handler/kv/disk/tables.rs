@@ -6,26 +6,26 @@ use std::hash::Hasher;
 use redb::{ReadableTable, StorageError, TableDefinition};
 use siphasher::sip::SipHasher13;
 
-use crate::handler::kv::keyspace::Entry;
+use crate::handler::kv::keyspace::{KeyEntry, ScanCounter, decode_expiry, encode_expiry, is_live};
 use crate::handler::kv::watched_keys::WatchedKeys;
 
-/// Maps a key's hash (8 bytes, big-endian) and the key to its expiry time (8 bytes, all ones for none) and its value.
+/// Maps a key's hash (8 bytes, big-endian) and the key to its expiry time ([`encode_expiry`]) and its value.
 /// The records are in the order of their hashes, so SCAN's cursor is a hash.
 pub(super) const KEYS: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("keys");
 
-/// The keys that have an expiry time, in the order of these times.
+/// The keys that have an expiry time, in the order of these times. The table is called `deadlines` in existing files.
 pub(super) const EXPIRY_TIMES: TableDefinition<'_, (u64, &[u8]), ()> = TableDefinition::new("deadlines");
 
-/// What all keyspaces of a store need besides its tables.
-pub(super) struct Context {
-    /// Of the hashes. Random, and kept in the file, so that clients can't choose keys that collide.
+/// What keyspaces need in addition to the tables.
+pub(super) struct StoreContext {
+    /// The seed of the hashes. It is random, so that clients can't choose keys that collide, and kept in the file.
     pub(super) seed: [u8; 16],
     /// The longest value allowed, in bytes.
     pub(super) max_value: usize,
     pub(super) watched_keys: WatchedKeys,
 }
 
-impl Context {
+impl StoreContext {
     /// The key as it is in the file.
     pub(super) fn encode_key(&self, key: &[u8]) -> Vec<u8> {
         let mut hasher = SipHasher13::new_with_key(&self.seed);
@@ -36,29 +36,25 @@ impl Context {
 
 /// The value as it is in the file.
 pub(super) fn encode_value(value: &[u8], expires_at: Option<u64>) -> Vec<u8> {
-    [&expires_at.unwrap_or(u64::MAX).to_le_bytes(), value].concat()
+    [&encode_expiry(expires_at), value].concat()
 }
 
 /// Splits a stored value into the expiry time and the value.
 pub(super) fn decode_value(stored: &[u8]) -> (Option<u64>, &[u8]) {
     let (expires_at, value) = stored.split_first_chunk().unwrap_or((&[0xFF; 8], &[]));
-    (Some(u64::from_le_bytes(*expires_at)).filter(|expires_at| *expires_at != u64::MAX), value)
+    (decode_expiry(*expires_at), value)
 }
 
-fn is_live(expires_at: Option<u64>, now: u64) -> bool {
-    expires_at.is_none_or(|expires_at| expires_at > now)
-}
-
-/// Reads one key.
+/// The key, unless it does not exist or has expired.
 pub(super) fn read_entry(
     keys: &impl ReadableTable<&'static [u8], &'static [u8]>,
     encoded_key: &[u8],
     now: u64,
-) -> Result<Option<Entry<'static>>, StorageError> {
+) -> Result<Option<KeyEntry<'static>>, StorageError> {
     let stored = keys.get(encoded_key)?;
     Ok(stored.and_then(|stored| {
         let (expires_at, value) = decode_value(stored.value());
-        is_live(expires_at, now).then(|| Entry { value: Cow::Owned(value.to_vec()), expires_at })
+        is_live(expires_at, now).then(|| KeyEntry { value: Cow::Owned(value.to_vec()), expires_at })
     }))
 }
 
@@ -70,18 +66,17 @@ pub(super) fn scan_table(
     count: usize,
     visit: &mut dyn FnMut(&[u8]),
 ) -> Result<u64, StorageError> {
-    let (mut visited, mut last_hash) = (0, None);
+    let mut counter = ScanCounter::new(count);
     for record in keys.range(&from.to_be_bytes()[..]..)? {
         let (encoded_key, stored) = record?;
         let Some((hash, key)) = encoded_key.value().split_first_chunk() else { continue };
         let hash = u64::from_be_bytes(*hash);
-        if visited >= count && last_hash != Some(hash) {
+        if counter.stops_before(hash) {
             return Ok(hash);
         }
         if is_live(decode_value(stored.value()).0, now) {
             visit(key);
-            visited += 1;
-            last_hash = Some(hash);
+            counter.count(hash);
         }
     }
     Ok(0)

@@ -4,18 +4,18 @@ use std::collections::HashSet;
 
 use redb::{ReadableTable, ReadableTableMetadata, Table, WriteTransaction};
 
-use super::tables::{Context, EXPIRY_TIMES, KEYS, decode_value, encode_value, read_entry, scan_table};
-use crate::handler::kv::keyspace::{CommandError, CommandResult, Entry, Keyspace, unix_millis};
+use super::tables::{EXPIRY_TIMES, KEYS, StoreContext, decode_value, encode_value, read_entry, scan_table};
+use crate::handler::kv::keyspace::{CommandError, CommandResult, KeyEntry, Keyspace, is_live, unix_millis};
 use crate::handler::kv::watched_keys::WatchedKeys;
 
 /// The most expired keys that one transaction removes.
-pub(super) const MAX_REMOVED_AT_ONCE: u64 = 1024;
+pub(super) const MAX_REMOVED_PER_TRANSACTION: u64 = 1024;
 
 pub(super) struct WriteKeyspace<'t> {
     transaction: &'t WriteTransaction,
     /// `None` only while `clear` replaces the tables.
     tables: Option<Tables<'t>>,
-    context: &'t Context,
+    context: &'t StoreContext,
     pub(super) now: u64,
     pub(super) modified_keys: ModifiedKeys,
     /// The first error of the disk. Nothing of this transaction can be committed after it.
@@ -25,7 +25,7 @@ pub(super) struct WriteKeyspace<'t> {
 impl<'t> WriteKeyspace<'t> {
     pub(super) fn begin(
         transaction: &'t WriteTransaction,
-        context: &'t Context,
+        context: &'t StoreContext,
     ) -> Result<WriteKeyspace<'t>, redb::Error> {
         Ok(WriteKeyspace {
             transaction,
@@ -41,12 +41,13 @@ impl<'t> WriteKeyspace<'t> {
     pub(super) fn remove_expired(&mut self) -> Result<u64, redb::Error> {
         let Some(tables) = &mut self.tables else { return Ok(0) };
         let mut expired = Vec::new();
-        for record in tables.expiry_times.range(..(self.now + 1, &[][..]))?.take(MAX_REMOVED_AT_ONCE as usize) {
+        let range = tables.expiry_times.range(..(self.now + 1, &[][..]))?;
+        for record in range.take(MAX_REMOVED_PER_TRANSACTION as usize) {
             expired.push(record?.0.value().1.to_vec());
         }
         // Watchers compare the expiry time with the clock themselves: nothing needs to be marked as modified.
         for key in &expired {
-            tables.remove(&self.context.encode_key(key), key)?;
+            tables.remove(&self.context.encode_key(key), key, self.now)?;
         }
         Ok(expired.len() as u64)
     }
@@ -58,7 +59,7 @@ impl<'t> WriteKeyspace<'t> {
         Ok(first.map(|(record, _)| record.value().0))
     }
 
-    /// Writes to the tables. Keeps an error of the disk, which ends the transaction even if the command ignores it.
+    /// Writes to the tables. Keeps an error of the disk, which ends the transaction even if the command ignores the error.
     fn write<T>(&mut self, write: impl FnOnce(&mut Tables<'t>) -> Result<T, redb::Error>) -> Result<T, CommandError> {
         let result = self.tables.as_mut().map_or(Err(redb::Error::DatabaseClosed), write);
         result.map_err(|error| self.keep_error(error))
@@ -84,7 +85,7 @@ impl Keyspace for WriteKeyspace<'_> {
         self.context.max_value
     }
 
-    fn entry(&self, key: &[u8]) -> Result<Option<Entry<'_>>, CommandError> {
+    fn entry(&self, key: &[u8]) -> Result<Option<KeyEntry<'_>>, CommandError> {
         let entry = read_entry(&self.tables()?.keys, &self.context.encode_key(key), self.now);
         entry.map_err(|error| CommandError::disk(&error))
     }
@@ -97,8 +98,8 @@ impl Keyspace for WriteKeyspace<'_> {
 
     fn remove(&mut self, key: &[u8]) -> Result<bool, CommandError> {
         let encoded_key = self.context.encode_key(key);
-        let removed = self.write(|tables| tables.remove(&encoded_key, key))?;
-        let was_live = removed.is_some_and(|expires_at| expires_at.is_none_or(|expires_at| expires_at > self.now));
+        let now = self.now;
+        let was_live = self.write(|tables| tables.remove(&encoded_key, key, now))?;
         if was_live {
             self.modified_keys.keys.insert(key.to_vec());
         }
@@ -173,14 +174,14 @@ impl<'t> Tables<'t> {
         Ok(())
     }
 
-    /// Returns the expiry time of the key that was removed, or `None` if it did not exist.
-    fn remove(&mut self, encoded_key: &[u8], key: &[u8]) -> Result<Option<Option<u64>>, redb::Error> {
-        let old = self.keys.remove(encoded_key)?;
-        let Some(expires_at) = old.map(|old| decode_value(old.value()).0) else { return Ok(None) };
+    /// Returns whether there was such a key that had not expired.
+    fn remove(&mut self, encoded_key: &[u8], key: &[u8], now: u64) -> Result<bool, redb::Error> {
+        let Some(old) = self.keys.remove(encoded_key)? else { return Ok(false) };
+        let (expires_at, _) = decode_value(old.value());
         if let Some(expires_at) = expires_at {
             self.expiry_times.remove((expires_at, key))?;
         }
-        Ok(Some(expires_at))
+        Ok(is_live(expires_at, now))
     }
 }
 

@@ -8,10 +8,10 @@ use std::time::{Duration, Instant};
 use redb::Durability;
 
 use super::Fsync;
-use super::job::{Job, JobQueue};
+use super::job::{JobQueue, WriteJob};
 use super::store::{Committed, Store};
-use super::write_keyspace::MAX_REMOVED_AT_ONCE;
-use crate::handler::kv::keyspace::{CommandError, unix_millis};
+use super::write_keyspace::MAX_REMOVED_PER_TRANSACTION;
+use crate::handler::kv::keyspace::{CommandError, MAX_CLOCK_WAIT, unix_millis};
 use crate::panics;
 
 /// The shortest time between two removals of expired keys. Expired keys are invisible meanwhile.
@@ -25,12 +25,9 @@ const MAX_RETRY_DELAY: Duration = Duration::from_secs(5);
 /// How often [`Fsync::EverySecond`] writes to disk.
 const SYNC_INTERVAL: Duration = Duration::from_secs(1);
 
-/// A wait ends after a day at the latest, because the clock may be set meanwhile.
-const MAX_WAIT: Duration = Duration::from_secs(24 * 3600);
-
 /// The body of the thread. Returns when the queue is closed and all jobs are done.
 pub(super) fn run(store: &Store, queue: &JobQueue, fsync: Fsync) {
-    let mut writer = Writer {
+    let mut writer = StoreWriter {
         store,
         fsync,
         unsynced_since: None,
@@ -45,7 +42,7 @@ pub(super) fn run(store: &Store, queue: &JobQueue, fsync: Fsync) {
     writer.sync_at_end();
 }
 
-struct Writer<'s> {
+struct StoreWriter<'s> {
     store: &'s Store,
     fsync: Fsync,
     /// The time of the first write that is not on disk yet. Only with [`Fsync::EverySecond`].
@@ -59,22 +56,22 @@ struct Writer<'s> {
     retry_at: Option<Instant>,
 }
 
-impl Writer<'_> {
+impl StoreWriter<'_> {
     /// How long the writer can wait for jobs before it has something else to do, or `None` if it has nothing else.
     fn time_left(&self) -> Option<Duration> {
         let until_sync = self.unsynced_since.map(|since| SYNC_INTERVAL.saturating_sub(since.elapsed()));
         let until_removal = self.next_expiry.map(|expires_at| {
             let until_expiry = Duration::from_millis(expires_at.saturating_sub(unix_millis()));
             let pause = EXPIRY_PAUSE.saturating_sub(self.last_removal.elapsed());
-            until_expiry.max(pause).min(MAX_WAIT)
+            until_expiry.max(pause).min(MAX_CLOCK_WAIT)
         });
         [until_sync, until_removal].into_iter().flatten().min()
     }
 
     /// Executes and commits the jobs. Without jobs it still removes expired keys, syncs if that is due, and reopens the
     /// file if a read has failed.
-    fn process(&mut self, jobs: &[Arc<Job>]) {
-        // To retry means to open the file again, which takes longer for a larger file. So not every write retries.
+    fn process(&mut self, jobs: &[Arc<WriteJob>]) {
+        // A retry opens the file again, which takes longer the larger the file is. So not every write retries.
         if self.retry_at.is_some_and(|retry_at| Instant::now() < retry_at) {
             fail_all(jobs, &other_error("the disk has failed a moment ago"));
             return;
@@ -97,7 +94,7 @@ impl Writer<'_> {
         if self.fsync == Fsync::Always || is_due { Durability::Immediate } else { Durability::None }
     }
 
-    fn finish(&mut self, jobs: &[Arc<Job>], committed: Committed, durability: Durability) {
+    fn finish(&mut self, jobs: &[Arc<WriteJob>], committed: Committed, durability: Durability) {
         if self.failures > 0 {
             log::warn!("{} can be written to again", self.store.path().display());
         }
@@ -110,7 +107,7 @@ impl Writer<'_> {
         self.failures = 0;
         self.retry_at = None;
         self.next_expiry = committed.next_expiry;
-        if committed.removed < MAX_REMOVED_AT_ONCE {
+        if committed.removed < MAX_REMOVED_PER_TRANSACTION {
             self.last_removal = Instant::now();
         }
         self.unsynced_since = match durability {
@@ -144,7 +141,7 @@ impl Writer<'_> {
     }
 }
 
-fn fail_all(jobs: &[Arc<Job>], error: &redb::Error) {
+fn fail_all(jobs: &[Arc<WriteJob>], error: &redb::Error) {
     let error = CommandError::disk(error);
     jobs.iter().for_each(|job| job.fail(&error));
 }

@@ -11,10 +11,10 @@ use crate::handler::kv::keyspace::unix_millis;
 use crate::panics::lock_ignoring_poison;
 
 /// At most this many keys are removed while a shard is locked. That takes some tens of microseconds.
-const MAX_REMOVED_AT_ONCE: usize = 64;
+const MAX_REMOVED_PER_LOCK: usize = 64;
 
 /// The usual time between two rounds. Expired keys are invisible meanwhile.
-const PAUSE: Duration = Duration::from_millis(100);
+const ROUND_PAUSE: Duration = Duration::from_millis(100);
 
 /// The body of the thread. Returns when the timer is stopped.
 pub(super) fn run(shards: &Shards) {
@@ -26,14 +26,14 @@ pub(super) fn run(shards: &Shards) {
         for shard in shards.iter() {
             remove_expired(shard, &shards.context, now);
         }
-        timer.pause(PAUSE);
+        timer.pause(ROUND_PAUSE);
     }
 }
 
 fn remove_expired(shard: &Mutex<Shard>, context: &ShardContext, now: u64) {
     loop {
         let mut shard = lock_ignoring_poison(shard);
-        for _ in 0..MAX_REMOVED_AT_ONCE {
+        for _ in 0..MAX_REMOVED_PER_LOCK {
             let Some((expires_at, key)) = shard.next_expiry() else { return };
             if expires_at > now {
                 context.expiry_timer.schedule(expires_at);

@@ -4,14 +4,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use crate::handler::kv::keyspace::unix_millis;
+use crate::handler::kv::keyspace::{MAX_CLOCK_WAIT, unix_millis};
 use crate::panics::lock_ignoring_poison;
 
 /// No key has an expiry time.
 const NEVER: u64 = u64::MAX;
-
-/// The thread looks at the clock at least once a day, because the clock may be set while it waits.
-const MAX_WAIT: Duration = Duration::from_secs(24 * 3600);
 
 pub(super) struct ExpiryTimer {
     is_stopped: Mutex<bool>,
@@ -28,10 +25,10 @@ impl Default for ExpiryTimer {
 }
 
 impl ExpiryTimer {
-    /// Sets the timer to `expires_at`, unless it goes off earlier anyway. Wakes the thread if it has to wait less.
+    /// Sets the timer to `expires_at`, unless it is set to an earlier time. Wakes the thread if the time has changed.
     pub(super) fn schedule(&self, expires_at: u64) {
         if self.next.fetch_min(expires_at, Ordering::Relaxed) > expires_at {
-            // Once this thread has had the lock, the expiry thread either waits or will read `next` again.
+            // Taking the lock guarantees that the expiry thread is either waiting or will reread `next`.
             drop(lock_ignoring_poison(&self.is_stopped));
             self.changed.notify_one();
         }
@@ -64,13 +61,13 @@ impl ExpiryTimer {
         }
     }
 
-    /// Ends all waiting for good.
+    /// Ends the current wait and all later ones.
     pub(super) fn stop(&self) {
         *lock_ignoring_poison(&self.is_stopped) = true;
         self.changed.notify_one();
     }
 
     fn wait<'a>(&self, guard: MutexGuard<'a, bool>, time: Duration) -> MutexGuard<'a, bool> {
-        self.changed.wait_timeout(guard, time.min(MAX_WAIT)).unwrap_or_else(PoisonError::into_inner).0
+        self.changed.wait_timeout(guard, time.min(MAX_CLOCK_WAIT)).unwrap_or_else(PoisonError::into_inner).0
     }
 }

@@ -8,18 +8,20 @@ use std::thread;
 
 use super::shard::{Shard, shard_index};
 use super::shard_context::ShardContext;
-use crate::handler::kv::keyspace::{CommandError, CommandResult, Entry, Keyspace};
+use crate::handler::kv::keyspace::{CommandError, CommandResult, KeyEntry, Keyspace, ScanCounter};
 
+/// Releases the locks when it is dropped.
 pub(super) struct LockedShards<'a> {
     context: &'a ShardContext,
     guards: Guards<'a>,
     now: u64,
 }
 
+/// The guards of the locks that are held.
 pub(super) enum Guards<'a> {
-    /// The index of the only shard, and its guard. By far the most frequent case, and it needs no allocation.
-    One(usize, Option<MutexGuard<'a, Shard>>),
-    /// One element for each shard. `None`: the shard is not locked.
+    /// The index of the only shard, and its guard. This is by far the most frequent case, and it needs no allocation.
+    One(usize, MutexGuard<'a, Shard>),
+    /// One element for each shard. `None` means that the shard is not locked.
     Many(Vec<Option<MutexGuard<'a, Shard>>>),
 }
 
@@ -34,7 +36,7 @@ impl<'a> LockedShards<'a> {
     fn shard(&self, hash: u64) -> Result<&Shard, CommandError> {
         let index = shard_index(hash);
         let guard = match &self.guards {
-            Guards::One(only, guard) => guard.as_ref().filter(|_| *only == index),
+            Guards::One(only, guard) => (*only == index).then_some(guard),
             Guards::Many(guards) => guards.get(index).and_then(Option::as_ref),
         };
         guard.map(|guard| &**guard).ok_or(NOT_LOCKED)
@@ -43,7 +45,7 @@ impl<'a> LockedShards<'a> {
     fn shard_mut(&mut self, hash: u64) -> Result<&mut Shard, CommandError> {
         let index = shard_index(hash);
         let guard = match &mut self.guards {
-            Guards::One(only, guard) => guard.as_mut().filter(|_| *only == index),
+            Guards::One(only, guard) => (*only == index).then_some(guard),
             Guards::Many(guards) => guards.get_mut(index).and_then(Option::as_mut),
         };
         guard.map(|guard| &mut **guard).ok_or(NOT_LOCKED)
@@ -68,10 +70,10 @@ impl Keyspace for LockedShards<'_> {
         self.context.max_value
     }
 
-    fn entry(&self, key: &[u8]) -> Result<Option<Entry<'_>>, CommandError> {
+    fn entry(&self, key: &[u8]) -> Result<Option<KeyEntry<'_>>, CommandError> {
         let hash = self.context.hash(key);
         let record = self.shard(hash)?.find(hash, key, self.now);
-        Ok(record.map(|record| Entry { value: Cow::Borrowed(record.value()), expires_at: record.expires_at() }))
+        Ok(record.map(|record| KeyEntry { value: Cow::Borrowed(record.value()), expires_at: record.expires_at() }))
     }
 
     fn put(&mut self, key: &[u8], value: &[u8], expires_at: Option<u64>) -> CommandResult {
@@ -83,7 +85,7 @@ impl Keyspace for LockedShards<'_> {
 
     fn overwrite(&mut self, key: &[u8], offset: usize, piece: &[u8]) -> Result<usize, CommandError> {
         let (hash, context, now) = (self.context.hash(key), self.context, self.now);
-        let length = self.shard_mut(hash)?.overwrite(hash, key, (offset, piece), now, context);
+        let length = self.shard_mut(hash)?.overwrite(hash, key, offset, piece, now, context);
         context.watched_keys.mark_modified(key);
         Ok(length)
     }
@@ -120,23 +122,22 @@ impl Keyspace for LockedShards<'_> {
         Ok(())
     }
 
-    /// The order of hashes is the only one that survives writes between two calls: a table that grows, shrinks or
-    /// removes moves its records. The table can't be read in that order, so each call hashes the live keys of one
-    /// shard, 1/64 of all. All shards stay locked, because within EXEC the calls before and after must see the same
-    /// keys.
+    /// Visits keys in the order of their hashes, because no other order survives writes between two calls: a table that
+    /// grows, shrinks or removes a record moves its records. A table can't be read in that order, so each call hashes the
+    /// live keys of one shard, which are 1/64 of all. All shards stay locked, because within EXEC the calls before and
+    /// after must see the same keys.
     fn scan(&self, from: u64, count: usize, visit: &mut dyn FnMut(&[u8])) -> Result<u64, CommandError> {
-        let (mut visited, mut last_hash) = (0, None);
+        let mut counter = ScanCounter::new(count);
         for shard in self.all().skip(shard_index(from)) {
             let keys = shard.live_records(self.now).map(|record| (self.context.hash(record.key()), record.key()));
             // A heap, because usually only the first few keys are needed in order.
             let mut keys: BinaryHeap<_> = keys.filter(|(hash, _)| *hash >= from).map(Reverse).collect();
             while let Some(Reverse((hash, key))) = keys.pop() {
-                if visited >= count && last_hash != Some(hash) {
+                if counter.stops_before(hash) {
                     return Ok(hash);
                 }
                 visit(key);
-                visited += 1;
-                last_hash = Some(hash);
+                counter.count(hash);
             }
         }
         Ok(0)

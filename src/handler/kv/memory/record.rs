@@ -1,8 +1,9 @@
 //! A key and its value in memory, in one allocation.
 
-use crate::handler::kv::keyspace::overwrite;
+use crate::handler::kv::keyspace::{decode_expiry, encode_expiry, is_live, write_at};
 
-/// The expiry time (8 bytes, all ones for none), the length of the key (4 bytes), the key, the value.
+/// One after the other: the expiry time ([`encode_expiry`], 8 bytes), the length of the key (4 bytes), the key, and the
+/// value.
 pub(super) struct Record(Box<[u8]>);
 
 const HEADER: usize = 12;
@@ -10,7 +11,7 @@ const HEADER: usize = 12;
 impl Record {
     pub(super) fn new(key: &[u8], value: &[u8], expires_at: Option<u64>) -> Record {
         let mut bytes = Vec::with_capacity(HEADER + key.len() + value.len());
-        bytes.extend_from_slice(&expires_at.unwrap_or(u64::MAX).to_le_bytes());
+        bytes.extend_from_slice(&encode_expiry(expires_at));
         bytes.extend_from_slice(&(key.len() as u32).to_le_bytes());
         bytes.extend_from_slice(key);
         bytes.extend_from_slice(value);
@@ -18,12 +19,11 @@ impl Record {
     }
 
     pub(super) fn expires_at(&self) -> Option<u64> {
-        let bytes = self.0.first_chunk().copied().unwrap_or_default();
-        Some(u64::from_le_bytes(bytes)).filter(|expires_at| *expires_at != u64::MAX)
+        decode_expiry(self.0.first_chunk().copied().unwrap_or_default())
     }
 
     pub(super) fn is_live(&self, now: u64) -> bool {
-        self.expires_at().is_none_or(|expires_at| expires_at > now)
+        is_live(self.expires_at(), now)
     }
 
     pub(super) fn key(&self) -> &[u8] {
@@ -51,7 +51,7 @@ impl Record {
 
     pub(super) fn set_expiry(&mut self, expires_at: Option<u64>) {
         if let Some(target) = self.0.first_chunk_mut() {
-            *target = expires_at.unwrap_or(u64::MAX).to_le_bytes();
+            *target = encode_expiry(expires_at);
         }
     }
 
@@ -63,7 +63,7 @@ impl Record {
             target.copy_from_slice(piece);
         } else {
             let mut bytes = std::mem::take(&mut self.0).into_vec();
-            overwrite(&mut bytes, start, piece);
+            write_at(&mut bytes, start, piece);
             self.0 = bytes.into_boxed_slice();
         }
         self.0.len() - value_offset

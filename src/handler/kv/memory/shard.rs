@@ -6,7 +6,7 @@ use hashbrown::HashTable;
 
 use super::record::{Record, allocation_size};
 use super::shard_context::ShardContext;
-use crate::handler::kv::keyspace::overwrite;
+use crate::handler::kv::keyspace::write_at;
 
 /// A power of two, because the upper bits of a key's hash choose the shard. At most 64, so that a set of shards fits
 /// into a `u64`.
@@ -17,6 +17,7 @@ pub(super) fn shard_index(hash: u64) -> usize {
     (hash >> (u64::BITS - SHARD_BITS)) as usize
 }
 
+/// Its methods take the hash of the key, which the caller has computed to find the shard.
 #[derive(Default)]
 pub(super) struct Shard {
     records: HashTable<Record>,
@@ -46,6 +47,7 @@ impl Shard {
         self.expiry_times.first().map(|(expires_at, key)| (*expires_at, &**key))
     }
 
+    /// Stores a value and its expiry time, in place of any old ones.
     pub(super) fn put(&mut self, hash: u64, key: &[u8], value: &[u8], expires_at: Option<u64>, context: &ShardContext) {
         let mut old_expiry = None;
         if let Some(record) = self.records.find_mut(hash, |record| record.key() == key) {
@@ -71,7 +73,8 @@ impl Shard {
         &mut self,
         hash: u64,
         key: &[u8],
-        (offset, piece): (usize, &[u8]),
+        offset: usize,
+        piece: &[u8],
         now: u64,
         context: &ShardContext,
     ) -> usize {
@@ -84,7 +87,7 @@ impl Shard {
             return length;
         }
         let mut value = Vec::new();
-        overwrite(&mut value, offset, piece);
+        write_at(&mut value, offset, piece);
         self.put(hash, key, &value, None, context);
         value.len()
     }

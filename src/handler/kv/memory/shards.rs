@@ -10,6 +10,7 @@ use crate::handler::kv::keyspace::unix_millis;
 use crate::handler::kv::watched_keys::WatchedKey;
 use crate::panics::lock_ignoring_poison;
 
+/// The shards, and what they share.
 pub(super) struct Shards {
     shards: Vec<Mutex<Shard>>,
     pub(super) context: ShardContext,
@@ -24,23 +25,29 @@ impl Shards {
         self.shards.iter()
     }
 
+    /// The shard that holds the keys with this hash.
     pub(super) fn shard(&self, hash: u64) -> &Mutex<Shard> {
-        // There are as many shards as the upper bits can count.
-        #[expect(clippy::indexing_slicing)]
-        &self.shards[shard_index(hash)]
+        self.shard_at(shard_index(hash))
     }
 
-    /// Locks the shards of all keys that the calls and the watched keys name. Locks are always taken in the order of
-    /// the shards, so that two clients can't wait for each other.
+    /// `index` must be less than `SHARDS`, as that of every hash and of every bit of a [`ShardSet`] is.
+    fn shard_at(&self, index: usize) -> &Mutex<Shard> {
+        #[expect(clippy::indexing_slicing)]
+        &self.shards[index]
+    }
+
+    /// Locks the shards of the calls' keys and of the watched keys. Locks are always taken in the order of the shards, so
+    /// that two clients can't wait for each other.
     pub(super) fn lock_for(&self, calls: &[Call<'_>], watched: &[WatchedKey]) -> LockedShards<'_> {
         let guards = match self.shards_needed(calls, watched) {
-            ShardSet::One(index) => Guards::One(index, self.shards.get(index).map(lock_ignoring_poison)),
+            ShardSet::One(index) => Guards::One(index, lock_ignoring_poison(self.shard_at(index))),
             ShardSet::Many(bits) => {
-                let is_needed = |index: usize| bits & (1 << index) != 0;
-                let shards = self.shards.iter().enumerate();
-                Guards::Many(
-                    shards.map(|(index, shard)| is_needed(index).then(|| lock_ignoring_poison(shard))).collect(),
-                )
+                let mut guards = Vec::with_capacity(SHARDS);
+                for (index, shard) in self.shards.iter().enumerate() {
+                    let is_needed = bits & (1 << index) != 0;
+                    guards.push(if is_needed { Some(lock_ignoring_poison(shard)) } else { None });
+                }
+                Guards::Many(guards)
             }
         };
         LockedShards::new(&self.context, guards, unix_millis())

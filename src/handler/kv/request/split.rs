@@ -7,10 +7,10 @@ pub(in crate::handler::kv) fn split(line: &[u8]) -> Option<Vec<Vec<u8>>> {
     let mut words = Vec::new();
     loop {
         while rest.next_if(u8::is_ascii_whitespace).is_some() {}
-        let mut word = Vec::new();
         if rest.peek().is_none() {
             return Some(words);
         }
+        let mut word = Vec::new();
         while let Some(byte) = rest.next_if(|byte| !byte.is_ascii_whitespace()) {
             match byte {
                 b'"' | b'\'' => {

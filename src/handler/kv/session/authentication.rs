@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use subtle::ConstantTimeEq;
 
-use super::{NextAction, Session};
+use super::{KvSession, SessionAction};
 use crate::handler::kv::clients::{INVALID_NAME, is_valid_name};
 use crate::handler::kv::reply::Dialect;
-use crate::handler::kv::request::integer;
+use crate::handler::kv::request::parse_integer;
 
 /// How long the reply to the first wrong password of a connection is delayed. The delay doubles with each further one,
 /// up to the maximum. So one connection can try fewer than a thousand passwords in an hour.
@@ -17,29 +17,26 @@ const MAX_DELAY: Duration = Duration::from_secs(5);
 /// The delay after this many wrong passwords.
 fn delay(wrong_passwords: u32) -> Duration {
     let doublings = wrong_passwords.saturating_sub(1);
-    2_u32
-        .checked_pow(doublings)
-        .and_then(|factor| FIRST_DELAY.checked_mul(factor))
-        .map_or(MAX_DELAY, |delay| delay.min(MAX_DELAY))
+    FIRST_DELAY.saturating_mul(2_u32.saturating_pow(doublings)).min(MAX_DELAY)
 }
 
-impl Session<'_> {
-    pub(super) fn auth(&mut self, user: &[u8], password: &[u8]) -> NextAction {
+impl KvSession<'_> {
+    pub(super) fn auth(&mut self, user: &[u8], password: &[u8]) -> SessionAction {
         if let Err(action) = self.authenticate(user, password) {
             return action;
         }
         self.replies.ok();
-        NextAction::Continue
+        SessionAction::Continue
     }
 
     /// Checks the password. If it is wrong, adds an error reply and returns what to do next.
-    fn authenticate(&mut self, user: &[u8], password: &[u8]) -> Result<(), NextAction> {
+    fn authenticate(&mut self, user: &[u8], password: &[u8]) -> Result<(), SessionAction> {
         let Some(expected) = &self.kv.options.password else {
             self.replies.error(
                 "ERR AUTH <password> called without any password configured for the default user. \
                  Are you sure your configuration is correct?",
             );
-            return Err(NextAction::Continue);
+            return Err(SessionAction::Continue);
         };
         if user == b"default" && bool::from(expected.ct_eq(password)) {
             self.is_authenticated = true;
@@ -49,16 +46,16 @@ impl Session<'_> {
             Dialect::Text => "WRONGPASS that is not the password; put quotes around a password with spaces",
             Dialect::Resp2 | Dialect::Resp3 => "WRONGPASS invalid username-password pair or user is disabled.",
         });
-        self.kv.wrong_password_log.log(self.client.id, self.client.peer_addr);
+        self.kv.wrong_password_log.log(self.client.handle.id(), self.client.handle.peer_addr());
         self.wrong_passwords = self.wrong_passwords.saturating_add(1);
-        Err(NextAction::DelayReplies(delay(self.wrong_passwords)))
+        Err(SessionAction::DelayReplies(delay(self.wrong_passwords)))
     }
 
-    pub(super) fn hello(&mut self, arguments: &[&[u8]]) -> NextAction {
+    pub(super) fn hello(&mut self, arguments: &[&[u8]]) -> SessionAction {
         let mut rest = arguments.iter().copied();
         let mut dialect = self.replies.dialect();
         if let Some(version) = rest.next() {
-            dialect = match integer(version) {
+            dialect = match parse_integer(version) {
                 Some(2) => Dialect::Resp2,
                 Some(3) => Dialect::Resp3,
                 Some(_) => return self.reply_error("NOPROTO unsupported protocol version"),
@@ -98,12 +95,12 @@ impl Session<'_> {
         self.replies.set_dialect(dialect);
         self.client.update_info(|info| info.resp_version = if dialect == Dialect::Resp3 { 3 } else { 2 });
         self.reply_to_hello();
-        NextAction::Continue
+        SessionAction::Continue
     }
 
-    fn reply_error(&mut self, message: &str) -> NextAction {
+    fn reply_error(&mut self, message: &str) -> SessionAction {
         self.replies.error(message);
-        NextAction::Continue
+        SessionAction::Continue
     }
 }
 

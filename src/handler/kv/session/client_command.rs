@@ -2,20 +2,21 @@
 
 use std::sync::Arc;
 
-use super::{NextAction, ReplyMode, Session};
+use super::{KvSession, ReplyMode, SessionAction};
 use crate::handler::kv::clients::{Client, INVALID_NAME, is_valid_name};
 use crate::handler::kv::commands;
-use crate::handler::kv::request::integer;
+use crate::handler::kv::request::parse_integer;
 
-impl Session<'_> {
-    pub(super) fn client_command(&mut self, arguments: &[&[u8]]) -> NextAction {
-        let [option, rest @ ..] = arguments else { return NextAction::Continue };
-        let option = String::from_utf8_lossy(option).to_ascii_uppercase();
-        match (option.as_str(), rest) {
-            ("ID", []) => self.replies.integer(self.client.id as i64),
+impl KvSession<'_> {
+    pub(super) fn client_command(&mut self, arguments: &[&[u8]]) -> SessionAction {
+        let [subcommand, rest @ ..] = arguments else { return SessionAction::Continue };
+        let subcommand = String::from_utf8_lossy(subcommand).to_ascii_uppercase();
+        match (subcommand.as_str(), rest) {
+            ("ID", []) => self.replies.integer(self.client.handle.id() as i64),
             ("INFO", []) => self.replies.verbatim(&format!("{}\n", self.client.list_line())),
             ("LIST", _) => self.client_list(rest),
-            ("KILL", [_, ..]) => return self.client_kill(rest),
+            ("KILL", [address]) => return self.kill_by_address(address),
+            ("KILL", [_, ..]) => return self.kill_by_filters(rest),
             ("GETNAME", []) => {
                 let name = self.client.info().name;
                 if name.is_empty() { self.replies.nil() } else { self.replies.bulk(&name) }
@@ -42,12 +43,14 @@ impl Session<'_> {
             }
             ("REPLY" | "NO-EVICT" | "NO-TOUCH", [_]) => self.replies.error("ERR syntax error"),
             ("ID" | "INFO" | "KILL" | "GETNAME" | "SETNAME" | "SETINFO" | "NO-EVICT" | "NO-TOUCH" | "REPLY", _) => {
-                let option = option.to_ascii_lowercase();
-                self.replies.error(&format!("ERR wrong number of arguments for 'client|{option}' command"));
+                let subcommand = subcommand.to_ascii_lowercase();
+                self.replies.error(&format!("ERR wrong number of arguments for 'client|{subcommand}' command"));
             }
-            _ => self.replies.error(&format!("ERR unknown subcommand '{option}'. Try CLIENT ID, INFO, LIST or KILL.")),
+            _ => self
+                .replies
+                .error(&format!("ERR unknown subcommand '{subcommand}'. Try CLIENT ID, INFO, LIST or KILL.")),
         }
-        NextAction::Continue
+        SessionAction::Continue
     }
 
     fn client_setinfo(&mut self, attribute: &[u8], value: &[u8]) {
@@ -79,8 +82,8 @@ impl Session<'_> {
                 }
             }
             [option, ids @ ..] if commands::is(option, "ID") && !ids.is_empty() => {
-                let ids: Vec<i64> = ids.iter().filter_map(|id| integer(id)).collect();
-                clients.into_iter().filter(|client| ids.contains(&(client.id as i64))).collect()
+                let ids: Vec<i64> = ids.iter().filter_map(|id| parse_integer(id)).collect();
+                clients.into_iter().filter(|client| ids.contains(&(client.handle.id() as i64))).collect()
             }
             _ => return self.replies.error("ERR syntax error"),
         };
@@ -88,50 +91,59 @@ impl Session<'_> {
         self.replies.verbatim(&text);
     }
 
-    /// CLIENT KILL in its old form (an address) and its new one (pairs of a filter and its value).
-    fn client_kill(&mut self, filter: &[&[u8]]) -> NextAction {
-        let by_address = |address: &[u8]| {
-            let address = String::from_utf8_lossy(address).into_owned();
-            move |client: &Client| client.peer_addr.to_string() == address
-        };
-        let (mut chosen, mut skip_me) = (self.kv.clients.all(), true);
-        let is_old_form = filter.len() == 1;
-        if let [address] = filter {
-            chosen.retain(|client| by_address(address)(client));
-            skip_me = false;
+    /// CLIENT KILL in its old form, with an address alone.
+    fn kill_by_address(&mut self, address: &[u8]) -> SessionAction {
+        let mut chosen = self.kv.clients.all();
+        chosen.retain(|client| client.handle.peer_addr().to_string().as_bytes() == address);
+        if chosen.is_empty() {
+            self.replies.error("ERR No such client");
+        } else {
+            self.replies.ok();
         }
-        for pair in filter.chunks_exact(2) {
-            let [option, value] = pair else { continue };
+        self.kill(&chosen)
+    }
+
+    /// CLIENT KILL in its new form, with pairs of a filter and its value.
+    fn kill_by_filters(&mut self, filters: &[&[u8]]) -> SessionAction {
+        let mut chosen = self.kv.clients.all();
+        let mut skip_me = true;
+        for pair in filters.chunks(2) {
+            let [option, value] = *pair else { return self.kill_error("ERR syntax error") };
             if commands::is(option, "ID") {
-                let Some(id) = integer(value).filter(|id| *id > 0) else {
-                    self.replies.error("ERR client-id should be greater than 0");
-                    return NextAction::Continue;
+                let Some(id) = parse_integer(value).filter(|id| *id > 0) else {
+                    return self.kill_error("ERR client-id should be greater than 0");
                 };
-                chosen.retain(|client| client.id as i64 == id);
+                chosen.retain(|client| client.handle.id() as i64 == id);
             } else if commands::is(option, "ADDR") {
-                chosen.retain(|client| by_address(value)(client));
+                chosen.retain(|client| client.handle.peer_addr().to_string().as_bytes() == value);
             } else if commands::is(option, "LADDR") {
-                let address = String::from_utf8_lossy(value);
-                chosen.retain(|client| client.local_addr.is_some_and(|local_addr| local_addr.to_string() == address));
+                chosen.retain(|client| client.local_addr.is_some_and(|addr| addr.to_string().as_bytes() == value));
             } else if commands::is(option, "SKIPME") {
                 skip_me = !commands::is(value, "no");
             } else {
-                self.replies.error("ERR syntax error");
-                return NextAction::Continue;
+                return self.kill_error("ERR syntax error");
             }
         }
-        if !is_old_form && !filter.len().is_multiple_of(2) {
-            self.replies.error("ERR syntax error");
-            return NextAction::Continue;
+        chosen.retain(|client| client.handle.id() != self.client.handle.id() || !skip_me);
+        self.replies.integer(chosen.len() as i64);
+        self.kill(&chosen)
+    }
+
+    fn kill_error(&mut self, message: &str) -> SessionAction {
+        self.replies.error(message);
+        SessionAction::Continue
+    }
+
+    /// Ends the connections of these clients. This client's own ends only after its reply.
+    fn kill(&self, chosen: &[Arc<Client>]) -> SessionAction {
+        let mut action = SessionAction::Continue;
+        for client in chosen {
+            if client.handle.id() == self.client.handle.id() {
+                action = SessionAction::Close;
+            } else {
+                client.kill();
+            }
         }
-        chosen.retain(|client| client.id != self.client.id || !skip_me);
-        let kills_self = chosen.iter().any(|client| client.id == self.client.id);
-        chosen.iter().filter(|client| client.id != self.client.id).for_each(|client| client.kill());
-        match (is_old_form, chosen.len()) {
-            (true, 0) => self.replies.error("ERR No such client"),
-            (true, _) => self.replies.ok(),
-            (false, count) => self.replies.integer(count as i64),
-        }
-        if kills_self { NextAction::Close } else { NextAction::Continue }
+        action
     }
 }

@@ -1,10 +1,10 @@
 //! COMMAND and HELP: descriptions of the commands, for client libraries and for people.
 
-use super::{Session, unknown_command};
+use super::{KvSession, unknown_command};
 use crate::handler::kv::commands::{self, Access, COMMANDS, Command};
 use crate::handler::kv::reply::Replies;
 
-impl Session<'_> {
+impl KvSession<'_> {
     /// HELP: a line for each command, or for each of `names`.
     pub(super) fn help(&mut self, names: &[&[u8]]) {
         let mut chosen = Vec::new();

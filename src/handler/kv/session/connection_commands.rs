@@ -1,11 +1,11 @@
 //! Runs the commands that concern the connection rather than the store.
 
-use super::{NextAction, ReplyMode, Session};
+use super::{KvSession, ReplyMode, SessionAction};
 use crate::handler::kv::commands::{self, Command};
 use crate::handler::kv::reply::Dialect;
 
-impl Session<'_> {
-    pub(super) fn execute_connection_command(&mut self, command: &'static Command, words: &[&[u8]]) -> NextAction {
+impl KvSession<'_> {
+    pub(super) fn execute_connection_command(&mut self, command: &'static Command, words: &[&[u8]]) -> SessionAction {
         self.client.update_info(|info| info.last_command = command.name);
         let arguments = words.get(1..).unwrap_or_default();
         match (command.name, arguments) {
@@ -14,7 +14,7 @@ impl Session<'_> {
             ("ping", _) => self.replies.error("ERR wrong number of arguments for 'ping' command"),
             ("quit", _) => {
                 self.replies.ok();
-                return NextAction::Close;
+                return SessionAction::Close;
             }
             ("reset", _) => self.reset(),
             ("select", [number]) => match commands::check_database(number) {
@@ -46,7 +46,7 @@ impl Session<'_> {
             ("command", _) => self.command_docs(arguments),
             _ => self.replies.error("ERR internal error: a command that nobody executes"),
         }
-        NextAction::Continue
+        SessionAction::Continue
     }
 
     /// Health checks type PING as a line and look for `+PONG`, so the text dialect keeps Redis's plus.

@@ -1,6 +1,6 @@
 //! Requests that are a line of words, as people type them. Programs may send them too, instead of an array.
 
-use super::{Batch, NextAction, Session};
+use super::{CallBatch, KvSession, SessionAction};
 use crate::handler::kv::reply::Dialect;
 use crate::handler::kv::request::{Malformed, split};
 use crate::handler::shared::http;
@@ -11,9 +11,9 @@ pub(super) const NOAUTH: &str = "NOAUTH this store has a password: write AUTH an
 /// The body of the response to HTTP.
 const USAGE: &str = "It is a key-value store: connect with redis-cli, or with nc or telnet, and type HELP.";
 
-impl Session<'_> {
+impl KvSession<'_> {
     /// Handles a line without its end, which was `end`. The reply ends the same way.
-    pub(super) fn handle_line(&mut self, line: &[u8], end: &'static str) -> NextAction {
+    pub(super) fn handle_line(&mut self, line: &[u8], end: &'static str) -> SessionAction {
         self.replies.set_line_end(end.as_bytes());
         if http::is_http(line) {
             return self.refuse_http();
@@ -21,28 +21,28 @@ impl Session<'_> {
         let Some(words) = split(line) else {
             if self.replies.dialect() == Dialect::Text {
                 self.replies.error("ERR unbalanced quotes: close each with \" or ', and a space after it");
-                return NextAction::Continue;
+                return SessionAction::Continue;
             }
             self.replies.error("ERR Protocol error: unbalanced quotes in request");
-            return NextAction::ProtocolError("unbalanced quotes");
+            return SessionAction::ProtocolError("unbalanced quotes");
         };
-        let mut batch = Batch::default();
+        let mut batch = CallBatch::default();
         let action = self.handle_request(words.iter().map(Vec::as_slice).collect(), &mut batch);
         self.execute_batch(&mut batch);
         action
     }
 
     /// What ends the connection of a client whose input is no request. An HTTP request may be longer than a line.
-    pub(super) fn refuse_malformed(&mut self, input: &[u8], malformed: &Malformed) -> NextAction {
+    pub(super) fn refuse_malformed(&mut self, input: &[u8], malformed: &Malformed) -> SessionAction {
         if http::begins_request(input) {
             return self.refuse_http();
         }
         self.replies.error_in_bytes(&malformed.0);
-        NextAction::ProtocolError("malformed request")
+        SessionAction::ProtocolError("malformed request")
     }
 
-    fn refuse_http(&mut self) -> NextAction {
+    fn refuse_http(&mut self) -> SessionAction {
         self.replies.append(http::response(USAGE).as_bytes());
-        NextAction::ProtocolError("HTTP spoken to a key-value store")
+        SessionAction::ProtocolError("HTTP spoken to a key-value store")
     }
 }

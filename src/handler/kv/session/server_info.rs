@@ -3,7 +3,7 @@
 use std::fmt::Write;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use super::Session;
+use super::KvSession;
 use crate::handler::kv::commands::{self, matches};
 use crate::handler::kv::engine::KeyCounts;
 use crate::handler::kv::keyspace::unix_millis;
@@ -12,7 +12,7 @@ use crate::handler::kv::reply::Dialect;
 /// The version of Redis that has the same commands. Clients derive from it which commands they can use.
 const REDIS_VERSION: &str = "7.0.15";
 
-impl Session<'_> {
+impl KvSession<'_> {
     pub(super) fn reply_to_hello(&mut self) {
         let replies = &mut self.replies;
         replies.map(7);
@@ -23,7 +23,7 @@ impl Session<'_> {
         replies.bulk(b"proto");
         replies.integer(if replies.dialect() == Dialect::Resp3 { 3 } else { 2 });
         replies.bulk(b"id");
-        replies.integer(self.client.id as i64);
+        replies.integer(self.client.handle.id() as i64);
         for (name, value) in [("mode", "standalone"), ("role", "master")] {
             replies.bulk(name.as_bytes());
             replies.bulk(value.as_bytes());

@@ -1,8 +1,8 @@
 //! MULTI, EXEC, DISCARD, WATCH and UNWATCH: the transaction of a client, and the keys it watches.
 
-use super::{NextAction, OUT_OF_MEMORY, Session};
+use super::{KvSession, OUT_OF_MEMORY, SessionAction};
 use crate::handler::kv::commands::{Access, Command};
-use crate::handler::kv::engine::Call;
+use crate::handler::kv::engine::{Call, OwnedCall};
 use crate::handler::kv::watched_keys::WatchedKey;
 
 /// The most keys that a client may watch.
@@ -10,25 +10,20 @@ const MAX_WATCHED: usize = 4096;
 /// The most bytes in the keys of all WATCH commands. A key that is watched twice counts twice.
 const MAX_WATCHED_BYTES: usize = 1024 * 1024;
 
-/// The memory that a queued word takes besides its bytes.
+/// The memory that a queued word takes in addition to its bytes.
 const WORD_OVERHEAD: usize = 64;
 
 /// The commands since MULTI.
 #[derive(Default)]
 pub(super) struct Transaction {
-    queue: Vec<Queued>,
+    queue: Vec<OwnedCall>,
     /// The memory that the queue takes, in bytes.
     size: usize,
     /// A command was rejected, so EXEC will execute none.
     pub(super) has_errors: bool,
 }
 
-struct Queued {
-    command: &'static Command,
-    words: Vec<Vec<u8>>,
-}
-
-impl Session<'_> {
+impl KvSession<'_> {
     pub(super) fn multi(&mut self) {
         if self.transaction.is_some() {
             self.replies.error("ERR MULTI calls can not be nested");
@@ -53,22 +48,21 @@ impl Session<'_> {
             self.replies.error("ERR too many bytes in a transaction");
             return;
         }
-        let words = words.iter().map(|word| word.to_vec()).collect();
-        transaction.queue.push(Queued { command, words });
+        transaction.queue.push(OwnedCall::new(command, words));
         self.replies.simple("QUEUED");
     }
 
-    pub(super) fn exec(&mut self) -> NextAction {
+    pub(super) fn exec(&mut self) -> SessionAction {
         let Some(transaction) = self.transaction.take() else {
             self.replies.error("ERR EXEC without MULTI");
-            return NextAction::Continue;
+            return SessionAction::Continue;
         };
         let watched = std::mem::take(&mut self.watched);
         self.watched_bytes = 0;
         let action = match self.exec_error(&transaction) {
             Some(error) => {
                 self.replies.error(error);
-                NextAction::Continue
+                SessionAction::Continue
             }
             None => self.execute_queue(&transaction.queue, &watched),
         };
@@ -82,36 +76,38 @@ impl Session<'_> {
             return Some("EXECABORT Transaction discarded because of previous errors.");
         }
         // Memory was checked when each command was queued. Since then, other clients may have filled it.
-        let writes = || transaction.queue.iter().any(|queued| queued.command.access == Access::Writes);
-        (self.is_memory_full() && writes()).then_some(OUT_OF_MEMORY)
+        let writes = transaction.queue.iter().any(|call| call.command.access == Access::Writes);
+        (writes && self.is_memory_full()).then_some(OUT_OF_MEMORY)
     }
 
     /// Lets the engine execute the store commands together, then runs the connection commands, and puts all replies in
     /// the order of the queue.
-    fn execute_queue(&mut self, queue: &[Queued], watched: &[WatchedKey]) -> NextAction {
-        let words: Vec<Vec<&[u8]>> =
-            queue.iter().map(|queued| queued.words.iter().map(Vec::as_slice).collect()).collect();
-        let commands = queue.iter().map(|queued| queued.command).zip(&words);
-        let store_commands = commands.clone().filter(|(command, _)| !command.is_connection_command());
-        let calls: Vec<Call<'_>> = store_commands.map(|(command, words)| Call { command, words }).collect();
+    fn execute_queue(&mut self, queue: &[OwnedCall], watched: &[WatchedKey]) -> SessionAction {
+        let words: Vec<Vec<&[u8]>> = queue.iter().map(OwnedCall::words).collect();
+        let calls: Vec<Call<'_>> =
+            queue.iter().zip(&words).map(|(owned, words)| Call { command: owned.command, words }).collect();
+        let is_store_call = |call: &&Call<'_>| !call.command.is_connection_command();
+        let store_calls: Vec<Call<'_>> = calls.iter().filter(is_store_call).copied().collect();
         let mut store_replies = self.replies.empty_copy();
-        let Some(reply_ends) = self.kv.engine.execute_atomically(&calls, watched, &mut store_replies) else {
+        let Some(reply_ends) = self.kv.engine.execute_atomically(&store_calls, watched, &mut store_replies) else {
             self.replies.nil_array();
-            return NextAction::Continue;
+            return SessionAction::Continue;
         };
         self.replies.array(queue.len());
-        let (mut start, mut reply_ends, mut action) = (0, reply_ends.into_iter(), NextAction::Continue);
-        for (command, words) in commands {
-            if command.is_connection_command() {
-                let next = self.execute_connection_command(command, words);
+        let mut reply_start = 0;
+        let mut reply_ends = reply_ends.into_iter();
+        let mut action = SessionAction::Continue;
+        for call in &calls {
+            if call.command.is_connection_command() {
+                let next_action = self.execute_connection_command(call.command, call.words);
                 // QUIT wins over anything that follows it.
-                if action != NextAction::Close && next != NextAction::Continue {
-                    action = next;
+                if action != SessionAction::Close && next_action != SessionAction::Continue {
+                    action = next_action;
                 }
             } else {
-                let end = reply_ends.next().unwrap_or(start);
-                self.replies.append(store_replies.bytes().get(start..end).unwrap_or_default());
-                start = end;
+                let reply_end = reply_ends.next().unwrap_or(reply_start);
+                self.replies.append(store_replies.bytes().get(reply_start..reply_end).unwrap_or_default());
+                reply_start = reply_end;
             }
         }
         action

@@ -44,12 +44,12 @@ pub(super) enum Decoded {
     /// The byte belongs to a command that is not complete.
     Incomplete,
     /// The byte completes a command.
-    Command(Command),
+    Command(TelnetCommand),
 }
 
 /// A command that the server acts on, or any other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Command {
+pub(super) enum TelnetCommand {
     EraseCharacter,
     EraseLine,
     AreYouThere,
@@ -68,15 +68,15 @@ impl Decoder {
             (Decoder::Command, DO) => (Decoder::DoOption, Decoded::Incomplete),
             (Decoder::Command, WILL..=DONT) => (Decoder::Option, Decoded::Incomplete),
             (Decoder::Command, SB) => (Decoder::Subnegotiation, Decoded::Incomplete),
-            (Decoder::Command, ERASE_LINE) => complete(Command::EraseLine),
-            (Decoder::Command, ERASE_CHARACTER) => complete(Command::EraseCharacter),
-            (Decoder::Command, ARE_YOU_THERE) => complete(Command::AreYouThere),
-            (Decoder::Command, LOWEST_COMMAND..) => complete(Command::Other),
+            (Decoder::Command, ERASE_LINE) => complete(TelnetCommand::EraseLine),
+            (Decoder::Command, ERASE_CHARACTER) => complete(TelnetCommand::EraseCharacter),
+            (Decoder::Command, ARE_YOU_THERE) => complete(TelnetCommand::AreYouThere),
+            (Decoder::Command, LOWEST_COMMAND..) => complete(TelnetCommand::Other),
             (Decoder::Command, _) => (Decoder::Text, Decoded::AfterStrayIac(byte)),
-            (Decoder::DoOption, TIMING_MARK) => complete(Command::TimingMark),
-            (Decoder::DoOption | Decoder::Option, _) => complete(Command::Other),
+            (Decoder::DoOption, TIMING_MARK) => complete(TelnetCommand::TimingMark),
+            (Decoder::DoOption | Decoder::Option, _) => complete(TelnetCommand::Other),
             (Decoder::Subnegotiation, IAC) => (Decoder::SubnegotiationCommand, Decoded::Incomplete),
-            (Decoder::SubnegotiationCommand, SE) => complete(Command::Other),
+            (Decoder::SubnegotiationCommand, SE) => complete(TelnetCommand::Other),
             (Decoder::Subnegotiation | Decoder::SubnegotiationCommand, _) => {
                 (Decoder::Subnegotiation, Decoded::Incomplete)
             }
@@ -86,7 +86,7 @@ impl Decoder {
     }
 }
 
-fn complete(command: Command) -> (Decoder, Decoded) {
+fn complete(command: TelnetCommand) -> (Decoder, Decoded) {
     (Decoder::Text, Decoded::Command(command))
 }
 
@@ -102,23 +102,27 @@ mod tests {
     #[test]
     fn every_command_ends_at_its_last_byte() {
         for command in [236, 237, 238, 239, SE, 241, 242, 243, 244, 245, 249] {
-            assert_eq!(decode_last(&[IAC, command]), Decoded::Command(Command::Other), "{command}");
+            assert_eq!(decode_last(&[IAC, command]), Decoded::Command(TelnetCommand::Other), "{command}");
         }
         for verb in [WILL, 252, DO, DONT] {
             assert_eq!(decode_last(&[IAC, verb]), Decoded::Incomplete, "{verb}");
-            assert_eq!(decode_last(&[IAC, verb, b'\n']), Decoded::Command(Command::Other), "this LF is an option");
+            assert_eq!(
+                decode_last(&[IAC, verb, b'\n']),
+                Decoded::Command(TelnetCommand::Other),
+                "this LF is an option"
+            );
         }
         assert_eq!(decode_last(&[IAC, SB, 31, IAC, IAC, SE, b'\n']), Decoded::Incomplete);
-        assert_eq!(decode_last(&[IAC, SB, 31, IAC, IAC, 0, IAC, SE]), Decoded::Command(Command::Other));
+        assert_eq!(decode_last(&[IAC, SB, 31, IAC, IAC, 0, IAC, SE]), Decoded::Command(TelnetCommand::Other));
     }
 
     #[test]
     fn commands_that_ask_for_something_are_distinguished() {
-        assert_eq!(decode_last(&[IAC, DO, TIMING_MARK]), Decoded::Command(Command::TimingMark));
-        assert_eq!(decode_last(&[IAC, WILL, TIMING_MARK]), Decoded::Command(Command::Other));
-        assert_eq!(decode_last(&[IAC, ARE_YOU_THERE]), Decoded::Command(Command::AreYouThere));
-        assert_eq!(decode_last(&[IAC, ERASE_CHARACTER]), Decoded::Command(Command::EraseCharacter));
-        assert_eq!(decode_last(&[IAC, ERASE_LINE]), Decoded::Command(Command::EraseLine));
+        assert_eq!(decode_last(&[IAC, DO, TIMING_MARK]), Decoded::Command(TelnetCommand::TimingMark));
+        assert_eq!(decode_last(&[IAC, WILL, TIMING_MARK]), Decoded::Command(TelnetCommand::Other));
+        assert_eq!(decode_last(&[IAC, ARE_YOU_THERE]), Decoded::Command(TelnetCommand::AreYouThere));
+        assert_eq!(decode_last(&[IAC, ERASE_CHARACTER]), Decoded::Command(TelnetCommand::EraseCharacter));
+        assert_eq!(decode_last(&[IAC, ERASE_LINE]), Decoded::Command(TelnetCommand::EraseLine));
     }
 
     #[test]

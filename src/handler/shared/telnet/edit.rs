@@ -2,7 +2,7 @@
 
 use unicode_segmentation::UnicodeSegmentation;
 
-use super::command::{Command, Decoded, Decoder, IAC};
+use super::command::{Decoded, Decoder, IAC, TelnetCommand};
 
 pub(super) const BACKSPACE: u8 = 8;
 pub(super) const DELETE: u8 = 127;
@@ -24,7 +24,7 @@ pub(super) fn apply_edits(line: &[u8]) -> Vec<u8> {
                 text.push(IAC);
                 byte
             }
-            Decoded::Command(Command::EraseCharacter) => DELETE,
+            Decoded::Command(TelnetCommand::EraseCharacter) => DELETE,
             Decoded::Command(_) | Decoded::Incomplete => continue,
         };
         match byte {

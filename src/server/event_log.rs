@@ -15,9 +15,10 @@ use log::{Level, debug, info, log, warn};
 
 use super::Summary;
 use super::system::{Ceiling, advice_for};
-use crate::connection::{CloseReason, ConnectionSummary};
+use crate::connection::{ClosedConnection, EndReason};
 use crate::farewell::Farewell;
 use crate::panics;
+use crate::terminal::is_obeyed;
 use crate::throttle::{Rate, Throttle};
 
 /// At most this many characters of foreign text are shown.
@@ -74,7 +75,7 @@ pub(super) struct RateLimitedLog {
 /// A kind of line. There are a few dozen, which bounds the map.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 enum Kind {
-    Closed(Discriminant<CloseReason>),
+    Closed(Discriminant<EndReason>),
     Refused(Discriminant<Farewell>),
     Trouble,
 }
@@ -101,7 +102,7 @@ impl RateLimitedLog {
         RateLimitedLog { full_because, stack_size, kinds: Mutex::default() }
     }
 
-    pub(super) fn closed(&self, ended: &ConnectionSummary) {
+    pub(super) fn closed(&self, ended: &ClosedConnection) {
         match ended.reason.level() {
             // An ordinary end. The line is not even formatted unless it is wanted.
             Level::Debug => debug!("{}", ClosedLine(ended)),
@@ -157,14 +158,17 @@ impl RateLimitedLog {
     }
 }
 
-struct ClosedLine<'a>(&'a ConnectionSummary);
+struct ClosedLine<'a>(&'a ClosedConnection);
 
 impl fmt::Display for ClosedLine<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let ConnectionSummary { id, peer, reason, lasted, received, sent } = self.0;
-        let (reason, seconds) = (reason.to_string(), lasted.as_secs_f64());
+        let ClosedConnection { id, peer_addr, reason, duration, bytes_in, bytes_out } = self.0;
+        let (reason, seconds) = (reason.to_string(), duration.as_secs_f64());
         let reason = OneLine(&reason);
-        write!(f, "closed id={id} peer={peer} reason=\"{reason}\" seconds={seconds:.3} in={received} out={sent}")
+        write!(
+            f,
+            "closed id={id} peer={peer_addr} reason=\"{reason}\" seconds={seconds:.3} in={bytes_in} out={bytes_out}"
+        )
     }
 }
 
@@ -198,11 +202,8 @@ impl fmt::Display for OneLine<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for character in self.0.chars().take(MAX_SHOWN) {
             match character {
-                '\u{061C}' | '\u{200E}' | '\u{200F}' | '\u{2028}'..='\u{202E}' | '\u{2066}'..='\u{2069}' => {
-                    write!(f, "{}", character.escape_unicode())?;
-                }
                 '"' | '\\' => write!(f, "\\{character}")?,
-                control if control.is_control() => write!(f, "{}", control.escape_default())?,
+                obeyed if is_obeyed(obeyed) => write!(f, "{}", obeyed.escape_default())?,
                 other => f.write_char(other)?,
             }
         }
@@ -234,10 +235,10 @@ mod tests {
     #[test]
     fn a_burst_of_one_kind_is_a_few_lines_and_a_count_and_hides_no_other_kind() {
         let log = RateLimitedLog::new(String::new(), 1);
-        let admit = |reason: CloseReason| log.admit(Kind::Closed(discriminant(&reason)), Level::Info, "line");
-        let lines = (0..1000).filter(|_| admit(CloseReason::TooLong(7)).is_some()).count();
+        let admit = |reason: EndReason| log.admit(Kind::Closed(discriminant(&reason)), Level::Info, "line");
+        let lines = (0..1000).filter(|_| admit(EndReason::TooLong(7)).is_some()).count();
         assert!(lines < 500, "{lines} lines");
-        assert_eq!(admit(CloseReason::Idle), Some(0));
+        assert_eq!(admit(EndReason::Idle), Some(0));
         let mut kinds = log.kinds.lock().unwrap();
         let suppressed = |kind: &mut KindOfLine| kind.throttle.suppressed();
         assert!(kinds.values_mut().map(suppressed).sum::<u64>() >= 1, "and what was suppressed last is remembered");

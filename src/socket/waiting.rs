@@ -1,0 +1,108 @@
+//! How a client's own thread waits for its socket, and how other threads end that wait.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Instant;
+
+use rustix::event::{PollFd, PollFlags};
+
+use super::Socket;
+use crate::event_fd::wait_for;
+use crate::waker::Wakeup;
+
+/// Waiting.
+impl Socket {
+    /// Waits until the socket is ready for one of `events`, or the peer is gone. Returns which; nothing at the deadline,
+    /// and sometimes nothing before.
+    ///
+    /// # Errors
+    ///
+    /// The system's.
+    pub(crate) fn wait(&self, events: PollFlags, deadline: Option<Instant>) -> io::Result<PollFlags> {
+        let mut fds = [PollFd::new(&self.stream, events)];
+        wait_for(&mut fds, deadline)?;
+        let [ready] = fds.map(|fd| fd.revents());
+        Ok(ready)
+    }
+
+    /// As [`wait`](Socket::wait), and until the wakeup's event is notified. Clears the event.
+    ///
+    /// # Errors
+    ///
+    /// The system's.
+    pub(crate) fn wait_with(
+        &self,
+        wakeup: &Wakeup,
+        events: PollFlags,
+        deadline: Option<Instant>,
+    ) -> io::Result<PollFlags> {
+        let mut fds = [PollFd::new(&self.stream, events), PollFd::new(wakeup, PollFlags::IN)];
+        wait_for(&mut fds, deadline)?;
+        let [ready, notified] = fds.map(|fd| fd.revents());
+        if !notified.is_empty() {
+            wakeup.event().clear();
+        }
+        Ok(ready)
+    }
+
+    /// What the client's own thread polls beside this socket, if others may wake it.
+    pub(crate) fn wakeup(&self) -> Option<&Arc<Wakeup>> {
+        self.wakeup.get()
+    }
+
+    /// The same, made if there is none yet. Only the client's own thread calls this.
+    ///
+    /// # Errors
+    ///
+    /// The system has no descriptor left.
+    pub(crate) fn make_wakeup(&self) -> io::Result<&Arc<Wakeup>> {
+        match self.wakeup.get() {
+            Some(wakeup) => Ok(wakeup),
+            None => {
+                let wakeup = Wakeup::new()?;
+                Ok(self.wakeup.get_or_init(|| wakeup))
+            }
+        }
+    }
+}
+
+/// What other threads need to know and to do.
+impl Socket {
+    /// Notes that the client's thread is about to wait for input, or no longer does. Sequentially consistent, as the
+    /// flag of [`Shutdown`](crate::Shutdown) is: a thread that does not see a drain begin is seen waiting by the drain.
+    pub(crate) fn set_waiting(&self, waiting: bool) {
+        self.waiting.store(waiting, Ordering::SeqCst);
+    }
+
+    pub(crate) fn is_waiting(&self) -> bool {
+        self.waiting.load(Ordering::SeqCst)
+    }
+
+    /// Whether a drain has to end the input. A thread that doesn't wait notices the drain by itself, and a guard may keep the
+    /// input open.
+    pub(crate) fn waits_for_drain(&self) -> bool {
+        self.is_waiting() && !self.drain.is_held_off()
+    }
+
+    /// Ends the input if a drain has to.
+    pub(crate) fn end_input_for_drain(&self) {
+        if self.waits_for_drain() {
+            self.end_input();
+        }
+    }
+
+    /// Whether the client's thread waits for input and for nothing else: no message to it is incomplete.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.is_waiting() && !self.in_message.load(Ordering::Acquire)
+    }
+
+    /// Has the client's own thread close the connection when it waits next. For a socket with a wakeup, such as one with an
+    /// outbox.
+    pub(crate) fn close_for(&self, reason: String) {
+        self.drain.request_close(reason);
+        if let Some(wakeup) = self.wakeup() {
+            wakeup.interrupt();
+        }
+    }
+}
