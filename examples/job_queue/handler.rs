@@ -32,7 +32,7 @@ impl Handler for JobQueue {
         let waker = client.waker()?;
         let mut session = Session::new(Arc::clone(&self.0), move || waker.wake());
         loop {
-            // A drain lets a worker confirm its jobs.
+            // A worker may confirm its jobs during a drain.
             let _until_confirmed = session.has_jobs().then(|| client.keep_reading());
             let reply = match session.waits_until() {
                 None => match client.read_request_until(None, MAX_FRAME, Request::decode)? {
@@ -73,6 +73,7 @@ impl Peer for Connection {
         self.set_idle_timeout(None);
         // Replies to earlier requests come first.
         self.flush()?;
+        // Two handles of one outbox.
         let (queue, flush) = (self.outbox()?, self.outbox()?);
         // A watcher that has left is removed when its session ends.
         Ok(Watcher { queue: Arc::new(move |event| queue.queue(event)), flush: Arc::new(move || flush.flush()) })

@@ -22,11 +22,12 @@
 //! ask(b"R", struct.pack(">I", 10_000))               # b'j', the id and the body; waits for 10 seconds at most
 //! ask(b"D", struct.pack(">Q", 1))                    # b'k': done
 //! ask(b"S")                                          # b's': how many are ready, reserved; how many clients wait
-//! ask(b"W")                                          # b'k'; then reply() returns events as they come
+//! ask(b"W")                                          # b'k'; from now on reply() returns events as they come
 //! ```
 //!
-//! A second number is how many jobs there may be. A producer that puts more waits as long as it says, or is told that the queue
-//! is full. A worker that is silent for five minutes ([`Limits::idle_timeout`]) is taken for lost.
+//! A second argument is how many jobs there may be. A producer that puts more waits as long as it says, or is told that the
+//! queue is full. A client that has jobs never waits: it has to confirm them first. A worker that is silent for five minutes
+//! ([`Limits::idle_timeout`](acceptd::Limits::idle_timeout)) is taken for lost, and its jobs go to others.
 
 mod frame;
 mod handler;

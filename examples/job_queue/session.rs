@@ -62,7 +62,9 @@ impl Session {
         self.fault
     }
 
-    /// Carries out a request. Returns the reply, if there is one now: a client may have to wait for it.
+    /// Carries out a request. Returns the reply, if there is one now: a client may have to wait for it. A client that has jobs
+    /// never waits, because it has to confirm them first. Two such clients could wait for each other, and a drain could not tell
+    /// them that it has begun.
     ///
     /// # Errors
     ///
@@ -136,7 +138,7 @@ impl Session {
 
     fn put(&mut self, wait: Duration, body: Arc<[u8]>) -> Option<Reply> {
         let id = self.id;
-        if wait.is_zero() {
+        if wait.is_zero() || self.has_jobs() {
             let stored = self.shared.change(|queue| queue.put(body));
             return Some(stored.map_or(Reply::Full, Reply::Stored));
         }
@@ -146,7 +148,7 @@ impl Session {
 
     fn reserve(&mut self, wait: Duration) -> Option<Reply> {
         let id = self.id;
-        if wait.is_zero() {
+        if wait.is_zero() || self.has_jobs() {
             let job = self.shared.change(|queue| queue.reserve(id));
             return Some(job.map_or(Reply::Empty, |job| to_reply(Answer::Job(job))));
         }

@@ -1,7 +1,7 @@
 //! What connects a [`Session`] with acceptd: the loop that reads, the limits, and the farewells.
 
 use std::borrow::Cow;
-use std::io;
+use std::io::{self, Write};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,24 +22,20 @@ pub fn serve(address: &str, store: Arc<Store>) -> io::Result<Summary> {
     let shutdown = server.shutdown();
     ctrlc::set_handler(move || shutdown.request()).map_err(io::Error::other)?;
     println!("listening on {}", server.local_addr());
-    Ok(server.run(MailDrop { store, idle_timeout: Duration::from_secs(600) }))
+    Ok(server.run(MailDrop(store)))
 }
 
 /// The protocol.
-pub struct MailDrop {
-    pub store: Arc<Store>,
-    /// At least ten minutes (RFC 1939, section 3). The tests have less patience.
-    pub idle_timeout: Duration,
-}
+pub struct MailDrop(pub Arc<Store>);
 
 impl Handler for MailDrop {
     fn handle(&self, client: &mut Connection) -> io::Result<()> {
         // Dropped when this returns for whatever reason, and before the client sees the end. So the maildrop is free by then.
-        let mut session = Session::new(Arc::clone(&self.store), apop::timestamp());
+        let mut session = Session::new(Arc::clone(&self.0), apop::timestamp());
         let mut framing = Framing::default();
-        io::Write::write_all(client, session.greeting().as_bytes())?;
+        client.write_all(session.greeting().as_bytes())?;
         loop {
-            // A drain lets a mail that has begun arrive whole.
+            // A mail that has begun to arrive may be completed during a drain.
             let _until_the_dot = session.is_receiving().then(|| client.keep_reading());
             let limit = session.line_limit();
             match client.read_request_until(None, limit, |unread| framing.next(unread, limit))? {
@@ -56,7 +52,8 @@ impl Handler for MailDrop {
     }
 
     fn limits(&self, limits: Limits) -> Limits {
-        Limits { idle_timeout: Some(self.idle_timeout), ..limits }
+        // RFC 1939, section 3: at least ten minutes.
+        Limits { idle_timeout: Some(Duration::from_secs(600)), ..limits }
     }
 
     fn farewell(&self, reason: Farewell) -> Cow<'static, [u8]> {

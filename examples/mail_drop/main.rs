@@ -24,7 +24,7 @@
 //! >>> ann.apop("ann", "secret")
 //! b'+OK 1 messages (32 octets)'
 //! >>> ann.retr(1)
-//! (b'+OK 32 octets', [b'Subject: hello', b'', b'How are you?'], 34)
+//! (b'+OK 32 octets', [b'Subject: hello', b'', b'How are you?'], 32)
 //! >>> ann.dele(1), ann.quit()
 //! ```
 //!

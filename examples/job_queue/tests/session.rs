@@ -144,6 +144,16 @@ fn a_producer_waits_for_room() {
 }
 
 #[test]
+fn a_client_that_has_jobs_never_waits() {
+    let shared = Shared::new(1);
+    let mut worker = Client::new(&shared);
+    worker.put("a", Duration::ZERO);
+    assert_eq!(worker.reserve(LONG), job(1, "a"));
+    assert_eq!(worker.reserve(LONG), Some(Reply::Empty));
+    assert_eq!(worker.put("b", LONG), Some(Reply::Full));
+}
+
+#[test]
 fn the_jobs_of_a_worker_that_leaves_go_to_the_next() {
     let shared = Shared::new(3);
     let (mut lost, mut next) = (Client::new(&shared), Client::new(&shared));
