@@ -230,30 +230,29 @@ impl Capacity {
 fn serve(listener: &mut Listener, admission: &mut Admission, threads: &Threads) {
     let shutdown = admission.context.shutdown.clone();
     let mut backoff = Backoff::default();
-    while !shutdown.is_accepting_stopped() {
-        let outcome = match listener.accept() {
+    loop {
+        // An accept that finds no client costs the kernel almost as much as one that does, so the loop polls first. It also
+        // fails without a free descriptor, even when no client waits.
+        let ready = listener.wait(shutdown.event());
+        if shutdown.is_accepting_stopped() {
+            return;
+        }
+        match ready.and_then(|()| listener.accept()) {
             Ok((stream, peer)) => {
                 if let Some(client) = admission.admit(stream, peer) {
                     hand_over(client, admission, threads);
                 }
-                Ok(())
+                backoff.recover();
             }
-            Err(error) if error.kind() == ErrorKind::WouldBlock => listener.wait(shutdown.event()),
+            // The client is gone, or was never there.
+            Err(error) if error.kind() == ErrorKind::WouldBlock => backoff.recover(),
             Err(error) if is_peer_error(&error) => {
                 event_log::aborted_before_accept(&error);
-                Ok(())
+                backoff.recover();
             }
-            Err(error) => Err(error),
-        };
-        match outcome {
-            Ok(()) => backoff.recover(),
             Err(error) => {
                 admission.events.log().trouble(&error);
                 backoff.pause(shutdown.event());
-                if !shutdown.is_accepting_stopped() {
-                    // Without a free descriptor, accept fails even when no client waits.
-                    let _ = listener.wait(shutdown.event());
-                }
             }
         }
     }
