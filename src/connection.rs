@@ -42,9 +42,9 @@ pub use wait::Paused;
 
 /// One client: its input and output, its address, and the state of the server.
 ///
-/// It is [`BufRead`] and [`Write`]. Written bytes are held back and sent together: when the handler would wait for
-/// input, at [`flush`](Write::flush), at the end, and when there are more than [`Limits::max_output`]. So the replies to
-/// a batch of requests go into one packet.
+/// It is [`BufRead`] and [`Write`]. Written bytes are held back and sent together: before the handler waits for its client
+/// (in a read or a [`pause`](Connection::pause)), at [`flush`](Write::flush), at the end, and when there are more than
+/// [`Limits::max_output`]. So the replies to a batch of requests go into one packet. `TCP_NODELAY` is set.
 ///
 /// [`read_line`](Connection::read_line) and [`read_request`](Connection::read_request) know where a request begins and ends.
 /// They enforce a deadline for the whole request, and a limit on its size. Reading by `Read` and `BufRead` has only the
@@ -183,7 +183,11 @@ impl Connection {
     }
 
     /// The handle by which other threads send to this client. From now on their messages and this handler's replies arrive one
-    /// after the other, each whole. Every call returns the same outbox.
+    /// after the other, each whole; a reply is whole from flush to flush (or read). Every call returns the same outbox.
+    ///
+    /// A message that is queued before the handler flushes its reply may overtake the reply, so [`flush`](Write::flush) before
+    /// you hand the outbox out. A reply that is flushed after a message was queued comes after it. The
+    /// [guide](crate::guide#pushing) shows how a client subscribes without a gap.
     ///
     /// A handler that calls this should have [`Limits::descriptors_per_client`] count 2.
     ///
@@ -286,7 +290,21 @@ impl Connection {
 
     /// Says farewell to this client with `farewell`, in place of [`Handler::farewell`](crate::Handler::farewell), for
     /// whatever reason it is lost: for a handler of several dialects that has learned which of them the client speaks, or one
-    /// whose farewell depends on what has happened. Another thread may call it while the handler is busy.
+    /// whose farewell depends on what has happened. Another thread may call the closure while the handler is busy. A closure
+    /// that returns nothing ends the connection without a farewell.
+    ///
+    /// ```
+    /// use acceptd::Connection;
+    /// use std::io;
+    ///
+    /// fn handle(client: &mut Connection) -> io::Result<()> {
+    ///     if client.read_line()?.as_deref() == Some(b"json") {
+    ///         client.set_farewell(|why| format!("{{\"error\": \"{why}\"}}\n").into_bytes().into());
+    ///     }
+    ///     client.read_line().map(drop)
+    /// }
+    /// # let _: &dyn acceptd::Handler = &handle;
+    /// ```
     pub fn set_farewell(&mut self, farewell: impl Fn(Farewell) -> Cow<'static, [u8]> + Send + Sync + 'static) {
         self.transport.socket().set_farewell(Arc::new(farewell));
     }

@@ -8,7 +8,8 @@ use std::time::Duration;
 /// What to say to a client for each reason.
 pub(crate) type FarewellFn = Arc<dyn Fn(Farewell) -> Cow<'static, [u8]> + Send + Sync>;
 
-/// Why a client is refused or cut off. Its `Display` is a message for people.
+/// Why a client is refused or cut off. Its `Display` is a message for people: one line of printable ASCII, without a full stop.
+/// The words may change; match on the variant if the reason matters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Farewell {

@@ -34,20 +34,28 @@ pub use line::Line;
 /// hence `&self`; state that clients share goes into the value. The client is borrowed, hence `&mut`: the server owns it,
 /// and closes, counts and logs it, however the handler ends.
 ///
-/// Any `Fn(&mut Connection) -> io::Result<()>` is a handler. Say the parameter's type (`|client: &mut Connection|`).
+/// Any `Fn(&mut Connection) -> io::Result<()>` is a handler. Say the parameter's type (`|client: &mut Connection|`). Its
+/// farewell is a line of text; [`with_farewell`](Handler::with_farewell) gives it another one.
+///
+/// The [guide](crate::guide) shows how to write one.
 pub trait Handler: Send + Sync + 'static {
     /// Serves one client. The connection ends when this returns:
     ///
     /// - `Ok(())`: all output is sent, then the connection is closed.
     /// - an error that a method of `client` returned: return it with `?`. The server knows the reason. It sends the client
-    ///   the [`farewell`](Handler::farewell) for it, and logs it.
+    ///   the [`farewell`](Handler::farewell) for it, and logs it. It does the same if the handler returns something else after
+    ///   such an error.
     /// - any other error, of whatever kind: the client is told that the server failed, and the error is logged as a
     ///   warning. Replies to earlier requests are sent. A reply that was begun is dropped, or the connection reset if a part
     ///   of the reply was sent already.
-    /// - a panic: the same, and the panic is logged and counted. No other client notices. A lock that was held is poisoned: decide what that means for what it guards. (Only
-    ///   an unwinding panic can be caught: not with `panic = "abort"`, and not a stack that overflows.)
+    /// - a panic: the same, and the panic is logged and counted. No other client notices. A lock that was held is poisoned:
+    ///   decide what that means for what it guards. (Only an unwinding panic can be caught: not with `panic = "abort"`, and not
+    ///   a stack that overflows.)
     /// - [`protocol_error`](crate::protocol_error()): the client does not keep to the protocol, and the handler has told
     ///   it so. All output is sent, and the log has the reason.
+    ///
+    /// Local variables are dropped before the client sees the end of the connection, so a lock that one of them holds is free by
+    /// then. The exception is a cut: another thread ends the connection, and the handler finds out later.
     ///
     /// A handler that computes for long without reading or writing can look at
     /// [`is_draining`](Connection::is_draining) now and then: nothing can end its thread from outside.
@@ -57,10 +65,16 @@ pub trait Handler: Send + Sync + 'static {
     /// Any reason to end the connection early.
     fn handle(&self, client: &mut Connection) -> io::Result<()>;
 
-    /// The farewell for a client that is refused or cut off: whole messages of this protocol, at most about 1 KiB. Return
-    /// nothing to end without a farewell. The default is a line: `ERROR` and the reason in plain English.
+    /// The farewell for a client that is refused or cut off: whole messages of this protocol, at most about 1 KiB. A longer one
+    /// may be cut off, because it is sent in one go. Return nothing to end without a farewell. The default is a line: `ERROR`
+    /// and the reason in plain English.
     ///
-    /// The accept loop calls this for clients that it refuses, so it must not wait for anything.
+    /// It comes behind the last whole message. There is none if the handler has ended the conversation by itself, if the client
+    /// has closed its side between two requests, or if it does not take its output. If a drain has ended the input and the
+    /// handler returns `Ok(())`, there is one. The client has 5 seconds to read it, and its slot is free meanwhile.
+    ///
+    /// The accept loop calls this for clients that it refuses, so it must not wait for anything. If it panics, there is no
+    /// farewell.
     fn farewell(&self, reason: Farewell) -> Cow<'static, [u8]> {
         format!("ERROR {reason}\n").into_bytes().into()
     }

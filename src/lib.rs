@@ -31,9 +31,11 @@
 //! # }
 //! ```
 //!
+//! To write a protocol of your own, read the [`guide`]. It has a section for each topic, from framing to tests.
+//!
 //! To read the source, begin with `server.rs`, then `connection.rs`, `handler.rs`, and a handler of your choice.
 //!
-//! The library logs through the [`log`] crate; without a logger, nothing is printed.
+//! The library needs Linux, and Rust 1.91 or later. It logs through the [`log`] crate; without a logger, nothing is printed.
 //!
 //! Features, all of them on by default: `line`, `kv` and `chat` are the built-in handlers of these names, and `daemon` is the
 //! command-line program. Without features, the library depends on log, rustix and socket2 alone.
@@ -41,6 +43,8 @@
 #[cfg(not(target_os = "linux"))]
 compile_error!("acceptd needs Linux: epoll, inherited socket options and /proc");
 
+#[doc = include_str!("../docs/writing-a-protocol.md")]
+pub mod guide {}
 pub mod handler;
 pub mod testing;
 

@@ -62,12 +62,12 @@ pub struct Limits {
     /// its client. Default: 64 KiB.
     pub max_output: usize,
     /// How many bytes of messages may wait in a client's [`Outbox`](crate::Outbox) (each message counts 96 bytes more), or one
-    /// message if that is longer. A client with more is told so and closed. Default: 256 KiB.
+    /// message that is longer than this limit. A client with more is told so and closed. Default: 256 KiB.
     pub max_outbox: usize,
     /// How far the read buffer of a busy stream may grow, in bytes. Default: 1 MiB.
     pub max_stream_buffer: usize,
     /// Descriptors that each client takes, at least 1: its socket, one more if its handler asks for an
-    /// [`Outbox`](crate::Outbox), and what its handler opens. It counts in what the system allows. Default: 1.
+    /// [`Outbox`](crate::Outbox) or a [`Waker`](crate::Waker), and what its handler opens. It counts in what the system allows. Default: 1.
     pub descriptors_per_client: usize,
     /// Connections that the kernel queues until they are accepted; it lowers this to `net.core.somaxconn` silently.
     /// A burst beyond it waits for TCP's retransmission, a second or more. Default: 4096.

@@ -32,7 +32,8 @@ pub(crate) const MESSAGE_OVERHEAD: usize = 96;
 /// counts for 96 more, which it costs), or up to what
 /// [`Connection::set_max_outbox`](crate::Connection::set_max_outbox) allows this client. A client that lets more wait, or
 /// that takes less than [`Limits::write_timeout`](crate::Limits::write_timeout) asks for, is told that it reads too slowly,
-/// and closed; nobody else notices. A message that goes to many is held once.
+/// behind the last whole message, and closed; what still waits is dropped, and nobody else notices. An empty outbox takes one
+/// message of any length. A message that goes to many is held once.
 ///
 /// When the client has left, the outbox holds no resources of it, so you can keep it as long as is convenient.
 ///

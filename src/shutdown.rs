@@ -52,7 +52,7 @@ impl Shutdown {
 
     /// Begins the drain: the server stops accepting. Requests that have arrived whole are answered, and replies are
     /// delivered, for at most [`Limits::drain_timeout`](crate::Limits::drain_timeout). Half a request is dropped, unless the
-    /// handler [keeps reading](crate::Connection::keep_reading).
+    /// handler [keeps reading](crate::Connection::keep_reading). The [guide](crate::guide#draining) has the steps.
     pub fn request(&self) {
         // Sequentially consistent with the waiting flag of a client's socket: either the drain sees that the client's
         // thread waits, or that thread sees the drain.

@@ -39,7 +39,7 @@
 //! ann.expect("hi");
 //! bob.end_output();
 //! bob.expect_end();
-//! assert_eq!(server.stop().drained, 1);
+//! assert_eq!(server.stop().stats.served, 2);
 //! ```
 //!
 //! Both panic where a test should fail. None of their waits is longer than [`PATIENCE`], or the time that a test sets in its

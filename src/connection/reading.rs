@@ -24,6 +24,9 @@ pub enum Next<T> {
 impl Connection {
     /// The next line without its line end (LF or CRLF). `None` when the client has closed its side after a whole line.
     ///
+    /// This is not [`BufRead::read_line`], which has neither a limit nor a deadline for the whole line. To answer a line that is
+    /// too long and go on, see the [guide](crate::guide#framing).
+    ///
     /// # Errors
     ///
     /// `InvalidData` for a line longer than [`Limits::max_line`](crate::Limits::max_line), `UnexpectedEof` for a line that is
@@ -46,8 +49,9 @@ impl Connection {
     /// The next request of a protocol, as `parse` finds it. `None` when the client has closed its side between two requests.
     ///
     /// `parse` gets all bytes that have arrived and are not consumed, at least one, and returns the request with the number of
-    /// bytes that it takes, or `None` if it is not complete. It is called again when there are more; the bytes it has seen
-    /// are still there then, at the same places, so it may remember how far it has looked. With a length of 0 nothing
+    /// bytes that it takes, or `None` if it is not complete. There may be more bytes than `limit`, of the requests that follow;
+    /// a request may take `limit` bytes, its header included. `parse` is called again when there are more; the bytes it has
+    /// seen are still there then, at the same places, so it may remember how far it has looked. With a length of 0 nothing
     /// is consumed: the request goes on, and so does its deadline. A malformed request is a request too: let `T` be a
     /// `Result`.
     ///
@@ -87,7 +91,8 @@ impl Connection {
     /// used. A drain is [`Next::Draining`]. With a deadline that has passed, checks what has been received already, without a
     /// system call.
     ///
-    /// The idle timeout and the request timeout apply as well, and waits that end at `deadline` count in them.
+    /// The idle timeout and the request timeout apply as well: whichever comes first ends the wait, and these two end the
+    /// connection. Waits that end at `deadline` count in them.
     ///
     /// # Errors
     ///

@@ -91,7 +91,8 @@ impl Connection {
     /// Sleeps until `deadline`, while outbox messages keep flowing; what the handler has written is sent first. Returns early
     /// when there is something that the handler may want to react to: see [`Paused`]. What the client sends meanwhile waits.
     ///
-    /// Silence during a pause is not the client's, so it doesn't count in the idle timeout.
+    /// Silence during a pause is not the client's, so it doesn't count in the idle timeout. The [guide](crate::guide#waiting)
+    /// has an example, and a table of what each wait returns.
     ///
     /// # Errors
     ///

@@ -22,7 +22,8 @@ mod text;
 
 use text::decode;
 
-/// A handler for a protocol of text lines.
+/// A handler for a protocol of text lines without states: each line has its reply. For anything else, such as a login,
+/// implement [`Handler`] (the [guide](crate::guide) shows how).
 ///
 /// [`Line::default`] serves the built-in [`commands`]. [`Line::new`] serves a function of your own:
 ///

@@ -22,7 +22,8 @@ use crate::socket::{Arrived, Socket};
 use crate::totals::Totals;
 
 impl Connection {
-    /// A connection without a server, and its client: see [`testing`](crate::testing).
+    /// A connection without a server, and its client: see [`testing`](crate::testing). Its limits are these alone. Pass what
+    /// [`Handler::limits`] returns if the handler has its own.
     ///
     /// # Errors
     ///

@@ -2,9 +2,9 @@
 
 use std::io::{self, Read, Write};
 use std::sync::mpsc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use acceptd::{ClientHandle, Connection, EndReason, Limits, Next, Outbox};
+use acceptd::{ClientHandle, Connection, EndReason, Limits, Next, Outbox, Paused};
 
 use crate::support::{PATIENCE, TestServer, eventually};
 
@@ -236,4 +236,34 @@ fn is_draining_is_true_for_a_client_that_is_drained_alone() {
         writeln!(client, "{is_draining} {next:?}")
     });
     server.connect().expect("true Draining\nERROR the server closes this connection\n");
+}
+
+#[test]
+fn a_handler_that_returns_something_else_after_an_error_changes_neither_reason_nor_farewell() {
+    let handlers: [fn(&mut Connection) -> io::Result<()>; 2] = [
+        |client| client.read_line().map(drop).or(Ok(())),
+        |client| client.read_line().map(drop).map_err(|_| io::Error::other("of its own")),
+    ];
+    let limits = Limits { idle_timeout: Some(Duration::from_millis(10)), ..Limits::default() };
+    for handler in handlers {
+        let (connection, mut client) = Connection::pair(limits.clone()).unwrap();
+        let closed = connection.serve(&handler);
+        client.expect("ERROR nothing was sent for 10ms, closing\n");
+        client.expect_end();
+        assert_eq!(closed.reason, EndReason::Idle);
+    }
+}
+
+#[test]
+fn after_the_end_of_the_input_each_read_returns_the_end_and_a_pause_waits() {
+    let (connection, client) = Connection::pair(Limits::default()).unwrap();
+    client.stream().shutdown(std::net::Shutdown::Write).unwrap();
+    let closed = connection.serve(&|client: &mut Connection| {
+        for _ in 0..3 {
+            assert_eq!(client.read_line_until(None)?, Next::End);
+        }
+        assert_eq!(client.pause(Instant::now() + Duration::from_millis(10))?, Paused::Deadline);
+        Ok(())
+    });
+    assert_eq!(closed.reason, EndReason::ClientClosed);
 }
