@@ -8,8 +8,8 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use acceptd::handler::chat::{self, Chat};
-use acceptd::handler::kv::{self, Kv};
+use acceptd::handler::chat::{self, Chat, ChatOptions};
+use acceptd::handler::kv::{self, Kv, KvOptions};
 use acceptd::{Echo, Handler, Limits, Line};
 use clap::{ArgAction, Parser};
 use log::LevelFilter;
@@ -197,10 +197,10 @@ impl Cli {
                     }
                 })
             }
-            HandlerName::Chat => Box::new(Chat::new(chat::Options {
+            HandlerName::Chat => Box::new(Chat::new(ChatOptions {
                 protocol: self.chat_protocol.into(),
                 rate: self.message_rate,
-                ..chat::Options::default()
+                ..ChatOptions::default()
             })),
         })
     }
@@ -222,14 +222,14 @@ impl Cli {
         }
     }
 
-    fn kv_options(&self) -> Result<kv::Options, String> {
+    fn kv_options(&self) -> Result<KvOptions, String> {
         let protocol = match self.kv_protocol {
             KvProtocol::Auto => kv::Protocol::Auto,
             KvProtocol::Text => kv::Protocol::Text,
             KvProtocol::Resp => kv::Protocol::Resp,
         };
         let password = self.password_file.as_deref().map(password).transpose()?;
-        Ok(kv::Options { protocol, password, max_value: self.max_value, max_memory: self.max_memory })
+        Ok(KvOptions { protocol, password, max_value: self.max_value, max_memory: self.max_memory })
     }
 
     pub(crate) fn limits(&self) -> Limits {

@@ -3,7 +3,7 @@
 use std::num::IntErrorKind;
 use std::time::Duration;
 
-use acceptd::handler::chat;
+use acceptd::handler::chat::{self, ChatOptions};
 
 /// The library allows no longer times.
 const LONGEST: Duration = Duration::from_secs(365 * 24 * 3600);
@@ -101,7 +101,7 @@ pub(super) fn bytes(text: &str) -> Result<usize, String> {
 /// Lines a second, and after a slash how many at once; without one, as many at once as by default.
 pub(super) fn rate(text: &str) -> Result<chat::Rate, String> {
     const RIGHT: &str = "write 10/20 for 10 lines a second after a burst of 20, or 0 for no limit";
-    let default = chat::Options::default().rate.burst;
+    let default = ChatOptions::default().rate.burst;
     let (per_second, burst) = match text.split_once('/') {
         Some((per_second, burst)) => (per_second, burst.parse().ok()),
         None => (text, Some(default)),

@@ -51,13 +51,13 @@ const LIST_CHUNK: usize = 8;
 pub struct Chat {
     state: Mutex<ChatState>,
     helper: DeliveryHelper,
-    options: Options,
+    options: ChatOptions,
     started_at: Timestamp,
 }
 
 /// A chat's options.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Options {
+pub struct ChatOptions {
     /// Which dialects the chat speaks. Default: both.
     pub protocol: Protocol,
     /// How fast each client may send lines. Up to 200 more lines are queued; a client that sends more is closed. Default: 10
@@ -86,15 +86,15 @@ pub enum Protocol {
     Irc,
 }
 
-impl Default for Options {
-    fn default() -> Options {
-        Options { protocol: Protocol::Auto, rate: Rate::default(), ping: Duration::from_secs(60) }
+impl Default for ChatOptions {
+    fn default() -> ChatOptions {
+        ChatOptions { protocol: Protocol::Auto, rate: Rate::default(), ping: Duration::from_secs(60) }
     }
 }
 
 impl Chat {
     /// A chat without members. It starts a thread that helps to deliver messages in large rooms.
-    pub fn new(options: Options) -> Chat {
+    pub fn new(options: ChatOptions) -> Chat {
         Chat { state: Mutex::default(), helper: DeliveryHelper::start(), options, started_at: Timestamp::now() }
     }
 
@@ -159,7 +159,7 @@ impl Chat {
 
 impl Default for Chat {
     fn default() -> Chat {
-        Chat::new(Options::default())
+        Chat::new(ChatOptions::default())
     }
 }
 

@@ -49,13 +49,13 @@ pub struct Kv {
     engine: Box<dyn Engine>,
     clients: Clients,
     wrong_password_log: WrongPasswordLog,
-    options: Options,
+    options: KvOptions,
     started_at: Instant,
 }
 
 /// The options of a store.
 #[derive(Clone, Debug)]
-pub struct Options {
+pub struct KvOptions {
     /// Which dialects are spoken. Default: both.
     pub protocol: Protocol,
     /// The password that clients must give first. Default: none. Wrong passwords are logged, at most ten a second. The
@@ -80,9 +80,9 @@ pub enum Protocol {
     Resp,
 }
 
-impl Default for Options {
-    fn default() -> Options {
-        Options { protocol: Protocol::Auto, password: None, max_value: 8 << 20, max_memory: 0 }
+impl Default for KvOptions {
+    fn default() -> KvOptions {
+        KvOptions { protocol: Protocol::Auto, password: None, max_value: 8 << 20, max_memory: 0 }
     }
 }
 
@@ -92,7 +92,7 @@ impl Kv {
     /// # Errors
     ///
     /// The thread that removes expired keys can't be started.
-    pub fn in_memory(options: Options) -> io::Result<Kv> {
+    pub fn in_memory(options: KvOptions) -> io::Result<Kv> {
         Ok(Kv::with_engine(Box::new(MemoryEngine::new(options.max_value)?), options))
     }
 
@@ -103,11 +103,11 @@ impl Kv {
     ///
     /// The file can't be opened or created, another process has it open (`ResourceBusy`), or it is not a store
     /// (`InvalidData`, and the file is left untouched). The message says which, and what to do.
-    pub fn in_file(path: &Path, fsync: Fsync, options: Options) -> io::Result<Kv> {
+    pub fn in_file(path: &Path, fsync: Fsync, options: KvOptions) -> io::Result<Kv> {
         Ok(Kv::with_engine(Box::new(DiskEngine::open(path, fsync, options.max_value)?), options))
     }
 
-    fn with_engine(engine: Box<dyn Engine>, options: Options) -> Kv {
+    fn with_engine(engine: Box<dyn Engine>, options: KvOptions) -> Kv {
         Kv {
             engine,
             clients: Clients::default(),

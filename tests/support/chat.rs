@@ -4,7 +4,7 @@ use std::io::{BufRead, BufReader};
 use std::net::TcpStream;
 
 use acceptd::Limits;
-use acceptd::handler::chat::{Chat, Options, Rate};
+use acceptd::handler::chat::{Chat, ChatOptions, Rate};
 
 use super::{Client, TestServer, eventually, text};
 
@@ -15,8 +15,8 @@ const MAX_IRC_LINE: usize = 512;
 pub const NO_RATE: Rate = Rate { per_second: 0, burst: 1 };
 
 /// The options of most tests: without flood control, no line waits.
-pub fn options() -> Options {
-    Options { rate: NO_RATE, ..Options::default() }
+pub fn options() -> ChatOptions {
+    ChatOptions { rate: NO_RATE, ..ChatOptions::default() }
 }
 
 pub fn limits() -> Limits {
@@ -27,7 +27,7 @@ pub fn serve() -> TestServer {
     serve_with(limits(), options())
 }
 
-pub fn serve_with(limits: Limits, options: Options) -> TestServer {
+pub fn serve_with(limits: Limits, options: ChatOptions) -> TestServer {
     TestServer::with(limits, Chat::new(options))
 }
 

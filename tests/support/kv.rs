@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use acceptd::handler::kv::{Fsync, Kv, Options};
+use acceptd::handler::kv::{Fsync, Kv, KvOptions};
 
 use super::{Client, TestServer};
 
@@ -11,7 +11,7 @@ use super::{Client, TestServer};
 #[derive(Clone, Copy)]
 pub struct Engine {
     /// Opens an empty store of the library.
-    pub open: fn(Options) -> Kv,
+    pub open: fn(KvOptions) -> Kv,
     /// The arguments with which the program opens such a store, besides `--handler kv`.
     pub arguments: fn() -> Vec<String>,
 }
@@ -65,10 +65,10 @@ macro_rules! for_one_engine {
 
 impl Engine {
     pub fn serve(self) -> TestServer {
-        self.serve_with(Options::default())
+        self.serve_with(KvOptions::default())
     }
 
-    pub fn serve_with(self, options: Options) -> TestServer {
+    pub fn serve_with(self, options: KvOptions) -> TestServer {
         TestServer::start((self.open)(options))
     }
 }

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use acceptd::Limits;
-use acceptd::handler::chat::{Options, Protocol};
+use acceptd::handler::chat::{ChatOptions, Protocol};
 
 use crate::support::TestServer;
 use crate::support::chat::{Member, limits, numerics, options, serve, serve_with};
@@ -12,7 +12,7 @@ use crate::support::chat::{Member, limits, numerics, options, serve, serve_with}
 const GREETING: Duration = Duration::from_secs(1);
 
 fn serve_only(protocol: Protocol) -> TestServer {
-    serve_with(limits(), Options { protocol, ..options() })
+    serve_with(limits(), ChatOptions { protocol, ..options() })
 }
 
 /// A silent client that has become a guest. It reads lines of both dialects.
@@ -172,7 +172,7 @@ fn protocol_text_takes_a_registration_for_a_message() {
 #[test]
 fn protocol_irc_takes_every_line_for_irc() {
     let limits = Limits { request_timeout: GREETING * 2, ..limits() };
-    let server = serve_with(limits, Options { protocol: Protocol::Irc, ..options() });
+    let server = serve_with(limits, ChatOptions { protocol: Protocol::Irc, ..options() });
     let mut client = Member::unregistered(&server);
     assert_eq!(numerics(&client.ask("hello everybody")), [451]);
     assert_eq!(numerics(&client.ask("NICK bob\r\nUSER b 0 * :B"))[0], 1);

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use acceptd::Limits;
-use acceptd::handler::chat::Options;
+use acceptd::handler::chat::ChatOptions;
 
 use crate::support::chat::{Member, limits, numerics, options, serve, serve_with};
 
@@ -294,7 +294,7 @@ fn quit_is_answered_with_error_and_announced_once() {
 
 #[test]
 fn a_silent_client_is_pinged_and_closed_if_it_does_not_answer() {
-    let server = serve_with(limits(), Options { ping: Duration::from_millis(300), ..options() });
+    let server = serve_with(limits(), ChatOptions { ping: Duration::from_millis(300), ..options() });
     let mut alice = Member::person(&server, "alice");
     let mut bob = Member::irc_in_lobby(&server, "bob");
     for _ in 0..3 {
@@ -308,7 +308,7 @@ fn a_silent_client_is_pinged_and_closed_if_it_does_not_answer() {
 
 #[test]
 fn pings_can_be_disabled() {
-    let server = serve_with(limits(), Options { ping: Duration::MAX, ..options() });
+    let server = serve_with(limits(), ChatOptions { ping: Duration::MAX, ..options() });
     let mut bob = Member::irc_in_lobby(&server, "bob");
     assert_eq!(bob.ask_one("PING x"), ":acceptd PONG acceptd :x");
 }
@@ -316,7 +316,7 @@ fn pings_can_be_disabled() {
 #[test]
 fn a_client_that_does_not_register_in_time_is_closed_however_busy_it_is() {
     let limits = Limits { request_timeout: Duration::from_millis(600), ..limits() };
-    let server = serve_with(limits, Options { ping: Duration::from_secs(60), ..options() });
+    let server = serve_with(limits, ChatOptions { ping: Duration::from_secs(60), ..options() });
     let mut silent = Member::unregistered(&server);
     silent.send_line("NICK alice");
     assert_eq!(silent.rest(), ["ERROR :Closing link: registration timeout"]);

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use acceptd::Limits;
-use acceptd::handler::chat::{Options, Rate};
+use acceptd::handler::chat::{ChatOptions, Rate};
 
 use crate::support::PATIENCE;
 use crate::support::chat::{Member, limits, options, serve, serve_with};
@@ -57,7 +57,7 @@ fn messages_sent_before_the_shutdown_are_delivered() {
 fn queued_lines_are_answered_in_a_drain_without_delaying_it() {
     let rate = Rate { per_second: 1, burst: 3 };
     for half in ["", "half a line"] {
-        let server = serve_with(limits(), Options { rate, ..options() });
+        let server = serve_with(limits(), ChatOptions { rate, ..options() });
         let mut bob = Member::guest(&server);
         bob.client.send("/me\n".repeat(100) + half);
         (0..6).for_each(|_| drop(bob.line()));

@@ -1,6 +1,6 @@
 //! Parsing of requests: split and pipelined input, arbitrary bytes, malformed requests and other protocols.
 
-use acceptd::handler::kv::{Options, Protocol};
+use acceptd::handler::kv::{KvOptions, Protocol};
 use proptest::prelude::*;
 
 use super::{quoted, unquoted};
@@ -118,7 +118,7 @@ fn streams() -> impl Strategy<Value = Vec<u8>> {
 
 fn the_replies_are_the_same_however_the_stream_is_split(engine: Engine) {
     for protocol in [Protocol::Auto, Protocol::Resp] {
-        let server = engine.serve_with(Options { protocol, max_value: 4000, ..Options::default() });
+        let server = engine.serve_with(KvOptions { protocol, max_value: 4000, ..KvOptions::default() });
         // `replies_of_empty_store` sends lines in text, which get other replies with only RESP.
         let replies = |pieces: &[&[u8]]| {
             server.connect().ask("FLUSHALL");
@@ -132,7 +132,7 @@ fn the_replies_are_the_same_however_the_stream_is_split(engine: Engine) {
 }
 
 fn replies_before_authentication_are_the_same_however_the_stream_is_split(engine: Engine) {
-    let server = engine.serve_with(Options { password: Some(b"secret".to_vec()), ..Options::default() });
+    let server = engine.serve_with(KvOptions { password: Some(b"secret".to_vec()), ..KvOptions::default() });
     let auth = prop_oneof![
         1 => Just(vec![b"AUTH".to_vec(), b"wrong".to_vec()]),
         2 => Just(vec![b"AUTH".to_vec(), b"secret".to_vec()]),
@@ -211,7 +211,7 @@ fn an_empty_request_is_not_an_error(engine: Engine) {
 }
 
 fn a_flood_without_a_line_end_is_cut_off(engine: Engine) {
-    let server = engine.serve_with(Options { protocol: Protocol::Resp, ..Options::default() });
+    let server = engine.serve_with(KvOptions { protocol: Protocol::Resp, ..KvOptions::default() });
     for (start, error) in [
         (&b"\0"[..], "too big inline request"),
         (b"*\0", "too big mbulk count string"),
@@ -318,7 +318,7 @@ fn an_incomplete_request_is_not_executed(engine: Engine) {
 
 fn an_http_request_closes_the_connection_before_the_next_line_is_executed(engine: Engine) {
     for protocol in [Protocol::Auto, Protocol::Text, Protocol::Resp] {
-        let server = engine.serve_with(Options { protocol, ..Options::default() });
+        let server = engine.serve_with(KvOptions { protocol, ..KvOptions::default() });
         let methods = ["GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH", "PRI"];
         let lines = methods.map(|method| format!("{method} / HTTP/1.1"));
         for first in lines.iter().map(String::as_str).chain(["Host: localhost", "host: localhost:17007", "HOST:x"]) {

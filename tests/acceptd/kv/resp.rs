@@ -1,6 +1,6 @@
 //! RESP2 and RESP3, as Redis's client libraries use them.
 
-use acceptd::handler::kv::{Options, Protocol};
+use acceptd::handler::kv::{KvOptions, Protocol};
 
 use crate::support::eventually;
 use crate::support::kv::{Engine, Reply, bulk, request, words};
@@ -66,7 +66,7 @@ fn replies_in_resp2(engine: Engine) {
 }
 
 fn with_only_resp_lines_are_answered_in_resp(engine: Engine) {
-    let server = engine.serve_with(Options { protocol: Protocol::Resp, ..Options::default() });
+    let server = engine.serve_with(KvOptions { protocol: Protocol::Resp, ..KvOptions::default() });
     let mut client = server.connect();
     client.send("SET a \"b c\"\r\nGET a\nGET b\r\nINCR n\r\nMGET a b\r\n\r\n");
     client.expect("+OK\r\n$3\r\nb c\r\n$-1\r\n:1\r\n*2\r\n$3\r\nb c\r\n$-1\r\n");
@@ -79,7 +79,7 @@ fn with_only_resp_lines_are_answered_in_resp(engine: Engine) {
 }
 
 fn with_only_text_arrays_are_read_as_lines(engine: Engine) {
-    let server = engine.serve_with(Options { protocol: Protocol::Text, ..Options::default() });
+    let server = engine.serve_with(KvOptions { protocol: Protocol::Text, ..KvOptions::default() });
     let reply = server.connect().talk("*1\r\n$4\r\nPING\r\n");
     let errors = "ERROR unknown command '*1', try HELP\r\nERROR unknown command '$4', try HELP\r\n";
     assert_eq!(reply, format!("{errors}+PONG\r\n"));
@@ -258,7 +258,7 @@ fn client_reply_switches_replies_off_and_skips_them(engine: Engine) {
 }
 
 fn reset_restores_the_initial_state(engine: Engine) {
-    let server = engine.serve_with(Options { password: Some(b"secret".to_vec()), ..Options::default() });
+    let server = engine.serve_with(KvOptions { password: Some(b"secret".to_vec()), ..KvOptions::default() });
     let mut client = server.connect();
     client.ask("HELLO 3 AUTH default secret SETNAME me");
     assert_eq!(client.ask("WATCH a").text(), "OK");
@@ -312,7 +312,7 @@ fn command_describes_every_command(engine: Engine) {
 }
 
 fn config_get_shows_settings(engine: Engine) {
-    let server = engine.serve_with(Options { max_value: 1234, max_memory: 99_999_999, ..Options::default() });
+    let server = engine.serve_with(KvOptions { max_value: 1234, max_memory: 99_999_999, ..KvOptions::default() });
     let mut client = server.connect();
     let pairs = |names: &[&str]| Reply::Array(names.iter().map(|name| Reply::from(*name)).collect());
     assert_eq!(client.ask("CONFIG GET maxmemory"), pairs(&["maxmemory", "99999999"]));

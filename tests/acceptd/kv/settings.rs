@@ -5,7 +5,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use acceptd::Limits;
-use acceptd::handler::kv::Options;
+use acceptd::handler::kv::KvOptions;
 
 use crate::support::daemon::{Daemon, acceptd};
 use crate::support::kv::{Engine, Reply, bulk, request, words};
@@ -30,8 +30,8 @@ crate::for_memory! {
     memory_can_be_limited_on_the_command_line
 }
 
-fn with_password(password: &[u8]) -> Options {
-    Options { password: Some(password.to_vec()), ..Options::default() }
+fn with_password(password: &[u8]) -> KvOptions {
+    KvOptions { password: Some(password.to_vec()), ..KvOptions::default() }
 }
 
 const NOAUTH: &str = "NOAUTH Authentication required.";
@@ -205,7 +205,7 @@ fn an_unusable_password_file_is_reported_in_one_line(engine: Engine) {
 }
 
 fn a_value_may_be_as_long_as_the_limit_and_no_longer(engine: Engine) {
-    let server = engine.serve_with(Options { max_value: 1000, ..Options::default() });
+    let server = engine.serve_with(KvOptions { max_value: 1000, ..KvOptions::default() });
     let (longest, longer) = ("v".repeat(1000), "v".repeat(1001));
     let mut client = server.connect();
     client.send([request(&["SET", "a", &longest]), words("GET a"), request(&["SET", "a", &longer])].concat());
@@ -226,7 +226,7 @@ fn a_value_may_be_as_long_as_the_limit_and_no_longer(engine: Engine) {
 
 fn above_max_memory_writes_are_refused_and_other_commands_work(engine: Engine) {
     const LIMIT: usize = 1 << 20;
-    let server = engine.serve_with(Options { max_memory: LIMIT, ..Options::default() });
+    let server = engine.serve_with(KvOptions { max_memory: LIMIT, ..KvOptions::default() });
     let mut client = server.connect();
     let value = "v".repeat(10_000);
     let mut set = |key: usize| {

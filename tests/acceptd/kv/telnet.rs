@@ -1,6 +1,6 @@
 //! Telnet commands, line ends and erased characters in the text dialect. In RESP these bytes have no special meaning.
 
-use acceptd::handler::kv::{Options, Protocol};
+use acceptd::handler::kv::{KvOptions, Protocol};
 
 use crate::support::http_response;
 use crate::support::kv::{Engine, bulk, request};
@@ -41,7 +41,7 @@ fn telnet_commands_are_answered_at_once_even_within_a_line(engine: Engine) {
 }
 
 fn telnet_commands_between_lines_do_not_begin_a_request(engine: Engine) {
-    telnet::commands_between_lines_do_not_begin_a_request((engine.open)(Options::default()));
+    telnet::commands_between_lines_do_not_begin_a_request((engine.open)(KvOptions::default()));
 }
 
 fn every_kind_of_line_end_is_accepted_and_the_reply_ends_the_same_way(engine: Engine) {
@@ -110,14 +110,14 @@ fn the_first_byte_decides_the_dialect_of_the_farewell(engine: Engine) {
         (Protocol::Auto, "*1", format!("-ERR {why}\r\n")),
         (Protocol::Resp, "SET a 1", format!("-ERR {why}\r\n")),
     ] {
-        let server = engine.serve_with(Options { protocol, ..Options::default() });
+        let server = engine.serve_with(KvOptions { protocol, ..KvOptions::default() });
         assert_eq!(server.connect().talk(request), farewell, "{protocol:?} {request}");
     }
 }
 
 fn tls_gets_an_alert_at_once(engine: Engine) {
     for protocol in [Protocol::Auto, Protocol::Text, Protocol::Resp] {
-        let server = engine.serve_with(Options { protocol, ..Options::default() });
+        let server = engine.serve_with(KvOptions { protocol, ..KvOptions::default() });
         telnet::tls_gets_an_alert(&mut server.connect());
     }
 }
