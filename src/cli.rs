@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use acceptd::handler::chat::{self, Chat, ChatOptions};
-use acceptd::handler::kv::{self, Kv, KvOptions};
+use acceptd::handler::kv::{Kv, KvOptions, KvProtocol};
 use acceptd::{Echo, Handler, Limits, Line};
 use clap::{ArgAction, Parser};
 use log::LevelFilter;
@@ -23,7 +23,7 @@ mod values;
 
 use address::address;
 pub(crate) use names::HandlerName;
-use names::{ChatProtocol, FsyncName, KvProtocol};
+use names::{ChatProtocolName, FsyncName, KvProtocolName};
 use values::{at_least_one, backlog, bytes, rate, size, some_time, time, times_given};
 
 /// A TCP server: an echo, a line of commands, a key-value store, or a chat
@@ -88,7 +88,7 @@ pub(crate) struct Cli {
     ///
     /// Speak to clients in lines of text, or as Redis does
     #[arg(long, env = "ACCEPTD_KV_PROTOCOL", value_name = "NAME", default_value = "auto")]
-    kv_protocol: KvProtocol,
+    kv_protocol: KvProtocolName,
 
     /// Keep keys and values in this file
     ///
@@ -140,7 +140,7 @@ pub(crate) struct Cli {
     ///
     /// Speak to clients in lines of text, or IRC
     #[arg(long, env = "ACCEPTD_CHAT_PROTOCOL", value_name = "NAME", default_value = "auto")]
-    chat_protocol: ChatProtocol,
+    chat_protocol: ChatProtocolName,
 
     /// Length of the kernel's queue
     ///
@@ -224,9 +224,9 @@ impl Cli {
 
     fn kv_options(&self) -> Result<KvOptions, String> {
         let protocol = match self.kv_protocol {
-            KvProtocol::Auto => kv::Protocol::Auto,
-            KvProtocol::Text => kv::Protocol::Text,
-            KvProtocol::Resp => kv::Protocol::Resp,
+            KvProtocolName::Auto => KvProtocol::Auto,
+            KvProtocolName::Text => KvProtocol::Text,
+            KvProtocolName::Resp => KvProtocol::Resp,
         };
         let password = self.password_file.as_deref().map(password).transpose()?;
         Ok(KvOptions { protocol, password, max_value: self.max_value, max_memory: self.max_memory })

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use acceptd::handler::{chat, kv};
+use acceptd::handler::chat::ChatProtocol;
+use acceptd::handler::kv::Fsync;
 use clap::ValueEnum;
 
 /// The built-in handlers. A new one is a file in `src/handler/`, and a line in each match here.
@@ -46,7 +47,7 @@ impl HandlerName {
 
 /// How a key-value store is spoken to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(super) enum KvProtocol {
+pub(super) enum KvProtocolName {
     /// The first byte of a connection decides
     Auto,
     /// Lines, as people type them
@@ -57,7 +58,7 @@ pub(super) enum KvProtocol {
 
 /// How a chat is spoken to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(super) enum ChatProtocol {
+pub(super) enum ChatProtocolName {
     /// The first line of a connection decides
     Auto,
     /// Lines, as people type them
@@ -66,12 +67,12 @@ pub(super) enum ChatProtocol {
     Irc,
 }
 
-impl From<ChatProtocol> for chat::Protocol {
-    fn from(name: ChatProtocol) -> chat::Protocol {
+impl From<ChatProtocolName> for ChatProtocol {
+    fn from(name: ChatProtocolName) -> ChatProtocol {
         match name {
-            ChatProtocol::Auto => chat::Protocol::Auto,
-            ChatProtocol::Text => chat::Protocol::Text,
-            ChatProtocol::Irc => chat::Protocol::Irc,
+            ChatProtocolName::Auto => ChatProtocol::Auto,
+            ChatProtocolName::Text => ChatProtocol::Text,
+            ChatProtocolName::Irc => ChatProtocol::Irc,
         }
     }
 }
@@ -85,11 +86,11 @@ pub(super) enum FsyncName {
     Everysec,
 }
 
-impl From<FsyncName> for kv::Fsync {
-    fn from(name: FsyncName) -> kv::Fsync {
+impl From<FsyncName> for Fsync {
+    fn from(name: FsyncName) -> Fsync {
         match name {
-            FsyncName::Always => kv::Fsync::Always,
-            FsyncName::Everysec => kv::Fsync::EverySecond,
+            FsyncName::Always => Fsync::Always,
+            FsyncName::Everysec => Fsync::EverySecond,
         }
     }
 }

@@ -59,7 +59,7 @@ pub struct Chat {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ChatOptions {
     /// Which dialects the chat speaks. Default: both.
-    pub protocol: Protocol,
+    pub protocol: ChatProtocol,
     /// How fast each client may send lines. Up to 200 more lines are queued; a client that sends more is closed. Default: 10
     /// a second after a burst of 20.
     pub rate: Rate,
@@ -73,7 +73,7 @@ pub struct ChatOptions {
 /// A program that speaks another protocol (HTTP, TLS, SSH, SMTP, SIP, RTSP, PROXY, WEBIRC, RESP) gets an error in that
 /// protocol, and is closed. So is a client whose first line is not text.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Protocol {
+pub enum ChatProtocol {
     /// Both. A client's first complete line decides, however late it arrives: a command with which IRC clients register, such
     /// as `NICK bob`, never reaches a room. A client that sends nothing for a second becomes a guest, and may still register
     /// as an IRC client.
@@ -88,7 +88,7 @@ pub enum Protocol {
 
 impl Default for ChatOptions {
     fn default() -> ChatOptions {
-        ChatOptions { protocol: Protocol::Auto, rate: Rate::default(), ping: Duration::from_secs(60) }
+        ChatOptions { protocol: ChatProtocol::Auto, rate: Rate::default(), ping: Duration::from_secs(60) }
     }
 }
 

@@ -57,7 +57,7 @@ pub struct Kv {
 #[derive(Clone, Debug)]
 pub struct KvOptions {
     /// Which dialects are spoken. Default: both.
-    pub protocol: Protocol,
+    pub protocol: KvProtocol,
     /// The password that clients must give first. Default: none. Wrong passwords are logged, at most ten a second. The
     /// reply to one is delayed by 50 ms. The delay doubles with each further one of the same connection, up to 5 s.
     pub password: Option<Vec<u8>>,
@@ -70,7 +70,7 @@ pub struct KvOptions {
 
 /// The dialects that a store speaks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Protocol {
+pub enum KvProtocol {
     /// The first byte of a connection decides.
     #[default]
     Auto,
@@ -82,7 +82,7 @@ pub enum Protocol {
 
 impl Default for KvOptions {
     fn default() -> KvOptions {
-        KvOptions { protocol: Protocol::Auto, password: None, max_value: 8 << 20, max_memory: 0 }
+        KvOptions { protocol: KvProtocol::Auto, password: None, max_value: 8 << 20, max_memory: 0 }
     }
 }
 

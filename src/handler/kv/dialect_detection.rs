@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use super::Protocol;
+use super::KvProtocol;
 use super::reply::Dialect;
 use super::request::MAX_LINE;
 use crate::Connection;
@@ -24,7 +24,7 @@ enum Start {
 /// # Errors
 ///
 /// Those of the connection, and one for a client that speaks TLS, after a TLS alert.
-pub(super) fn detect(client: &mut Connection, protocol: Protocol) -> io::Result<Option<Dialect>> {
+pub(super) fn detect(client: &mut Connection, protocol: KvProtocol) -> io::Result<Option<Dialect>> {
     let mut scanner = Scanner::default();
     loop {
         match client.read_request(MAX_LINE, |unread| recognize(&mut scanner, unread, protocol))? {
@@ -39,7 +39,7 @@ pub(super) fn detect(client: &mut Connection, protocol: Protocol) -> io::Result<
     }
 }
 
-fn recognize(scanner: &mut Scanner, unread: &[u8], protocol: Protocol) -> Option<(Start, usize)> {
+fn recognize(scanner: &mut Scanner, unread: &[u8], protocol: KvProtocol) -> Option<(Start, usize)> {
     if tls::is_handshake(unread)? {
         return Some((Start::Tls, unread.len()));
     }
@@ -54,10 +54,10 @@ fn recognize(scanner: &mut Scanner, unread: &[u8], protocol: Protocol) -> Option
     }
 }
 
-fn dialect_of(unread: &[u8], protocol: Protocol) -> Dialect {
+fn dialect_of(unread: &[u8], protocol: KvProtocol) -> Dialect {
     match protocol {
-        Protocol::Auto if unread.first() == Some(&b'*') => Dialect::Resp2,
-        Protocol::Auto | Protocol::Text => Dialect::Text,
-        Protocol::Resp => Dialect::Resp2,
+        KvProtocol::Auto if unread.first() == Some(&b'*') => Dialect::Resp2,
+        KvProtocol::Auto | KvProtocol::Text => Dialect::Text,
+        KvProtocol::Resp => Dialect::Resp2,
     }
 }

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use acceptd::Limits;
-use acceptd::handler::chat::{ChatOptions, Protocol};
+use acceptd::handler::chat::{ChatOptions, ChatProtocol};
 
 use crate::support::TestServer;
 use crate::support::chat::{Member, limits, numerics, options, serve, serve_with};
@@ -11,7 +11,7 @@ use crate::support::chat::{Member, limits, numerics, options, serve, serve_with}
 /// How long the server waits before it greets a silent client.
 const GREETING: Duration = Duration::from_secs(1);
 
-fn serve_only(protocol: Protocol) -> TestServer {
+fn serve_only(protocol: ChatProtocol) -> TestServer {
     serve_with(limits(), ChatOptions { protocol, ..options() })
 }
 
@@ -161,7 +161,7 @@ fn the_dialect_does_not_change_after_the_first_line() {
 
 #[test]
 fn protocol_text_takes_a_registration_for_a_message() {
-    let server = serve_only(Protocol::Text);
+    let server = serve_only(ChatProtocol::Text);
     let mut alice = Member::person(&server, "alice");
     let mut person = Member::guest(&server);
     person.ask("NICK bob");
@@ -172,7 +172,7 @@ fn protocol_text_takes_a_registration_for_a_message() {
 #[test]
 fn protocol_irc_takes_every_line_for_irc() {
     let limits = Limits { request_timeout: GREETING * 2, ..limits() };
-    let server = serve_with(limits, ChatOptions { protocol: Protocol::Irc, ..options() });
+    let server = serve_with(limits, ChatOptions { protocol: ChatProtocol::Irc, ..options() });
     let mut client = Member::unregistered(&server);
     assert_eq!(numerics(&client.ask("hello everybody")), [451]);
     assert_eq!(numerics(&client.ask("NICK bob\r\nUSER b 0 * :B"))[0], 1);

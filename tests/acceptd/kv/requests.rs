@@ -1,6 +1,6 @@
 //! Parsing of requests: split and pipelined input, arbitrary bytes, malformed requests and other protocols.
 
-use acceptd::handler::kv::{KvOptions, Protocol};
+use acceptd::handler::kv::{KvOptions, KvProtocol};
 use proptest::prelude::*;
 
 use super::{quoted, unquoted};
@@ -117,7 +117,7 @@ fn streams() -> impl Strategy<Value = Vec<u8>> {
 }
 
 fn the_replies_are_the_same_however_the_stream_is_split(engine: Engine) {
-    for protocol in [Protocol::Auto, Protocol::Resp] {
+    for protocol in [KvProtocol::Auto, KvProtocol::Resp] {
         let server = engine.serve_with(KvOptions { protocol, max_value: 4000, ..KvOptions::default() });
         // `replies_of_empty_store` sends lines in text, which get other replies with only RESP.
         let replies = |pieces: &[&[u8]]| {
@@ -211,7 +211,7 @@ fn an_empty_request_is_not_an_error(engine: Engine) {
 }
 
 fn a_flood_without_a_line_end_is_cut_off(engine: Engine) {
-    let server = engine.serve_with(KvOptions { protocol: Protocol::Resp, ..KvOptions::default() });
+    let server = engine.serve_with(KvOptions { protocol: KvProtocol::Resp, ..KvOptions::default() });
     for (start, error) in [
         (&b"\0"[..], "too big inline request"),
         (b"*\0", "too big mbulk count string"),
@@ -317,7 +317,7 @@ fn an_incomplete_request_is_not_executed(engine: Engine) {
 }
 
 fn an_http_request_closes_the_connection_before_the_next_line_is_executed(engine: Engine) {
-    for protocol in [Protocol::Auto, Protocol::Text, Protocol::Resp] {
+    for protocol in [KvProtocol::Auto, KvProtocol::Text, KvProtocol::Resp] {
         let server = engine.serve_with(KvOptions { protocol, ..KvOptions::default() });
         let methods = ["GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH", "PRI"];
         let lines = methods.map(|method| format!("{method} / HTTP/1.1"));
@@ -332,7 +332,7 @@ fn an_http_request_closes_the_connection_before_the_next_line_is_executed(engine
         assert!(http_response(&client.rest()).contains("It is a key-value store"));
         let peer = client.stream.local_addr().unwrap().to_string();
         let found = server.connect().talk("GET before\r\nGET pwned\r\n");
-        let is_text = protocol != Protocol::Resp;
+        let is_text = protocol != KvProtocol::Resp;
         assert_eq!(found, if is_text { "1\r\nNOT_FOUND\r\n" } else { "$1\r\n1\r\n$-1\r\n" }, "{protocol:?}");
         assert_eq!(logged(&[&peer, "HTTP"]).len(), 1, "and logged once");
     }

@@ -1,6 +1,6 @@
 //! RESP2 and RESP3, as Redis's client libraries use them.
 
-use acceptd::handler::kv::{KvOptions, Protocol};
+use acceptd::handler::kv::{KvOptions, KvProtocol};
 
 use crate::support::eventually;
 use crate::support::kv::{Engine, Reply, bulk, request, words};
@@ -66,7 +66,7 @@ fn replies_in_resp2(engine: Engine) {
 }
 
 fn with_only_resp_lines_are_answered_in_resp(engine: Engine) {
-    let server = engine.serve_with(KvOptions { protocol: Protocol::Resp, ..KvOptions::default() });
+    let server = engine.serve_with(KvOptions { protocol: KvProtocol::Resp, ..KvOptions::default() });
     let mut client = server.connect();
     client.send("SET a \"b c\"\r\nGET a\nGET b\r\nINCR n\r\nMGET a b\r\n\r\n");
     client.expect("+OK\r\n$3\r\nb c\r\n$-1\r\n:1\r\n*2\r\n$3\r\nb c\r\n$-1\r\n");
@@ -79,7 +79,7 @@ fn with_only_resp_lines_are_answered_in_resp(engine: Engine) {
 }
 
 fn with_only_text_arrays_are_read_as_lines(engine: Engine) {
-    let server = engine.serve_with(KvOptions { protocol: Protocol::Text, ..KvOptions::default() });
+    let server = engine.serve_with(KvOptions { protocol: KvProtocol::Text, ..KvOptions::default() });
     let reply = server.connect().talk("*1\r\n$4\r\nPING\r\n");
     let errors = "ERROR unknown command '*1', try HELP\r\nERROR unknown command '$4', try HELP\r\n";
     assert_eq!(reply, format!("{errors}+PONG\r\n"));

@@ -1,6 +1,6 @@
 //! Telnet commands, line ends and erased characters in the text dialect. In RESP these bytes have no special meaning.
 
-use acceptd::handler::kv::{KvOptions, Protocol};
+use acceptd::handler::kv::{KvOptions, KvProtocol};
 
 use crate::support::http_response;
 use crate::support::kv::{Engine, bulk, request};
@@ -104,11 +104,11 @@ fn the_length_of_a_line_is_limited_however_it_arrives(engine: Engine) {
 fn the_first_byte_decides_the_dialect_of_the_farewell(engine: Engine) {
     let why = "the last request was not complete and was not carried out";
     for (protocol, request, farewell) in [
-        (Protocol::Auto, "SET a 1", format!("ERROR {why}\n")),
-        (Protocol::Auto, "S", format!("ERROR {why}\n")),
-        (Protocol::Text, "*1", format!("ERROR {why}\n")),
-        (Protocol::Auto, "*1", format!("-ERR {why}\r\n")),
-        (Protocol::Resp, "SET a 1", format!("-ERR {why}\r\n")),
+        (KvProtocol::Auto, "SET a 1", format!("ERROR {why}\n")),
+        (KvProtocol::Auto, "S", format!("ERROR {why}\n")),
+        (KvProtocol::Text, "*1", format!("ERROR {why}\n")),
+        (KvProtocol::Auto, "*1", format!("-ERR {why}\r\n")),
+        (KvProtocol::Resp, "SET a 1", format!("-ERR {why}\r\n")),
     ] {
         let server = engine.serve_with(KvOptions { protocol, ..KvOptions::default() });
         assert_eq!(server.connect().talk(request), farewell, "{protocol:?} {request}");
@@ -116,7 +116,7 @@ fn the_first_byte_decides_the_dialect_of_the_farewell(engine: Engine) {
 }
 
 fn tls_gets_an_alert_at_once(engine: Engine) {
-    for protocol in [Protocol::Auto, Protocol::Text, Protocol::Resp] {
+    for protocol in [KvProtocol::Auto, KvProtocol::Text, KvProtocol::Resp] {
         let server = engine.serve_with(KvOptions { protocol, ..KvOptions::default() });
         telnet::tls_gets_an_alert(&mut server.connect());
     }
