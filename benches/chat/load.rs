@@ -11,7 +11,7 @@ use rustix::buffer::spare_capacity;
 use rustix::event::Timespec;
 use rustix::event::epoll::{self, CreateFlags, Event, EventData, EventFlags};
 
-use crate::servers::Dialect;
+use crate::servers::ChatDialect;
 
 /// A server that takes longer to deliver has failed.
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -44,7 +44,7 @@ pub struct Sample {
 /// All members of a room, each on its own connection. The last member sends, all others receive.
 pub struct Room {
     epoll: OwnedFd,
-    dialect: Dialect,
+    dialect: ChatDialect,
     members: Vec<Member>,
     /// Messages that some members have not received yet, oldest first.
     in_flight: VecDeque<Message>,
@@ -85,7 +85,7 @@ impl Room {
     /// # Errors
     ///
     /// A member can't connect or join.
-    pub fn join(addr: SocketAddr, dialect: Dialect, members: usize, at_once: usize) -> io::Result<Room> {
+    pub fn join(addr: SocketAddr, dialect: ChatDialect, members: usize, at_once: usize) -> io::Result<Room> {
         let mut room = Room {
             epoll: epoll::create(CreateFlags::CLOEXEC)?,
             dialect,
@@ -117,7 +117,7 @@ impl Room {
         stream.set_nonblocking(true)?;
         epoll::add(&self.epoll, &stream, EventData::new_u64(number as u64), EventFlags::IN)?;
         let mut member = Member { stream, has_joined: false, partial_line: Vec::new(), next_message: 0 };
-        if self.dialect == Dialect::Irc {
+        if self.dialect == ChatDialect::Irc {
             member.send(format!("NICK m{number}\r\nUSER m{number} 0 * :m\r\n").as_bytes())?;
         }
         self.members.push(member);
@@ -184,8 +184,8 @@ impl Room {
         let text = message_text(number);
         let Some(sender) = self.members.last_mut() else { return Ok(()) };
         let line = match self.dialect {
-            Dialect::Plain => [text.as_slice(), b"\n"].concat(),
-            Dialect::Irc => [b"PRIVMSG #lobby :", text.as_slice(), b"\r\n"].concat(),
+            ChatDialect::Plain => [text.as_slice(), b"\n"].concat(),
+            ChatDialect::Irc => [b"PRIVMSG #lobby :", text.as_slice(), b"\r\n"].concat(),
         };
         self.in_flight.push_back(Message { text, sent_at: Instant::now(), deliveries: 0 });
         sender.send(&line)
@@ -222,8 +222,8 @@ impl Room {
         while let Some(end) = rest.iter().position(|byte| *byte == b'\n') {
             let line = rest[..end].strip_suffix(b"\r").unwrap_or(&rest[..end]);
             match self.dialect {
-                Dialect::Plain => self.on_plain_line(number, line, now, recorder)?,
-                Dialect::Irc => self.on_irc_line(number, line, now, recorder)?,
+                ChatDialect::Plain => self.on_plain_line(number, line, now, recorder)?,
+                ChatDialect::Irc => self.on_irc_line(number, line, now, recorder)?,
             }
             rest = &rest[end + 1..];
         }

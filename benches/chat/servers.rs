@@ -18,7 +18,7 @@ pub enum Server {
 
 /// The protocol in which members join a room and send messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Dialect {
+pub enum ChatDialect {
     /// Plain lines of text. Every client is a member from the start.
     Plain,
     /// RFC 2812.
@@ -46,10 +46,10 @@ impl Server {
         }
     }
 
-    pub fn dialect(self) -> Dialect {
+    pub fn dialect(self) -> ChatDialect {
         match self {
-            Server::AcceptdIrc | Server::Ngircd => Dialect::Irc,
-            _ => Dialect::Plain,
+            Server::AcceptdIrc | Server::Ngircd => ChatDialect::Irc,
+            _ => ChatDialect::Plain,
         }
     }
 

@@ -33,7 +33,7 @@ use disk::DiskEngine;
 pub use disk::Fsync;
 use engine::Engine;
 use memory::MemoryEngine;
-use reply::Dialect;
+use reply::KvDialect;
 use session::{KvSession, SessionAction};
 use wrong_password_log::WrongPasswordLog;
 
@@ -160,10 +160,10 @@ impl Handler for Kv {
     }
 }
 
-fn farewell_for(dialect: Dialect) -> fn(Farewell) -> Cow<'static, [u8]> {
+fn farewell_for(dialect: KvDialect) -> fn(Farewell) -> Cow<'static, [u8]> {
     match dialect {
-        Dialect::Text => |reason| format!("ERROR {reason}\n").into_bytes().into(),
-        Dialect::Resp2 | Dialect::Resp3 => resp_farewell,
+        KvDialect::Text => |reason| format!("ERROR {reason}\n").into_bytes().into(),
+        KvDialect::Resp2 | KvDialect::Resp3 => resp_farewell,
     }
 }
 

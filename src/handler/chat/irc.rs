@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use super::Chat;
 use super::delivery::Delivery;
-use super::event::{Dialect, MAX_IRC_LINE, MAX_TEXT, SERVER_NAME};
+use super::event::{ChatDialect, MAX_IRC_LINE, MAX_TEXT, SERVER_NAME};
 use super::line_reader::{InputLine, LineReader};
 use super::name::{Name, NameKey};
 use super::session::{Flow, Session, run_session_from};
@@ -217,8 +217,8 @@ impl IrcSession<'_> {
         Ok(Flow::Close)
     }
 
-    fn dialect(&self) -> Dialect {
-        if self.capabilities.server_time { Dialect::IrcWithTime } else { Dialect::Irc }
+    fn dialect(&self) -> ChatDialect {
+        if self.capabilities.server_time { ChatDialect::IrcWithTime } else { ChatDialect::Irc }
     }
 
     /// The client's nickname; `*` while it has none.

@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use super::Chat;
 use super::delivery::Delivery;
-use super::event::{Dialect, MAX_TEXT, MessageKind};
+use super::event::{ChatDialect, MAX_TEXT, MessageKind};
 use super::line_reader::{InputLine, LineReader};
 use super::member::Member;
 use super::member_guard::MemberGuard;
@@ -118,7 +118,7 @@ impl<'a> PlainSession<'a> {
         client.set_farewell(PlainSession::farewell);
         let outbox = client.outbox()?;
         // This can't fail, because a guest gets a name that is free.
-        let added = chat.lock_state().add_member(client.id(), None, Dialect::Plain, outbox);
+        let added = chat.lock_state().add_member(client.id(), None, ChatDialect::Plain, outbox);
         let name = added.map_err(|_| io::Error::other("no name is left for a guest"))?;
         let mut session = PlainSession { guard: MemberGuard::new(chat, client), room: None };
         session.welcome(client, &name)?;

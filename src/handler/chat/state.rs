@@ -10,7 +10,7 @@ use std::time::Instant;
 use jiff::Timestamp;
 
 use super::delivery::Delivery;
-use super::event::{ChatEvent, Dialect, Identity, MessageKind};
+use super::event::{ChatDialect, ChatEvent, Identity, MessageKind};
 use super::member::Member;
 use super::name::{Name, NameKey};
 use super::room::Room;
@@ -72,7 +72,7 @@ impl ChatState {
         &mut self,
         id: u64,
         name: Option<Name>,
-        dialect: Dialect,
+        dialect: ChatDialect,
         outbox: Outbox,
     ) -> Result<Name, ChatError> {
         let name = name.unwrap_or_else(|| self.next_guest_name());
@@ -212,7 +212,7 @@ impl ChatState {
         }
     }
 
-    pub(super) fn set_dialect(&mut self, id: u64, dialect: Dialect) {
+    pub(super) fn set_dialect(&mut self, id: u64, dialect: ChatDialect) {
         if let Some(member) = self.members.get_mut(&id) {
             member.dialect = dialect;
         }

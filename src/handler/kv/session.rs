@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::clients::Client;
 use super::commands::{self, Access, Command, Flag};
 use super::engine::Call;
-use super::reply::{Dialect, Replies};
+use super::reply::{KvDialect, Replies};
 use super::request::{Frame, Parser, RequestLimits, Syntax};
 use super::watched_keys::WatchedKey;
 use super::{Kv, MAX_PENDING_REPLIES};
@@ -87,7 +87,7 @@ impl<'k> KvSession<'k> {
         KvSession {
             kv,
             client,
-            replies: Replies::new(Dialect::Resp2),
+            replies: Replies::new(KvDialect::Resp2),
             parser: Parser::default(),
             is_authenticated: kv.options.password.is_none(),
             wrong_passwords: 0,
@@ -137,7 +137,7 @@ impl<'k> KvSession<'k> {
     }
 
     fn syntax(&self) -> Syntax {
-        if self.replies.dialect() == Dialect::Text { Syntax::Text } else { Syntax::Resp }
+        if self.replies.dialect() == KvDialect::Text { Syntax::Text } else { Syntax::Resp }
     }
 
     /// Handles a frame that begins at the first byte of `input`.
@@ -190,7 +190,7 @@ impl<'k> KvSession<'k> {
 
     /// The command with this name, if the client's dialect has it.
     fn find_command(&self, name: &[u8]) -> Option<&'static Command> {
-        let is_text = self.replies.dialect() == Dialect::Text;
+        let is_text = self.replies.dialect() == KvDialect::Text;
         commands::find(name).filter(|command| is_text || !command.has_flag(Flag::TextOnly))
     }
 
@@ -212,7 +212,7 @@ impl<'k> KvSession<'k> {
 
     /// Returns the command if the request may be executed. The error is the reply.
     fn check(&self, found: Option<&'static Command>, words: &[&[u8]]) -> Result<&'static Command, Vec<u8>> {
-        let is_text = self.replies.dialect() == Dialect::Text;
+        let is_text = self.replies.dialect() == KvDialect::Text;
         if !self.is_authenticated && !found.is_some_and(|command| command.has_flag(Flag::NoAuth)) {
             return Err(if is_text { line::NOAUTH } else { "NOAUTH Authentication required." }.into());
         }

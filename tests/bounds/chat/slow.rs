@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use super::members::{Dialect, Readers, ReceiveBuffer, join, join_with_name, resume_reading};
+use super::members::{ChatDialect, Readers, ReceiveBuffer, join, join_with_name, resume_reading};
 use super::{chat, count_members};
 use crate::alone;
 use crate::support::machine::{at_most, measures_ratios, skip};
@@ -103,8 +103,8 @@ fn a_member_who_stops_reading_does_not_slow_down_a_hundred_others_and_is_cut() {
     }
     let _alone = alone();
     let daemon = chat(&[]);
-    let mut sender = join(0, daemon.addr, Dialect::Plain, ReceiveBuffer::Default);
-    let mut readers = Readers::join(1..99, daemon.addr, |_| Dialect::Plain);
+    let mut sender = join(0, daemon.addr, ChatDialect::Plain, ReceiveBuffer::Default);
+    let mut readers = Readers::join(1..99, daemon.addr, |_| ChatDialect::Plain);
     p99(&mut sender, &mut readers);
 
     let mut number = 100;
@@ -148,8 +148,8 @@ fn cat(addr: SocketAddr) -> Command {
 fn a_process_stopped_by_a_signal_is_cut_and_finds_the_reason_when_it_resumes() {
     let _alone = alone();
     let daemon = chat(&[]);
-    let mut sender = join(0, daemon.addr, Dialect::Plain, ReceiveBuffer::Default);
-    let mut readers = Readers::join(1..40, daemon.addr, |_| Dialect::Plain);
+    let mut sender = join(0, daemon.addr, ChatDialect::Plain, ReceiveBuffer::Default);
+    let mut readers = Readers::join(1..40, daemon.addr, |_| ChatDialect::Plain);
     let Ok(mut process) = cat(daemon.addr).spawn() else {
         return skip("a member that is stopped by a signal, because there is no bash", "apt-get install bash");
     };

@@ -1,7 +1,7 @@
 //! Requests that are a line of words, as people type them. Programs may send them too, instead of an array.
 
 use super::{CallBatch, KvSession, SessionAction};
-use crate::handler::kv::reply::Dialect;
+use crate::handler::kv::reply::KvDialect;
 use crate::handler::kv::request::{Malformed, split};
 use crate::handler::shared::http;
 
@@ -19,7 +19,7 @@ impl KvSession<'_> {
             return self.refuse_http();
         }
         let Some(words) = split(line) else {
-            if self.replies.dialect() == Dialect::Text {
+            if self.replies.dialect() == KvDialect::Text {
                 self.replies.error("ERR unbalanced quotes: close each with \" or ', and a space after it");
                 return SessionAction::Continue;
             }
