@@ -8,7 +8,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use acceptd::handler::chat::{self, Chat, ChatOptions};
+use acceptd::handler::chat::{Chat, ChatOptions, MessageRate};
 use acceptd::handler::kv::{Kv, KvOptions, KvProtocol};
 use acceptd::{Echo, Handler, Limits, Line};
 use clap::{ArgAction, Parser};
@@ -24,7 +24,7 @@ mod values;
 use address::address;
 pub(crate) use names::HandlerName;
 use names::{ChatProtocolName, FsyncName, KvProtocolName};
-use values::{at_least_one, backlog, bytes, rate, size, some_time, time, times_given};
+use values::{at_least_one, backlog, bytes, message_rate, size, some_time, time, times_given};
 
 /// A TCP server: an echo, a line of commands, a key-value store, or a chat
 ///
@@ -132,9 +132,9 @@ pub(crate) struct Cli {
     /// Lines a second
     ///
     /// Take this many lines a second from each client, after a burst of so many; 0 = no limit
-    #[arg(long, env = "ACCEPTD_MESSAGE_RATE", value_name = "N/BURST", default_value = "10/20", value_parser = rate)]
-    #[arg(allow_hyphen_values = true)]
-    message_rate: chat::Rate,
+    #[arg(long, env = "ACCEPTD_MESSAGE_RATE", value_name = "N/BURST", default_value = "10/20")]
+    #[arg(value_parser = message_rate, allow_hyphen_values = true)]
+    message_rate: MessageRate,
 
     /// auto, text or irc
     ///

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 /// How many lines of a kind are written, in how long.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Rate {
+pub(crate) struct LogRate {
     pub(crate) lines: u32,
     pub(crate) interval: Duration,
 }
@@ -13,7 +13,7 @@ pub(crate) struct Rate {
 /// What has been written of one kind of line.
 #[derive(Debug)]
 pub(crate) struct Throttle {
-    rate: Rate,
+    rate: LogRate,
     /// When the first line of this interval was written.
     began: Option<Instant>,
     written: u32,
@@ -21,7 +21,7 @@ pub(crate) struct Throttle {
 }
 
 impl Throttle {
-    pub(crate) fn new(rate: Rate) -> Throttle {
+    pub(crate) fn new(rate: LogRate) -> Throttle {
         Throttle { rate, began: None, written: 0, suppressed: 0 }
     }
 
@@ -55,7 +55,7 @@ mod tests {
     fn a_burst_is_a_few_lines_and_the_next_interval_begins_with_its_count() {
         let start = Instant::now();
         let after = |millis| start + Duration::from_millis(millis);
-        let mut throttle = Throttle::new(Rate { lines: 3, interval: Duration::from_secs(1) });
+        let mut throttle = Throttle::new(LogRate { lines: 3, interval: Duration::from_secs(1) });
         for millis in [0, 1, 999] {
             assert_eq!(throttle.admit(after(millis)), Some(0));
         }
@@ -68,7 +68,7 @@ mod tests {
     #[test]
     fn what_is_suppressed_when_a_burst_ends_can_be_asked_for_once() {
         let start = Instant::now();
-        let mut throttle = Throttle::new(Rate { lines: 1, interval: Duration::from_secs(5) });
+        let mut throttle = Throttle::new(LogRate { lines: 1, interval: Duration::from_secs(5) });
         assert_eq!(throttle.admit(start), Some(0));
         (0..412).for_each(|_| assert_eq!(throttle.admit(start), None));
         assert_eq!((throttle.suppressed(), throttle.suppressed()), (412, 0));

@@ -3,7 +3,7 @@
 use std::num::IntErrorKind;
 use std::time::Duration;
 
-use acceptd::handler::chat::{self, ChatOptions};
+use acceptd::handler::chat::{ChatOptions, MessageRate};
 
 /// The library allows no longer times.
 const LONGEST: Duration = Duration::from_secs(365 * 24 * 3600);
@@ -99,7 +99,7 @@ pub(super) fn bytes(text: &str) -> Result<usize, String> {
 }
 
 /// Lines a second, and after a slash how many at once; without one, as many at once as by default.
-pub(super) fn rate(text: &str) -> Result<chat::Rate, String> {
+pub(super) fn message_rate(text: &str) -> Result<MessageRate, String> {
     const RIGHT: &str = "write 10/20 for 10 lines a second after a burst of 20, or 0 for no limit";
     let default = ChatOptions::default().rate.burst;
     let (per_second, burst) = match text.split_once('/') {
@@ -109,7 +109,7 @@ pub(super) fn rate(text: &str) -> Result<chat::Rate, String> {
     match (per_second.parse(), burst) {
         (Ok(1_000_001..), _) => Err("at most 1000000 lines a second can be set".to_owned()),
         (_, Some(0 | 10_001..)) => Err("the burst, after the slash, is from 1 to 10000".to_owned()),
-        (Ok(per_second), Some(burst)) => Ok(chat::Rate { per_second, burst }),
+        (Ok(per_second), Some(burst)) => Ok(MessageRate { per_second, burst }),
         _ => Err(RIGHT.to_owned()),
     }
 }
@@ -279,7 +279,7 @@ mod tests {
 
     #[test]
     fn a_rate_alone_keeps_the_usual_burst() {
-        let rate_of = |text| rate(text).map(|rate| (rate.per_second, rate.burst));
+        let rate_of = |text| message_rate(text).map(|rate| (rate.per_second, rate.burst));
         assert_eq!(rate_of("10"), Ok((10, 20)));
         assert_eq!(rate_of("5/7"), Ok((5, 7)));
         assert_eq!(rate_of("0"), Ok((0, 20)));

@@ -25,18 +25,18 @@ mod line_reader;
 mod member;
 mod member_guard;
 mod membership;
+mod message_rate;
 mod name;
 mod other_protocol;
 mod plain;
-mod rate;
 mod room;
 mod session;
 mod state;
 mod text;
 
 use delivery::{Delivery, DeliveryHelper};
+pub use message_rate::MessageRate;
 use name::NameKey;
-pub use rate::Rate;
 use room::{Room, RoomMember};
 use state::ChatState;
 
@@ -62,7 +62,7 @@ pub struct ChatOptions {
     pub protocol: ChatProtocol,
     /// How fast each client may send lines. Up to 200 more lines are queued; a client that sends more is closed. Default: 10
     /// a second after a burst of 20.
-    pub rate: Rate,
+    pub rate: MessageRate,
     /// An IRC client that sends nothing for this long gets a PING, and is closed if it sends nothing for as long again. Don't
     /// use zero, which closes every client at once. `Duration::MAX` means never. Default: 1 minute.
     pub ping: Duration,
@@ -88,7 +88,7 @@ pub enum ChatProtocol {
 
 impl Default for ChatOptions {
     fn default() -> ChatOptions {
-        ChatOptions { protocol: ChatProtocol::Auto, rate: Rate::default(), ping: Duration::from_secs(60) }
+        ChatOptions { protocol: ChatProtocol::Auto, rate: MessageRate::default(), ping: Duration::from_secs(60) }
     }
 }
 

@@ -4,7 +4,7 @@ use std::io::{BufRead, BufReader};
 use std::net::TcpStream;
 
 use acceptd::Limits;
-use acceptd::handler::chat::{Chat, ChatOptions, Rate};
+use acceptd::handler::chat::{Chat, ChatOptions, MessageRate};
 
 use super::{Client, TestServer, eventually, text};
 
@@ -12,7 +12,7 @@ use super::{Client, TestServer, eventually, text};
 const MAX_IRC_LINE: usize = 512;
 
 /// No flood control.
-pub const NO_RATE: Rate = Rate { per_second: 0, burst: 1 };
+pub const NO_RATE: MessageRate = MessageRate { per_second: 0, burst: 1 };
 
 /// The options of most tests: without flood control, no line waits.
 pub fn options() -> ChatOptions {

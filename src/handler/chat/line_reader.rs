@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::io::{self, Write};
 use std::time::Instant;
 
-use super::rate::{Rate, TokenBucket};
+use super::message_rate::{MessageRate, TokenBucket};
 use crate::connection::{Connection, Next, Paused};
 use crate::handler::shared::http;
 use crate::handler::shared::telnet::{Item, Scanner};
@@ -58,7 +58,7 @@ pub(super) struct LineReader {
 
 impl LineReader {
     /// A line may have at most `max_length` bytes, with its end.
-    pub(super) fn new(max_length: usize, rate: Rate) -> LineReader {
+    pub(super) fn new(max_length: usize, rate: MessageRate) -> LineReader {
         LineReader {
             decoder: LineDecoder::new(max_length),
             bucket: TokenBucket::new(rate),

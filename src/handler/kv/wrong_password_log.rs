@@ -8,10 +8,10 @@ use std::time::{Duration, Instant};
 use log::warn;
 
 use crate::panics::lock_ignoring_poison;
-use crate::throttle::{Rate, Throttle};
+use crate::throttle::{LogRate, Throttle};
 
 /// The most lines, for all clients together.
-const RATE: Rate = Rate { lines: 10, interval: Duration::from_secs(1) };
+const RATE: LogRate = LogRate { lines: 10, interval: Duration::from_secs(1) };
 
 /// Shared by all clients of a store.
 pub(super) struct WrongPasswordLog {

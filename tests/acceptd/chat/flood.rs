@@ -2,13 +2,13 @@
 
 use std::time::{Duration, Instant};
 
-use acceptd::handler::chat::{ChatOptions, Rate};
+use acceptd::handler::chat::{ChatOptions, MessageRate};
 
 use crate::support::TestServer;
 use crate::support::chat::{Member, limits, options, serve_with};
 
 fn serve_at(per_second: u32, burst: u32) -> TestServer {
-    serve_with(limits(), ChatOptions { rate: Rate { per_second, burst }, ..options() })
+    serve_with(limits(), ChatOptions { rate: MessageRate { per_second, burst }, ..options() })
 }
 
 /// A member in the lobby who has sent nothing.
@@ -41,7 +41,7 @@ fn a_burst_is_delivered_at_once_and_the_rest_at_the_rate() {
 
 #[test]
 fn the_default_rate_is_a_burst_of_20_lines_then_10_a_second() {
-    assert_eq!(ChatOptions::default().rate, Rate { per_second: 10, burst: 20 });
+    assert_eq!(ChatOptions::default().rate, MessageRate { per_second: 10, burst: 20 });
     let server = serve_with(limits(), ChatOptions::default());
     let mut alice = listener(&server);
     let mut bob = Member::guest(&server);

@@ -7,7 +7,7 @@ use std::thread;
 use std::time::Duration;
 
 use acceptd::Limits;
-use acceptd::handler::chat::{ChatOptions, Rate};
+use acceptd::handler::chat::{ChatOptions, MessageRate};
 use socket2::SockRef;
 
 use crate::support::TestServer;
@@ -276,7 +276,7 @@ fn a_line_longer_than_4_kib_is_discarded_with_a_notice_and_the_session_goes_on()
 #[test]
 fn a_line_that_is_not_completed_in_time_closes_the_client() {
     let limits = Limits { request_timeout: Duration::from_millis(600), ..limits() };
-    let options = ChatOptions { rate: Rate { per_second: 10, burst: 1 }, ..options() };
+    let options = ChatOptions { rate: MessageRate { per_second: 10, burst: 1 }, ..options() };
     for start in ["x".repeat(5000), "short".to_owned(), "/me\n/me\n/me\nshort".to_owned()] {
         let server = serve_with(limits.clone(), options);
         let mut client = Member::guest(&server);

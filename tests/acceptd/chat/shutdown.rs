@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use acceptd::Limits;
-use acceptd::handler::chat::{ChatOptions, Rate};
+use acceptd::handler::chat::{ChatOptions, MessageRate};
 
 use crate::support::PATIENCE;
 use crate::support::chat::{Member, limits, options, serve, serve_with};
@@ -55,7 +55,7 @@ fn messages_sent_before_the_shutdown_are_delivered() {
 
 #[test]
 fn queued_lines_are_answered_in_a_drain_without_delaying_it() {
-    let rate = Rate { per_second: 1, burst: 3 };
+    let rate = MessageRate { per_second: 1, burst: 3 };
     for half in ["", "half a line"] {
         let server = serve_with(limits(), ChatOptions { rate, ..options() });
         let mut bob = Member::guest(&server);

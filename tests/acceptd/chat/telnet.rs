@@ -1,6 +1,6 @@
 //! Telnet commands, line ends and erased characters, in both dialects.
 
-use acceptd::handler::chat::{ChatOptions, Rate};
+use acceptd::handler::chat::{ChatOptions, MessageRate};
 
 use crate::support::chat::{Member, limits, options, serve, serve_with};
 use crate::support::telnet::{BYTE_ORDER_MARK, NEGOTIATION};
@@ -80,7 +80,7 @@ fn erasing_a_line_that_is_too_long_does_not_affect_the_next_line() {
 
 #[test]
 fn telnet_commands_are_answered_while_lines_are_queued() {
-    let server = serve_with(limits(), ChatOptions { rate: Rate { per_second: 20, burst: 1 }, ..options() });
+    let server = serve_with(limits(), ChatOptions { rate: MessageRate { per_second: 20, burst: 1 }, ..options() });
     let mut person = server.connect();
     person.send(b"/name ann\n/away\n/away\n/wh\xff\xf6");
     read_until(&mut person, b"[yes]\r\n");
