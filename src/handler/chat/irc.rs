@@ -26,7 +26,7 @@ mod registration;
 mod server_info;
 mod users;
 
-use message::Message;
+use message::IrcMessage;
 use registration::{Capabilities, PendingRegistration, Registration};
 
 /// Reasons for closing a client.
@@ -89,7 +89,7 @@ impl Session for IrcSession<'_> {
             return Ok(Flow::Continue);
         };
         let text = String::from_utf8_lossy(&bytes);
-        let Some(message) = Message::parse(&text) else { return Ok(Flow::Continue) };
+        let Some(message) = IrcMessage::parse(&text) else { return Ok(Flow::Continue) };
         if matches!(text, Cow::Owned(_)) && !self.accepts_repaired(client, &message)? {
             return Ok(Flow::Continue);
         }
@@ -135,7 +135,7 @@ impl IrcSession<'_> {
     /// Whether to carry out a message whose line was not UTF-8, and has been repaired with U+FFFD. If not, tells the client
     /// (IRCv3 UTF8ONLY). The commands of the registration are carried out: a repaired nickname is refused as malformed, and no
     /// password is checked.
-    fn accepts_repaired(&self, client: &mut Connection, message: &Message) -> io::Result<bool> {
+    fn accepts_repaired(&self, client: &mut Connection, message: &IrcMessage) -> io::Result<bool> {
         match message.command.as_str() {
             "NICK" | "PASS" | "QUIT" => return Ok(true),
             "USER" => {
@@ -153,7 +153,7 @@ impl IrcSession<'_> {
         Ok(false)
     }
 
-    fn on_message(&mut self, client: &mut Connection, message: &Message) -> io::Result<Flow> {
+    fn on_message(&mut self, client: &mut Connection, message: &IrcMessage) -> io::Result<Flow> {
         if !matches!(message.command.as_str(), "PRIVMSG" | "NOTICE") {
             // Sending the reply may wait for this client. Messages for other members should not.
             self.delivery().flush();
