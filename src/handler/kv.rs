@@ -15,7 +15,7 @@ use crate::protocol_error::protocol_error;
 use crate::{Connection, Paused};
 
 mod background_thread;
-mod clients;
+mod client_list;
 mod commands;
 mod dialect_detection;
 mod disk;
@@ -28,7 +28,7 @@ mod session;
 mod watched_keys;
 mod wrong_password_log;
 
-use clients::Clients;
+use client_list::ClientList;
 use disk::DiskEngine;
 pub use disk::Fsync;
 use engine::Engine;
@@ -47,7 +47,7 @@ const IDLE_REPLY_CAPACITY: usize = 1024;
 /// A key-value store that speaks [RESP](https://redis.io/docs/latest/develop/reference/protocol-spec/) and text.
 pub struct Kv {
     engine: Box<dyn Engine>,
-    clients: Clients,
+    clients: ClientList,
     wrong_password_log: WrongPasswordLog,
     options: KvOptions,
     started_at: Instant,
@@ -110,7 +110,7 @@ impl Kv {
     fn with_engine(engine: Box<dyn Engine>, options: KvOptions) -> Kv {
         Kv {
             engine,
-            clients: Clients::default(),
+            clients: ClientList::default(),
             wrong_password_log: WrongPasswordLog::default(),
             options,
             started_at: Instant::now(),

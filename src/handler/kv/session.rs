@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::clients::Client;
+use super::client_list::ListedClient;
 use super::commands::{self, Access, Command, Flag};
 use super::engine::Call;
 use super::reply::{KvDialect, Replies};
@@ -33,7 +33,7 @@ const OUT_OF_MEMORY: &str = "OOM command not allowed when used memory > 'maxmemo
 /// One client's session. The connection lends it the input, and sends the replies.
 pub(super) struct KvSession<'k> {
     kv: &'k Kv,
-    client: Arc<Client>,
+    client: Arc<ListedClient>,
     /// Replies that have not been sent.
     pub(super) replies: Replies,
     parser: Parser,
@@ -82,7 +82,7 @@ impl Drop for KvSession<'_> {
 
 impl<'k> KvSession<'k> {
     pub(super) fn new(kv: &'k Kv, connection: &Connection) -> KvSession<'k> {
-        let client = Arc::new(Client::new(connection));
+        let client = Arc::new(ListedClient::new(connection));
         kv.clients.add(&client);
         KvSession {
             kv,

@@ -5,7 +5,7 @@ use std::time::Duration;
 use subtle::ConstantTimeEq;
 
 use super::{KvSession, SessionAction};
-use crate::handler::kv::clients::{INVALID_NAME, is_valid_name};
+use crate::handler::kv::client_list::{INVALID_NAME, is_valid_name};
 use crate::handler::kv::reply::KvDialect;
 use crate::handler::kv::request::parse_integer;
 
