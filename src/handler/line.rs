@@ -129,14 +129,14 @@ impl Line {
 
     /// Finds what the unread bytes begin with, and how many of them to consume. A line of at most `limit` bytes stays unread,
     /// so that it can be borrowed. A longer line is not found, so the connection reports it as too long.
-    fn receive(&self, scanner: &mut Scanner, unread: &[u8], limit: usize) -> Option<(Received, usize)> {
+    fn receive(&self, scanner: &mut Scanner, unread: &[u8], limit: usize) -> Option<(LineInput, usize)> {
         match scanner.scan(unread) {
-            Some(Item::Line(line)) if line.size() <= limit => return Some((Received::Line(line), 0)),
-            Some(Item::Skip { length, reply }) => return Some((Received::Telnet { reply }, length)),
+            Some(Item::Line(line)) if line.size() <= limit => return Some((LineInput::Line(line), 0)),
+            Some(Item::Skip { length, reply }) => return Some((LineInput::Telnet { reply }, length)),
             Some(Item::Line(_)) | None => {}
         }
         let is_long_http = self.detects_protocols && unread.len() >= limit && http::begins_request(unread);
-        is_long_http.then_some((Received::LongHttpRequest, 0))
+        is_long_http.then_some((LineInput::LongHttpRequest, 0))
     }
 
     fn reply_to(&self, line: &[u8], context: &LineContext) -> Reply {
@@ -163,12 +163,12 @@ impl Handler for Line {
         let limit = client.limits().max_line;
         while let Some(received) = client.read_request(limit, |unread| self.receive(&mut scanner, unread, limit))? {
             let line = match received {
-                Received::Line(line) => line,
-                Received::Telnet { reply } => {
+                LineInput::Line(line) => line,
+                LineInput::Telnet { reply } => {
                     client.write_all(reply)?;
                     continue;
                 }
-                Received::LongHttpRequest => return refuse_http(client),
+                LineInput::LongHttpRequest => return refuse_http(client),
             };
             lines += 1;
             bytes += line.size() as u64;
@@ -222,7 +222,7 @@ fn refuse_http(client: &mut Connection) -> io::Result<()> {
 }
 
 /// What has arrived from a client.
-enum Received {
+enum LineInput {
     /// A line, which is still unread.
     Line(LineSpan),
     /// Bytes outside a line, such as a telnet command, and the reply to them.
