@@ -11,7 +11,7 @@ use log::{Level, LevelFilter, Log, Metadata, Record};
 mod output;
 mod queue;
 
-use output::Output;
+use output::LogOutput;
 pub(crate) use queue::LogWriter;
 use queue::Rank;
 
@@ -24,7 +24,7 @@ pub(crate) fn start(level: LevelFilter) -> io::Result<LogWriter> {
     let log_writer = LogWriter::default();
     let for_thread = log_writer.clone();
     let builder = thread::Builder::new().name("log".into()).stack_size(64 * 1024);
-    builder.spawn(move || write_lines(&for_thread, &mut Output::new(io::stderr())))?;
+    builder.spawn(move || write_lines(&for_thread, &mut LogOutput::new(io::stderr())))?;
 
     let wanted = std::env::var("RUST_LOG").unwrap_or_default();
     // Checked here: env_logger's own complaint panics when nobody reads standard error.
@@ -44,7 +44,7 @@ pub(crate) fn start(level: LevelFilter) -> io::Result<LogWriter> {
 }
 
 /// The log's thread.
-fn write_lines(log_writer: &LogWriter, output: &mut Output<io::Stderr>) {
+fn write_lines(log_writer: &LogWriter, output: &mut LogOutput<io::Stderr>) {
     loop {
         let entry = log_writer.next();
         output.write(&entry.line, entry.missing_before);
@@ -53,7 +53,7 @@ fn write_lines(log_writer: &LogWriter, output: &mut Output<io::Stderr>) {
 
 fn logger(level: LevelFilter, filters: &str, log_writer: &LogWriter, rank: Rank) -> Logger {
     let mut builder = Builder::new();
-    builder.filter_level(level).target(Target::Pipe(Box::new(Line { log_writer: log_writer.clone(), rank })));
+    builder.filter_level(level).target(Target::Pipe(Box::new(LogTarget { log_writer: log_writer.clone(), rank })));
     if !filters.is_empty() {
         builder.parse_filters(filters);
     }
@@ -86,12 +86,12 @@ impl Log for ByRank {
 }
 
 /// What a logger writes to: each write is one line.
-struct Line {
+struct LogTarget {
     log_writer: LogWriter,
     rank: Rank,
 }
 
-impl Write for Line {
+impl Write for LogTarget {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         self.log_writer.put(line.to_vec(), self.rank);
         Ok(line.len())

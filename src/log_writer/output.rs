@@ -5,7 +5,7 @@ use std::io::{ErrorKind, Write};
 use rustix::event::{PollFd, PollFlags, poll};
 
 /// Writes whole lines, and says how many are missing where it could not.
-pub(super) struct Output<W> {
+pub(super) struct LogOutput<W> {
     stream: W,
     /// Lines that could not be written since the last one that was.
     lost: u64,
@@ -13,9 +13,9 @@ pub(super) struct Output<W> {
     is_torn: bool,
 }
 
-impl<W: Write> Output<W> {
-    pub(super) fn new(stream: W) -> Output<W> {
-        Output { stream, lost: 0, is_torn: false }
+impl<W: Write> LogOutput<W> {
+    pub(super) fn new(stream: W) -> LogOutput<W> {
+        LogOutput { stream, lost: 0, is_torn: false }
     }
 
     /// Writes a line; `missing_before` lines before it have given way in the queue.
@@ -97,7 +97,7 @@ mod tests {
 
     #[test]
     fn lines_that_could_not_be_written_are_counted_and_a_torn_one_is_ended() {
-        let mut output = Output::new(Limited { written: Vec::new(), room: 9 });
+        let mut output = LogOutput::new(Limited { written: Vec::new(), room: 9 });
         output.write(b"first\n", 0);
         output.write(b"second\n", 0);
         output.write(b"third\n", 2);
