@@ -32,27 +32,27 @@ pub fn serve_with(limits: Limits, options: ChatOptions) -> TestServer {
 }
 
 /// A client of a chat that reads whole lines.
-pub struct Member {
+pub struct ChatClient {
     pub client: Client,
     pub name: String,
     reader: BufReader<TcpStream>,
     is_irc: bool,
-    /// How many times [`received`](Member::received) has been called.
+    /// How many times [`received`](ChatClient::received) has been called.
     sync_count: usize,
 }
 
-impl Member {
+impl ChatClient {
     /// A person at a terminal, in the lobby.
-    pub fn person(server: &TestServer, name: &str) -> Member {
-        let mut member = Member::new(server.connect(), name, false);
+    pub fn person(server: &TestServer, name: &str) -> ChatClient {
+        let mut member = ChatClient::new(server.connect(), name, false);
         member.send_line(&format!("/name {name}"));
         assert!(member.received().contains(&format!("* you are now {name}")), "{name} was refused");
         member
     }
 
     /// An IRC client, in no channel.
-    pub fn irc(server: &TestServer, name: &str) -> Member {
-        let mut member = Member::unregistered(server);
+    pub fn irc(server: &TestServer, name: &str) -> ChatClient {
+        let mut member = ChatClient::unregistered(server);
         name.clone_into(&mut member.name);
         let replies = member.ask(&format!("NICK {name}\r\nUSER {name} 0 * :{name} in person"));
         assert!(replies[0].contains(" 001 "), "{name} was refused: {replies:?}");
@@ -60,25 +60,25 @@ impl Member {
     }
 
     /// An IRC client in the lobby.
-    pub fn irc_in_lobby(server: &TestServer, name: &str) -> Member {
-        let mut member = Member::irc(server, name);
+    pub fn irc_in_lobby(server: &TestServer, name: &str) -> ChatClient {
+        let mut member = ChatClient::irc(server, name);
         member.ask("JOIN #lobby");
         member
     }
 
     /// An IRC client that has sent nothing yet.
-    pub fn unregistered(server: &TestServer) -> Member {
-        Member::new(server.connect(), "*", true)
+    pub fn unregistered(server: &TestServer) -> ChatClient {
+        ChatClient::new(server.connect(), "*", true)
     }
 
     /// A person who has sent nothing yet.
-    pub fn guest(server: &TestServer) -> Member {
-        Member::new(server.connect(), "", false)
+    pub fn guest(server: &TestServer) -> ChatClient {
+        ChatClient::new(server.connect(), "", false)
     }
 
-    fn new(client: Client, name: &str, is_irc: bool) -> Member {
+    fn new(client: Client, name: &str, is_irc: bool) -> ChatClient {
         let reader = BufReader::new(client.stream.try_clone().unwrap());
-        Member { client, name: name.to_owned(), reader, is_irc, sync_count: 0 }
+        ChatClient { client, name: name.to_owned(), reader, is_irc, sync_count: 0 }
     }
 
     pub fn send_line(&mut self, line: &str) {
