@@ -294,9 +294,8 @@ fn command_describes_every_command(engine: TestEngine) {
         assert_eq!(&command.elements()[0], name);
         assert_eq!(command.elements().len(), 10);
     }
-    let RespReply::Array(infos) = client.ask("COMMAND INFO get nonsense mset rename ping") else {
-        panic!("not an array")
-    };
+    let reply = client.ask("COMMAND INFO get nonsense mset rename ping");
+    let RespReply::Array(infos) = reply else { panic!("not an array") };
     let [get, nonsense, mset, rename, ping] = infos.as_slice() else { panic!("not five replies: {infos:?}") };
     assert_eq!(*nonsense, RespReply::Nil2);
     // The arity, the positions of the first and last key, and the step between keys: clients of a cluster need these.
