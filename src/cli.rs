@@ -1,4 +1,4 @@
-//! The command line: what can be set, and what it means for the server.
+//! The command line: its options, and the handler and the limits that they give.
 
 use std::ffi::OsString;
 use std::fs;
@@ -17,18 +17,18 @@ use log::LevelFilter;
 mod address;
 mod help;
 mod names;
-mod reading;
+mod parsing;
 mod scope;
 mod values;
 
 use address::address;
 pub(crate) use names::HandlerName;
 use names::{ChatProtocolName, FsyncName, KvProtocolName};
-use values::{at_least_one, backlog, bytes, message_rate, size, some_time, time, times_given};
+use values::{at_least_one, backlog, bytes, flag_count, message_rate, nonzero_time, size, time};
 
 /// A TCP server: an echo, a line of commands, a key-value store, or a chat
 ///
-/// Which handlers use an option is said in `scope`, and shown after its help.
+/// `scope.rs` says which handlers use an option. The help shows them after its text.
 #[derive(Debug, Parser)]
 #[command(version, long_about = None, max_term_width = 100)]
 pub(crate) struct Cli {
@@ -59,14 +59,14 @@ pub(crate) struct Cli {
     /// Time for a request to arrive
     ///
     /// Close a client whose request takes longer than this, from its first byte to its last
-    #[arg(long, env = "ACCEPTD_REQUEST_TIMEOUT", value_name = "TIME", default_value = "30s", value_parser = some_time)]
+    #[arg(long, env = "ACCEPTD_REQUEST_TIMEOUT", value_name = "TIME", default_value = "30s", value_parser = nonzero_time)]
     #[arg(allow_hyphen_values = true)]
     request_timeout: Duration,
 
     /// Time to take 4 KiB of a reply
     ///
     /// Close a client that takes less than 4 KiB of what it is sent, or of the rest, in this time
-    #[arg(long, env = "ACCEPTD_WRITE_TIMEOUT", value_name = "TIME", default_value = "10s", value_parser = some_time)]
+    #[arg(long, env = "ACCEPTD_WRITE_TIMEOUT", value_name = "TIME", default_value = "10s", value_parser = nonzero_time)]
     #[arg(allow_hyphen_values = true)]
     write_timeout: Duration,
 
@@ -152,34 +152,34 @@ pub(crate) struct Cli {
     /// Log each connection
     ///
     /// Log more: each connection (in the environment: 1)
-    #[arg(short, long, env = "ACCEPTD_VERBOSE", action = ArgAction::Count, value_parser = times_given)]
+    #[arg(short, long, env = "ACCEPTD_VERBOSE", action = ArgAction::Count, value_parser = flag_count)]
     verbose: u8,
 
     /// Log less; -qq and -qqq still less
     ///
     /// Log less: -q warnings and errors, -qq errors, -qqq nothing (in the environment: 1 to 3)
-    #[arg(short, long, env = "ACCEPTD_QUIET", action = ArgAction::Count, value_parser = times_given)]
+    #[arg(short, long, env = "ACCEPTD_QUIET", action = ArgAction::Count, value_parser = flag_count)]
     quiet: u8,
 
-    /// What to say in the log about the settings.
+    /// Warnings about the settings, for the log.
     #[arg(skip)]
     pub(crate) warnings: Vec<String>,
 }
 
 impl Cli {
-    /// The command line of this process, over its environment. Ends the process when something is wrong, or when only
-    /// help was asked for.
+    /// Parses the command line and the environment of this process. Ends the process after an error, and after `--help` or
+    /// `--version`.
     pub(crate) fn read() -> Cli {
         let arguments: Vec<OsString> = std::env::args_os().collect();
         let variables: Vec<OsString> = std::env::vars_os().map(|(name, _)| name).collect();
-        reading::read(&arguments, &variables).unwrap_or_else(|error| error.exit())
+        parsing::parse(&arguments, &variables).unwrap_or_else(|error| error.exit())
     }
 
-    /// What is served.
+    /// Creates the handler.
     ///
     /// # Errors
     ///
-    /// It can't be started: what a person should know and do.
+    /// The handler can't be started. The message tells the operator what happened and what to do next.
     pub(crate) fn handler(&self) -> Result<Box<dyn Handler>, String> {
         Ok(match self.handler {
             HandlerName::Echo => Box::new(Echo),
@@ -187,13 +187,13 @@ impl Cli {
             HandlerName::Kv => {
                 let options = self.kv_options()?;
                 Box::new(match &self.store {
-                    None => {
-                        Kv::in_memory(options).map_err(|error| format!("can't start the store: {}", advised(&error)))?
-                    }
+                    None => Kv::in_memory(options)
+                        .map_err(|error| format!("can't start the store: {}", with_advice(&error)))?,
                     Some(file) => {
                         let store = Kv::in_file(file, self.fsync.into(), options);
-                        store
-                            .map_err(|error| format!("can't open the store {}: {}", file.display(), advised(&error)))?
+                        store.map_err(|error| {
+                            format!("can't open the store {}: {}", file.display(), with_advice(&error))
+                        })?
                     }
                 })
             }
@@ -205,8 +205,8 @@ impl Cli {
         })
     }
 
-    /// What is served and where it is kept, for the log.
-    pub(crate) fn served(&self) -> String {
+    /// The handler and where it keeps its data, for the log.
+    pub(crate) fn describe_handler(&self) -> String {
         match (self.handler, &self.store) {
             (HandlerName::Echo, _) => "echo".to_owned(),
             (HandlerName::Line, _) => "line".to_owned(),
@@ -228,7 +228,7 @@ impl Cli {
             KvProtocolName::Text => KvProtocol::Text,
             KvProtocolName::Resp => KvProtocol::Resp,
         };
-        let password = self.password_file.as_deref().map(password).transpose()?;
+        let password = self.password_file.as_deref().map(read_password).transpose()?;
         Ok(KvOptions { protocol, password, max_value: self.max_value, max_memory: self.max_memory })
     }
 
@@ -261,38 +261,40 @@ impl Cli {
         }
     }
 
-    /// What to warn of, if other machines can reach a handler that keeps state.
-    pub(crate) fn exposure(&self, bound: &[SocketAddr]) -> Option<String> {
+    /// A warning if other machines can reach a handler that keeps state.
+    pub(crate) fn exposure_warning(&self, addresses: &[SocketAddr]) -> Option<String> {
         if !self.handler.keeps_state() {
             return None;
         }
-        let open = bound.iter().find(|address| !address.ip().to_canonical().is_loopback())?;
+        let reachable = addresses.iter().find(|address| !address.ip().to_canonical().is_loopback())?;
         Some(if self.password_file.is_some() {
-            format!("{open} is not a loopback address: passwords and data are sent in the clear")
+            format!("{reachable} is not a loopback address: passwords and data are sent in the clear")
         } else {
-            format!("{open} is not a loopback address: everybody who can reach it can read and change what is there")
+            format!(
+                "{reachable} is not a loopback address: everybody who can reach it can read and change what is there"
+            )
         })
     }
 }
 
-/// An error of the store; where there was no thread for it, with what to do about that.
-fn advised(error: &io::Error) -> String {
+/// The text of a store's error. If a thread could not be started, it includes what to do.
+fn with_advice(error: &io::Error) -> String {
     match error.kind() {
         io::ErrorKind::WouldBlock => format!("{error}; {}", acceptd::advice(error)),
         _ => error.to_string(),
     }
 }
 
-/// The first line of a file.
-fn password(file: &Path) -> Result<Vec<u8>, String> {
-    let show = file.display();
-    let text = fs::read(file).map_err(|error| format!("can't read the password file {show}: {error}"))?;
+/// Reads the password: the first line of a file.
+fn read_password(file: &Path) -> Result<Vec<u8>, String> {
+    let path = file.display();
+    let text = fs::read(file).map_err(|error| format!("can't read the password file {path}: {error}"))?;
     let line = text.split(|&byte| byte == b'\n').next().unwrap_or_default();
     match line.strip_suffix(b"\r").unwrap_or(line) {
-        [] => Err(format!("the first line of the password file {show} is empty: write the password there")),
+        [] => Err(format!("the first line of the password file {path} is empty: write the password there")),
         password => {
             if fs::metadata(file).is_ok_and(|metadata| metadata.permissions().mode() & 0o077 != 0) {
-                log::warn!("other users of this machine can read the password file {show}: run chmod 600 {show}");
+                log::warn!("other users of this machine can read the password file {path}: run chmod 600 {path}");
             }
             Ok(password.to_vec())
         }
@@ -304,12 +306,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn its_defaults_are_those_of_the_library() {
+    fn the_default_limits_are_those_of_the_library() {
         assert_eq!(Cli::parse_from(["acceptd"]).limits(), Limits::default());
     }
 
     #[test]
-    fn every_flag_lands_in_its_limit() {
+    fn every_option_sets_its_limit() {
         let line = "acceptd -m 7 --idle-timeout 1s --request-timeout 2s --write-timeout 3s \
                     --drain-timeout 4s --max-line 5 --backlog 6";
         let seconds = Duration::from_secs;
@@ -328,14 +330,14 @@ mod tests {
     }
 
     #[test]
-    fn a_handler_that_keeps_state_is_warned_of_where_others_can_reach_it() {
+    fn there_is_a_warning_if_other_machines_can_reach_a_handler_that_keeps_state() {
         let warning = |line: &str, bound: &[&str]| {
             let bound: Vec<SocketAddr> = bound.iter().map(|text| text.parse().unwrap()).collect();
-            Cli::parse_from(line.split(' ')).exposure(&bound)
+            Cli::parse_from(line.split(' ')).exposure_warning(&bound)
         };
         let loopback = ["127.0.0.1:1", "[::1]:1", "[::ffff:127.0.0.1]:1"];
         assert_eq!(warning("acceptd -H kv", &loopback), None);
-        assert_eq!(warning("acceptd -H echo", &["0.0.0.0:1"]), None, "an echo changes for nobody");
+        assert_eq!(warning("acceptd -H echo", &["0.0.0.0:1"]), None, "an echo keeps no state");
         let open = warning("acceptd -H chat", &["127.0.0.1:1", "0.0.0.0:1"]).unwrap();
         assert!(open.contains("everybody who can reach it can read and change"), "{open}");
         let with_password = warning("acceptd -H kv --password-file secret", &["0.0.0.0:1"]).unwrap();

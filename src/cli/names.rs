@@ -1,4 +1,4 @@
-//! The names that options choose from: handlers, protocols, and when a store is synchronised.
+//! The values of options that are names: handlers, protocols, and when a store is synchronised.
 
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ pub(crate) enum HandlerName {
 }
 
 impl HandlerName {
-    /// Whether clients can change what other clients get.
+    /// Whether a client can change what other clients receive.
     pub(super) fn keeps_state(self) -> bool {
         match self {
             HandlerName::Echo | HandlerName::Line => false,
@@ -28,7 +28,7 @@ impl HandlerName {
         }
     }
 
-    /// How long its clients may be silent: those of a store wait for their own users, and people may listen.
+    /// The default idle timeout. A store's client may wait for its own users, and a member of a chat may only read.
     pub(super) fn idle_timeout(self) -> Option<Duration> {
         match self {
             HandlerName::Echo | HandlerName::Line => Some(Duration::from_secs(5 * 60)),
@@ -36,7 +36,7 @@ impl HandlerName {
         }
     }
 
-    /// How many descriptors a client of it takes.
+    /// How many descriptors each client takes.
     pub(super) fn descriptors_per_client(self) -> usize {
         match self {
             HandlerName::Echo | HandlerName::Line | HandlerName::Kv => 1,
@@ -45,7 +45,7 @@ impl HandlerName {
     }
 }
 
-/// How a key-value store is spoken to.
+/// The protocol of a key-value store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(super) enum KvProtocolName {
     /// The first byte of a connection decides
@@ -56,7 +56,7 @@ pub(super) enum KvProtocolName {
     Resp,
 }
 
-/// How a chat is spoken to.
+/// The protocol of a chat.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(super) enum ChatProtocolName {
     /// The first line of a connection decides
