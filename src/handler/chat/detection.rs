@@ -43,7 +43,7 @@ pub(super) fn serve(chat: &Chat, client: &mut Connection) -> io::Result<()> {
     let Detection { guest, decision, .. } = detection;
     if outcome.is_err() {
         if let Some(guest) = guest {
-            guest.leave_after(&outcome);
+            guest.quit_after(&outcome);
         }
         return outcome;
     }
@@ -55,14 +55,14 @@ pub(super) fn serve(chat: &Chat, client: &mut Connection) -> io::Result<()> {
         }
         Some(Decision::Irc(line)) => {
             if let Some(guest) = guest {
-                guest.leave_because("goes on in IRC");
+                guest.quit_with_reason("goes on in IRC");
             }
             lines.set_max_length(MAX_IRC_LINE);
             irc::serve(chat, client, line, &mut lines)
         }
         Some(Decision::OtherProtocol(protocol)) => {
             if let Some(guest) = guest {
-                guest.leave_because("wrong protocol");
+                guest.quit_with_reason("wrong protocol");
             }
             client.write_all(&protocol.reply())?;
             Err(protocol_error(format!("{} spoken to a chat", protocol.name())))
