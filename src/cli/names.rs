@@ -1,4 +1,4 @@
-//! The values of options that are names: handlers, protocols, and when a store is synchronised.
+//! The values of options that are names: handlers, protocols, and when a store is synchronized.
 
 use std::time::Duration;
 
@@ -77,7 +77,7 @@ impl From<ChatProtocolName> for ChatProtocol {
     }
 }
 
-/// When the store's file is synchronised.
+/// When the store's file is synchronized.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(super) enum FsyncName {
     /// Before a write is acknowledged

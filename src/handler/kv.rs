@@ -1,7 +1,7 @@
 //! Kv: a key-value store for Redis's clients and for people at `nc`, on one port.
 //!
-//! The first byte of a connection selects the dialect: `*` begins a RESP array, and anything else a line that a person
-//! types. A client's session (`session.rs`) parses all requests that have arrived (`request.rs`), looks up their commands
+//! The first byte of a connection selects the dialect: `*` begins a RESP array, and any other byte begins a line
+//! that a person types. A client's session (`session.rs`) parses all requests that have arrived (`request.rs`), looks up their commands
 //! (`commands.rs`), and lets an engine execute these (`engine.rs`): `memory.rs` or `disk.rs`. The replies (`reply.rs`) are
 //! sent together.
 
@@ -56,10 +56,11 @@ pub struct Kv {
 /// The options of a store.
 #[derive(Clone, Debug)]
 pub struct KvOptions {
-    /// Which dialects are spoken. Default: both.
+    /// Which dialects the store speaks. Default: both.
     pub protocol: KvProtocol,
     /// The password that clients must give first. Default: none. Wrong passwords are logged, at most ten a second. The
-    /// reply to one is delayed by 50 ms. The delay doubles with each further one of the same connection, up to 5 s.
+    /// reply to a wrong password is delayed by 50 ms. The delay doubles with each further one on the same connection, up to
+    /// 5 s.
     pub password: Option<Vec<u8>>,
     /// The longest word of a request, and so the longest value that one command can set, in bytes. Default: 8 MiB.
     pub max_value: usize,
@@ -102,7 +103,7 @@ impl Kv {
     /// # Errors
     ///
     /// The file can't be opened or created, another process has it open (`ResourceBusy`), or it is not a store
-    /// (`InvalidData`, and the file is left untouched). The message says which, and what to do.
+    /// (`InvalidData`, and the file is left untouched). The message says what happened and what to do.
     pub fn in_file(path: &Path, fsync: Fsync, options: KvOptions) -> io::Result<Kv> {
         Ok(Kv::with_engine(Box::new(DiskEngine::open(path, fsync, options.max_value)?), options))
     }

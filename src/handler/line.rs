@@ -33,11 +33,11 @@ use text::decode;
 /// # let _: &dyn acceptd::Handler = &handler;
 /// ```
 ///
-/// The handler does the rest:
+/// In detail:
 ///
 /// - A line ends with LF, CRLF, CR NUL (RFC 854) or CR alone, which is what a terminal program sends for Return. After LF,
-///   the reply ends with LF too; otherwise it ends with CRLF. [`Limits::max_line`](crate::Limits::max_line) bounds a line
-///   with its end. An empty line gets no reply.
+///   the reply ends with LF too; otherwise it ends with CRLF. [`Limits::max_line`](crate::Limits::max_line) limits the
+///   length of a line with its end. An empty line gets no reply.
 /// - Backspace, DEL and telnet's EC erase the last character (grapheme), EL the whole line. A byte order mark at the very
 ///   start is skipped.
 /// - Telnet's commands (`IAC` and the bytes after it) may appear anywhere. AYT is answered with `[yes]` and
@@ -110,7 +110,7 @@ impl Line {
     }
 
     /// Does not look for HTTP and TLS. `GET / HTTP/1.1` and `Host: example.org` are then ordinary lines, and so is what a TLS
-    /// client sends. For a protocol that has such lines itself, such as one with request lines or mail headers.
+    /// client sends. Use it for a protocol that has such lines itself, such as one with request lines or mail headers.
     ///
     /// Detection protects the server from web pages: a page can make a browser send commands of this protocol, in the body of
     /// a request, to any port that the browser can reach. Without detection, a command that changes anything should need
@@ -127,7 +127,7 @@ impl Line {
         Line { detects_protocols: false, ..self }
     }
 
-    /// Finds what the unread bytes begin with, and how many of them to consume. A line of at most `limit` bytes stays unread,
+    /// Returns what the unread bytes begin with, and how many of them to consume. A line of at most `limit` bytes stays unread,
     /// so that it can be borrowed. A longer line is not found, so the connection reports it as too long.
     fn receive(&self, scanner: &mut Scanner, unread: &[u8], limit: usize) -> Option<(LineInput, usize)> {
         match scanner.scan(unread) {
@@ -202,7 +202,7 @@ impl Handler for Line {
     }
 }
 
-/// What a client that speaks HTTP is told.
+/// The text of the response to a client that speaks HTTP.
 const USAGE: &str = "It takes lines of text and answers each: connect with nc or telnet, and type one.";
 
 /// Ends the connection of a client that begins with a TLS handshake.

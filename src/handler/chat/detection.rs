@@ -21,7 +21,7 @@ use crate::protocol_error::protocol_error;
 /// sent their first line, and port scanners have left.
 const GREETING_DELAY: Duration = Duration::from_secs(1);
 
-/// How long the socket is checked once more right before the greeting. On a busy machine this thread may wake up late, when a
+/// How long to check the socket once more right before the greeting. On a busy machine this thread may wake up late, when a
 /// line has already begun to arrive.
 const LAST_CHECK: Duration = Duration::from_millis(1);
 

@@ -1,4 +1,4 @@
-//! Events that members are told about, and how each dialect renders them.
+//! The events that members receive, and how each dialect renders them.
 
 use std::fmt::{self, Write};
 use std::sync::Arc;
@@ -57,7 +57,7 @@ pub(super) enum MessageKind {
     Notice,
 }
 
-/// What a member has done, or has become. The other members are told about it.
+/// What a member has done or become, for the other members.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum ChatEvent<'a> {
     RoomMessage {

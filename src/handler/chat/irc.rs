@@ -132,9 +132,9 @@ impl Session for IrcSession<'_> {
 }
 
 impl IrcSession<'_> {
-    /// Whether to carry out a message whose line was not UTF-8, and has been repaired with U+FFFD. If not, tells the client
-    /// (IRCv3 UTF8ONLY). The commands of the registration are carried out: a repaired nickname is refused as malformed, and no
-    /// password is checked.
+    /// Whether to execute a message whose line was not UTF-8 and was repaired with U+FFFD. If not, sends an error (IRCv3
+    /// UTF8ONLY). The commands of the registration are executed: a repaired nickname is refused as malformed, and no password
+    /// is checked.
     fn accepts_repaired(&self, client: &mut Connection, message: &IrcMessage) -> io::Result<bool> {
         match message.command.as_str() {
             "NICK" | "PASS" | "QUIT" => return Ok(true),

@@ -1,4 +1,4 @@
-//! A room's member list: who is in the room, and what it takes to send to each of them.
+//! A room's member list, with what is needed to send an event to each member.
 
 use std::collections::HashSet;
 use std::sync::Arc;

@@ -17,8 +17,8 @@ impl Default for MessageRate {
     }
 }
 
-/// One client's budget. It stores no count of tokens, only when the bucket is full: that is one refill later per missing
-/// token.
+/// One client's tokens. Instead of their number, it stores the time at which the bucket will be full: each missing token
+/// makes that time one refill later.
 pub(super) struct TokenBucket {
     /// How long it takes to refill one token, which pays for one line. Zero means no limit.
     refill: Duration,
@@ -38,7 +38,7 @@ impl TokenBucket {
     ///
     /// # Errors
     ///
-    /// When there will be one, if there is none now.
+    /// There is no token. The error is the time at which there will be one.
     pub(super) fn take(&mut self, now: Instant) -> Result<(), Instant> {
         if self.refill.is_zero() {
             return Ok(());

@@ -59,7 +59,7 @@ impl ListedClient {
         self.handle.cut(b"");
     }
 
-    /// The client's line in CLIENT LIST, with those of Redis's fields that apply here.
+    /// The client's line in CLIENT LIST. It has the fields of Redis that apply to acceptd.
     pub(super) fn list_line(&self) -> String {
         let info = self.info();
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();

@@ -13,8 +13,8 @@ pub(super) enum KvDialect {
     Resp3,
 }
 
-/// Once the replies are longer than this, in bytes, no further value is added. So whatever a client requests, its replies
-/// take no more memory than this and one value.
+/// Once the replies are longer than this, in bytes, no further value is added. So the replies to any requests take no more
+/// memory than this and one value.
 const MAX_LENGTH: usize = 64 * 1024 * 1024;
 
 /// A buffer of replies, one after the other.
@@ -75,7 +75,7 @@ impl Replies {
         std::mem::take(&mut self.overflowed)
     }
 
-    /// Frees memory that only a large reply has needed.
+    /// Frees the memory of a large reply.
     pub(super) fn shrink_to(&mut self, capacity: usize) {
         self.bytes.shrink_to(capacity);
     }
@@ -217,8 +217,8 @@ impl Replies {
         }
     }
 
-    /// A value in text: as it is if it is plain text that can't be mistaken for anything else, otherwise quoted as
-    /// `redis-cli` quotes it. So one reply never looks like two, nor like `NOT_FOUND`.
+    /// Writes a value in text. Plain text that can't be mistaken for anything else has no quotes. Other values are quoted as
+    /// in `redis-cli`, so that one value never looks like two replies or like `NOT_FOUND`.
     fn text_value(&mut self, value: &[u8]) {
         let text = std::str::from_utf8(value).ok().filter(|text| is_plain(text));
         match text {

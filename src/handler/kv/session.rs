@@ -51,7 +51,7 @@ pub(super) struct KvSession<'k> {
     max_clients: usize,
 }
 
-/// What CLIENT REPLY has set.
+/// Which replies are sent, as CLIENT REPLY has set it.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum ReplyMode {
     On,
@@ -63,7 +63,7 @@ enum ReplyMode {
 /// What the session asks the connection to do with the replies so far, and after them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum SessionAction {
-    /// Send the replies, and read on.
+    /// Send the replies, and read the next requests.
     Continue,
     /// The same, but send the replies only after this delay.
     DelayReplies(Duration),
@@ -109,8 +109,8 @@ impl<'k> KvSession<'k> {
     }
 
     /// Executes the complete requests in `input`, until the pending replies reach their limit. Returns what to do next
-    /// and how many bytes were consumed, at most `limit`. Returns `None` if no request is complete and there is nothing
-    /// to send.
+    /// and how many bytes were consumed, at most `limit`. Returns `None` if no request is complete and there is no reply to
+    /// send.
     pub(super) fn process(&mut self, input: &[u8], limit: usize) -> Option<(SessionAction, usize)> {
         let mut consumed = 0;
         let mut action = SessionAction::Continue;
@@ -194,12 +194,12 @@ impl<'k> KvSession<'k> {
         commands::find(name).filter(|command| is_text || !command.has_flag(Flag::TextOnly))
     }
 
-    /// Whether a command works on the store only, and its reply is sent as it is.
+    /// Whether a command can join a batch: it works only on the store, and its reply is sent in any case.
     fn may_join_batch(&self, command: &Command) -> bool {
         !command.is_connection_command() && self.transaction.is_none() && self.reply_mode == ReplyMode::On
     }
 
-    /// Removes the reply that begins at `reply_start`, if CLIENT REPLY says so. `mode_before` is the mode before the
+    /// Removes the reply that begins at `reply_start`, if CLIENT REPLY has switched replies off. `mode_before` is the mode before the
     /// command that was just executed: the reply to CLIENT REPLY ON is sent, and CLIENT REPLY SKIP does not skip itself.
     fn apply_reply_mode(&mut self, mode_before: ReplyMode, reply_start: usize) {
         if mode_before != ReplyMode::On && self.reply_mode != ReplyMode::On {
@@ -283,7 +283,7 @@ impl<'i> CallBatch<'i> {
         self.calls.push((command, words));
     }
 
-    /// Whether no further call may be added: there are enough, or the last one may not share a batch with later ones.
+    /// Whether no further call may be added: the batch is full, or its last call must not share a batch with later ones.
     fn is_complete(&self) -> bool {
         let may_grow = self.calls.last().is_some_and(|(command, words)| command.is_batchable(words.len()));
         self.calls.len() >= MAX_BATCH_CALLS || !may_grow

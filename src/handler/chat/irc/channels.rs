@@ -41,7 +41,7 @@ impl IrcSession<'_> {
         self.flush_reply(client)?;
         let rooms = self.with_state(|state, _| state.member(id).map(|member| member.rooms.clone()));
         for key in rooms.unwrap_or_default() {
-            // An error means that the client has been kicked out of this one in the meantime.
+            // An error means that the client has just been kicked out of this room.
             let _ = self.with_state(|state, delivery| state.part(id, &key, "", delivery));
         }
         Ok(())

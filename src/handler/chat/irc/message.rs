@@ -11,8 +11,8 @@ pub(super) struct IrcMessage {
     /// In upper case.
     pub(super) command: String,
     pub(super) parameters: Vec<String>,
-    /// The CTCP command, such as `ACTION`, if this is a PRIVMSG or NOTICE with one. The last parameter is then the text after
-    /// it.
+    /// The CTCP command, such as `ACTION`, if a PRIVMSG or NOTICE has one. Then the last parameter is the text after the
+    /// command.
     pub(super) ctcp: Option<String>,
 }
 

@@ -5,7 +5,7 @@ use crate::handler::kv::reply::KvDialect;
 use crate::handler::kv::request::{Malformed, split};
 use crate::handler::shared::http;
 
-/// The NOAUTH error in the text dialect. Redis's own says nothing about what to type.
+/// The NOAUTH error in the text dialect. Redis's own does not say what to type.
 pub(super) const NOAUTH: &str = "NOAUTH this store has a password: write AUTH and the password";
 
 /// The body of the response to HTTP.
@@ -32,7 +32,8 @@ impl KvSession<'_> {
         action
     }
 
-    /// What ends the connection of a client whose input is no request. An HTTP request may be longer than a line.
+    /// Replies to input that is not a request, and ends the connection. The input may be HTTP, with a request line that is
+    /// longer than a line may be.
     pub(super) fn refuse_malformed(&mut self, input: &[u8], malformed: &Malformed) -> SessionAction {
         if http::begins_request(input) {
             return self.refuse_http();

@@ -48,7 +48,7 @@ impl KvSession<'_> {
         self.replies.verbatim(&info);
     }
 
-    /// Redis's sections and fields, as far as they apply here.
+    /// The sections and fields of Redis that apply to acceptd.
     fn info_text(&self, sections: &[&[u8]]) -> String {
         let engine = &self.kv.engine;
         let key_counts = engine.key_counts();
