@@ -10,7 +10,7 @@ use crate::support::telnet::{self, NEGOTIATION};
 use crate::support::{PATIENCE, TestServer, http_response, logged};
 
 #[test]
-fn every_line_gets_its_reply() {
+fn every_line_gets_a_reply() {
     let server = TestServer::start(Line::default());
     let mut client = server.connect();
     for (line, reply) in [("ECHO hello", "hello"), ("upper abc", "ABC"), ("COUNT", "lines=3 bytes=27")] {
@@ -148,7 +148,7 @@ fn a_line_may_be_as_long_as_the_limit_and_no_longer() {
 }
 
 #[test]
-fn an_unfinished_last_line_is_not_carried_out_and_the_client_is_told() {
+fn an_unfinished_last_line_is_not_executed_and_its_client_gets_an_error() {
     let server = TestServer::start(Line::default());
     let reply = server.connect().talk("ECHO a\nECHO b");
     assert_eq!(reply, "a\nERROR the last request was not complete and was not carried out\r\n");

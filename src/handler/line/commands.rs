@@ -210,7 +210,7 @@ mod tests {
     }
 
     #[test]
-    fn help_for_a_command_is_its_line_of_the_list() {
+    fn help_for_a_command_shows_its_line_of_the_list() {
         for command in &COMMANDS {
             let line = reply_text(&format!("HELP  {} ", command.name.to_lowercase()));
             assert_eq!(line.lines().count(), 1);

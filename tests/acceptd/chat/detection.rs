@@ -160,7 +160,7 @@ fn the_dialect_does_not_change_after_the_first_line() {
 }
 
 #[test]
-fn protocol_text_takes_a_registration_for_a_message() {
+fn with_protocol_text_a_registration_is_a_message() {
     let server = serve_only(ChatProtocol::Text);
     let mut alice = ChatClient::person(&server, "alice");
     let mut person = ChatClient::guest(&server);
@@ -170,7 +170,7 @@ fn protocol_text_takes_a_registration_for_a_message() {
 }
 
 #[test]
-fn protocol_irc_takes_every_line_for_irc() {
+fn with_protocol_irc_every_line_is_irc() {
     let limits = Limits { request_timeout: GREETING * 2, ..limits() };
     let server = serve_with(limits, ChatOptions { protocol: ChatProtocol::Irc, ..options() });
     let mut client = ChatClient::unregistered(&server);

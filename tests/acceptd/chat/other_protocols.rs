@@ -52,7 +52,7 @@ fn other_protocols_are_answered_and_closed_without_an_announcement() {
 }
 
 #[test]
-fn http_with_a_long_url_is_answered_and_none_of_its_headers_is_said() {
+fn http_with_a_long_url_is_answered_and_its_headers_never_reach_a_room() {
     let server = serve();
     let mut alice = ChatClient::irc_in_lobby(&server, "alice");
     let request = format!("GET /{} HTTP/1.1\r\nAuthorization: Basic SECRET\r\nHost: x\r\n\r\n", "a".repeat(5000));

@@ -92,7 +92,7 @@ fn a_member_who_is_idle_too_long_times_out() {
 }
 
 #[test]
-fn a_name_is_letters_digits_underscores_and_dashes_up_to_20() {
+fn a_name_is_up_to_20_letters_digits_underscores_and_dashes() {
     let server = serve();
     let (mut alice, mut bob) = alice_and_bob(&server);
     let longest = "abcdefghij-_34567890";
@@ -106,7 +106,7 @@ fn a_name_is_letters_digits_underscores_and_dashes_up_to_20() {
 }
 
 #[test]
-fn a_name_in_use_is_refused_whatever_its_case() {
+fn a_name_in_use_is_refused_in_any_case() {
     let server = serve();
     let (mut alice, mut bob) = alice_and_bob(&server);
     for taken in ["alice", "ALICE", "aLiCe"] {

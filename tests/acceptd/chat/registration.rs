@@ -230,7 +230,7 @@ fn a_line_that_is_not_utf_8_is_refused_with_its_command() {
 }
 
 #[test]
-fn a_registration_that_is_not_utf_8_goes_on() {
+fn a_registration_that_is_not_utf_8_continues() {
     let server = serve();
     let mut client = ChatClient::unregistered(&server);
     client.client.send(b"PASS \xe9\r\nNICK Ren\xe9\r\n");
@@ -246,7 +246,7 @@ fn a_registration_that_is_not_utf_8_goes_on() {
 }
 
 #[test]
-fn an_unknown_command_is_421() {
+fn an_unknown_command_gets_numeric_421() {
     let server = serve();
     let mut alice = ChatClient::irc(&server, "alice");
     assert_eq!(alice.ask_one("frobnicate now"), ":acceptd 421 alice FROBNICATE :Unknown command");

@@ -90,7 +90,7 @@ fn telnet_commands_are_answered_while_lines_are_queued() {
 }
 
 #[test]
-fn a_client_whose_first_bytes_are_no_line_is_greeted_all_the_same() {
+fn a_client_whose_first_bytes_are_not_a_line_is_still_greeted() {
     // A NOP in two pieces, across the second after which a client is greeted.
     let server = serve();
     let mut client = server.connect();
