@@ -201,8 +201,8 @@ fn streams() -> impl Strategy<Value = Vec<u8>> {
 fn the_replies_are_the_same_however_the_stream_is_split() {
     let server = TestServer::with(Limits { max_line: 128, ..Limits::default() }, Line::default());
     proptest!(ProptestConfig::with_cases(192), |((bytes, places) in splits(streams()))| {
-        let whole = server.connect().talk_freely(&[&bytes]);
-        let split = server.connect().talk_freely(&pieces(&bytes, &places));
+        let whole = server.connect().talk_in_pieces(&[&bytes]);
+        let split = server.connect().talk_in_pieces(&pieces(&bytes, &places));
         prop_assert_eq!(whole, split);
     });
 }
@@ -211,9 +211,9 @@ fn the_replies_are_the_same_however_the_stream_is_split() {
 fn the_replies_are_the_same_byte_by_byte() {
     let server = TestServer::with(Limits { max_line: 128, ..Limits::default() }, Line::default());
     proptest!(ProptestConfig::with_cases(16), |(bytes in streams())| {
-        let whole = server.connect().talk_freely(&[&bytes]);
+        let whole = server.connect().talk_in_pieces(&[&bytes]);
         let bytewise: Vec<&[u8]> = bytes.chunks(1).collect();
-        prop_assert_eq!(whole, server.connect().talk_freely(&bytewise));
+        prop_assert_eq!(whole, server.connect().talk_in_pieces(&bytewise));
     });
 }
 

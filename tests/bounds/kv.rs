@@ -110,7 +110,7 @@ fn clients_that_never_read_take_a_batch_of_replies_each_and_end_at_the_write_tim
     let senders: Vec<_> = clients
         .iter()
         .map(|client| {
-            let client = Client::of(client.stream.try_clone().unwrap());
+            let client = Client::from_stream(client.stream.try_clone().unwrap());
             let requests = requests.clone();
             thread::spawn(move || send_until_stopped(&client, &requests, 100 << 20))
         })

@@ -12,11 +12,11 @@ use super::{Client, TestServer, eventually, text};
 const MAX_IRC_LINE: usize = 512;
 
 /// No flood control.
-pub const NO_RATE: MessageRate = MessageRate { per_second: 0, burst: 1 };
+pub const UNLIMITED_RATE: MessageRate = MessageRate { per_second: 0, burst: 1 };
 
 /// The options of most tests: without flood control, no line waits.
 pub fn options() -> ChatOptions {
-    ChatOptions { rate: NO_RATE, ..ChatOptions::default() }
+    ChatOptions { rate: UNLIMITED_RATE, ..ChatOptions::default() }
 }
 
 pub fn limits() -> Limits {
@@ -31,7 +31,7 @@ pub fn serve_with(limits: Limits, options: ChatOptions) -> TestServer {
     TestServer::with(limits, Chat::new(options))
 }
 
-/// A client of a chat that reads whole lines.
+/// A chat's client that reads whole lines.
 pub struct ChatClient {
     pub client: Client,
     pub name: String,
@@ -66,12 +66,12 @@ impl ChatClient {
         member
     }
 
-    /// An IRC client that has sent nothing yet.
+    /// An IRC client that has not sent anything.
     pub fn unregistered(server: &TestServer) -> ChatClient {
         ChatClient::new(server.connect(), "*", true)
     }
 
-    /// A person who has sent nothing yet.
+    /// A person who has not sent anything.
     pub fn guest(server: &TestServer) -> ChatClient {
         ChatClient::new(server.connect(), "", false)
     }
@@ -110,7 +110,7 @@ impl ChatClient {
         self.next().unwrap_or_else(|| panic!("the connection of {name} has ended"))
     }
 
-    /// The lines that this member has been sent up to now. It finds the end with a command whose reply it knows.
+    /// The lines that the server has sent to this member so far. A command with a known reply marks their end.
     pub fn received(&mut self) -> Vec<String> {
         self.sync_count += 1;
         let (command, reply) = if self.is_irc {

@@ -164,7 +164,7 @@ fn a_registration_never_reaches_a_room_however_it_is_split() {
     let server = serve();
     let alice = RefCell::new(ChatClient::person(&server, "alice"));
     proptest!(ProptestConfig::with_cases(300), |((bytes, places) in splits(registrations()))| {
-        server.connect().talk_freely(&pieces(&bytes, &places));
+        server.connect().talk_in_pieces(&pieces(&bytes, &places));
         let received = alice.borrow_mut().received();
         prop_assert!(!received.iter().any(|line| line.contains("secret") || line.contains(": ")), "{:?}", received);
     });

@@ -13,7 +13,7 @@ use crate::support::{TestServer, http_response, logged};
 /// The replies of a new chat to these pieces, without the lines that contain a time.
 fn replies_to(pieces: &[&[u8]]) -> String {
     let server = serve();
-    let received = server.connect().talk_freely(pieces);
+    let received = server.connect().talk_in_pieces(pieces);
     let has_time = |line: &&str| [" 003 ", " 317 ", " 329 ", " 333 "].iter().any(|number| line.contains(number));
     received.split_inclusive('\n').filter(|line| !has_time(line)).collect()
 }
@@ -189,7 +189,7 @@ fn no_byte_value_does_any_harm() {
 fn any_byte_value_may_come_first() {
     let server = serve();
     for byte in 0..=255_u8 {
-        let received = server.connect().talk_freely(&[&[byte, byte, b'\n', b'/', b'x', b'\n']]);
+        let received = server.connect().talk_in_pieces(&[&[byte, byte, b'\n', b'/', b'x', b'\n']]);
         let is_answered =
             received.contains("there is no command /x") || received.contains("that line is not plain text");
         assert!(is_answered, "{byte}: {received}");

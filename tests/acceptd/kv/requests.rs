@@ -43,7 +43,7 @@ fn replies_of_empty_store(server: &TestServer, password: &str, pieces: &[&[u8]])
     admin.send(format!("AUTH {password}\nFLUSHALL\n"));
     admin.line();
     admin.expect("OK\n");
-    without_id(&server.connect().talk_freely(pieces))
+    without_id(&server.connect().talk_in_pieces(pieces))
 }
 
 fn the_replies_are_the_same_wherever_a_stream_is_split_in_two(engine: TestEngine) {
@@ -122,7 +122,7 @@ fn the_replies_are_the_same_however_the_stream_is_split(engine: TestEngine) {
         // `replies_of_empty_store` sends lines in text, which get other replies with only RESP.
         let replies = |pieces: &[&[u8]]| {
             server.connect().ask("FLUSHALL");
-            without_id(&server.connect().talk_freely(pieces))
+            without_id(&server.connect().talk_in_pieces(pieces))
         };
         proptest!(ProptestConfig::with_cases(128), |((bytes, places) in splits(streams()))| {
             let whole = replies(&[&bytes]);
@@ -163,7 +163,7 @@ fn a_line_may_be_64_kib_long_and_no_longer_however_it_is_split(engine: TestEngin
     ] {
         let end = stream.len() - 1;
         for pieces in [vec![&stream[..]], vec![&stream[..end], &stream[end..]], stream.chunks(1000).collect()] {
-            assert_eq!(server.connect().talk_freely(&pieces), expected, "{} pieces", pieces.len());
+            assert_eq!(server.connect().talk_in_pieces(&pieces), expected, "{} pieces", pieces.len());
         }
     }
 }

@@ -28,10 +28,10 @@ fn telnet_negotiation_affects_neither_the_first_command_nor_the_dialect(engine: 
         for step in [1, 5, 1000] {
             let stream = [opening, b"SET a 'b c'\r\nGET a\r\n"].concat();
             let pieces: Vec<&[u8]> = stream.chunks(step).collect();
-            assert_eq!(server.connect().talk_freely(&pieces), "OK\r\nb c\r\n", "{opening:?}");
+            assert_eq!(server.connect().talk_in_pieces(&pieces), "OK\r\nb c\r\n", "{opening:?}");
             let stream = [opening, &request(&["GET", "a"])].concat();
             let pieces: Vec<&[u8]> = stream.chunks(step).collect();
-            assert_eq!(server.connect().talk_freely(&pieces), "$3\r\nb c\r\n", "{opening:?}");
+            assert_eq!(server.connect().talk_in_pieces(&pieces), "$3\r\nb c\r\n", "{opening:?}");
         }
     }
 }
@@ -48,7 +48,7 @@ fn every_kind_of_line_end_is_accepted_and_the_reply_ends_the_same_way(engine: Te
     let server = engine.serve();
     telnet::the_reply_has_the_line_end_of_the_line(&server);
     assert_eq!(
-        server.connect().talk_freely(&[b"PING\r", b"\n", b"PING\r", b"\0", b"PING\n"]),
+        server.connect().talk_in_pieces(&[b"PING\r", b"\n", b"PING\r", b"\0", b"PING\n"]),
         "+PONG\r\n+PONG\r\n+PONG\n"
     );
 }
@@ -129,14 +129,14 @@ fn http_is_answered_as_http_however_it_is_split(engine: TestEngine) {
         for step in [1, 7, 1000] {
             let pieces: Vec<&[u8]> = stream.as_bytes().chunks(step).collect();
             assert!(
-                http_response(&server.connect().talk_freely(&pieces)).contains("It is a key-value store"),
+                http_response(&server.connect().talk_in_pieces(&pieces)).contains("It is a key-value store"),
                 "{head}"
             );
         }
     }
     let long = format!("GET /{} HTTP/1.1\r\nHost: localhost\r\n\r\nSET pwned 1\r\n", "a".repeat(70_000));
     let pieces: Vec<&[u8]> = long.as_bytes().chunks(9_000).collect();
-    let received = server.connect().talk_freely(&pieces);
+    let received = server.connect().talk_in_pieces(&pieces);
     assert!(http_response(&received).contains("It is a key-value store"), "{received}");
     assert_eq!(server.connect().talk("GET pwned\nSET page HTTP/1.1\nGET page\n"), "NOT_FOUND\nOK\nHTTP/1.1\n");
 }

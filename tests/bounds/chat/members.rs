@@ -39,7 +39,7 @@ pub fn connect(n: u32, addr: SocketAddr, buffer: ReceiveBuffer) -> Client {
     }
     socket.bind(&source(n).into()).unwrap();
     socket.connect(&addr.into()).unwrap();
-    Client::of(socket.into())
+    Client::from_stream(socket.into())
 }
 
 /// Sends what makes a client a member of the lobby at once, because the first line decides the dialect.
