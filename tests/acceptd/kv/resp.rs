@@ -285,11 +285,9 @@ fn quit_replies_and_closes(engine: TestEngine) {
 fn command_describes_every_command(engine: TestEngine) {
     let server = engine.serve();
     let mut client = server.connect();
-    let count = client.ask("COMMAND COUNT").number();
-    let names = client.ask("COMMAND LIST");
-    assert_eq!(names.elements().len(), count as usize);
-    let all = client.ask("COMMAND");
-    assert_eq!(all.elements().len(), count as usize);
+    let count = client.ask("COMMAND COUNT").number() as usize;
+    let (names, all) = (client.ask("COMMAND LIST"), client.ask("COMMAND"));
+    assert_eq!((names.elements().len(), all.elements().len()), (count, count));
     for (command, name) in all.elements().iter().zip(names.elements()) {
         assert_eq!(&command.elements()[0], name);
         assert_eq!(command.elements().len(), 10);
