@@ -32,7 +32,7 @@ mod wait;
 
 pub use client_handle::ClientHandle;
 pub use end_reason::EndReason;
-pub(crate) use ending::ConnectionSummary;
+pub use ending::ClosedConnection;
 use input::Input;
 pub use keep_reading::KeepReading;
 use output::{Output, Pace};
@@ -87,16 +87,22 @@ enum State {
 
 /// What all connections of a server share.
 pub(crate) struct Context {
-    pub(crate) limits: Arc<Limits>,
+    /// The receive timeout that clients' sockets have inherited from their listener.
+    pub(crate) receive_timeout: Option<Duration>,
     pub(crate) shutdown: Shutdown,
     pub(crate) totals: Totals,
     pub(crate) started: Instant,
 }
 
 impl Connection {
-    pub(crate) fn new(id: u64, peer: SocketAddr, socket: Arc<Socket>, context: Arc<Context>) -> Connection {
-        let limits = Arc::clone(&context.limits);
-        let transport = Transport::new(socket, limits.idle_timeout);
+    pub(crate) fn new(
+        id: u64,
+        peer: SocketAddr,
+        socket: Arc<Socket>,
+        limits: Arc<Limits>,
+        context: Arc<Context>,
+    ) -> Connection {
+        let transport = Transport::new(socket, context.receive_timeout);
         Connection {
             id,
             peer,
@@ -132,6 +138,11 @@ impl Connection {
     /// The connection is gone.
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
         self.transport.socket().local_addr().map(canonical)
+    }
+
+    /// The socket, for code that ends the connection as a server does.
+    pub(crate) fn socket(&self) -> Arc<Socket> {
+        Arc::clone(self.transport.socket())
     }
 
     /// Whether this connection should end soon: the server is shutting down, or another thread has called

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use crate::connection::Connection;
 use crate::farewell::Farewell;
+use crate::limits::Limits;
 
 #[cfg(feature = "chat")]
 pub mod chat;
@@ -64,6 +65,69 @@ pub trait Handler: Send + Sync + 'static {
     fn farewell(&self, reason: Farewell) -> Cow<'static, [u8]> {
         format!("ERROR {reason}\n").into_bytes().into()
     }
+
+    /// The limits that this protocol needs, from those that the server was bound with. [`Server::run`](crate::Server::run)
+    /// calls it once, so that nobody who binds a server has to know them. The default changes nothing.
+    ///
+    /// `max_connections`, `backlog` and `keepalive` are in use by then, and a change of them does nothing. A value that
+    /// [`Server::bind`](crate::Server::bind) would refuse is replaced by the nearest one that it takes.
+    ///
+    /// ```
+    /// # use acceptd::{Connection, Handler, Limits};
+    /// # use std::time::Duration;
+    /// # struct Mail;
+    /// # impl Handler for Mail {
+    /// # fn handle(&self, _: &mut Connection) -> std::io::Result<()> { Ok(()) }
+    /// fn limits(&self, limits: Limits) -> Limits {
+    ///     // RFC 1939, section 3: at least 10 minutes.
+    ///     Limits { idle_timeout: Some(Duration::from_secs(600)), max_line: 512, ..limits }
+    /// }
+    /// # }
+    /// ```
+    fn limits(&self, limits: Limits) -> Limits {
+        limits
+    }
+
+    /// This handler with another farewell: for closures, which have no farewell of their own.
+    ///
+    /// ```
+    /// use acceptd::{Connection, Handler};
+    ///
+    /// let handler = (|client: &mut Connection| client.write_back(1)).with_farewell(|why| format!("-ERR {why}\r\n").into_bytes().into());
+    /// # let _: &dyn Handler = &handler;
+    /// ```
+    fn with_farewell<F>(self, farewell: F) -> WithFarewell<Self, F>
+    where
+        Self: Sized,
+        F: Fn(Farewell) -> Cow<'static, [u8]> + Send + Sync + 'static,
+    {
+        WithFarewell { handler: self, farewell }
+    }
+}
+
+/// A handler with another farewell: see [`Handler::with_farewell`].
+#[derive(Clone, Debug)]
+pub struct WithFarewell<H, F> {
+    handler: H,
+    farewell: F,
+}
+
+impl<H, F> Handler for WithFarewell<H, F>
+where
+    H: Handler,
+    F: Fn(Farewell) -> Cow<'static, [u8]> + Send + Sync + 'static,
+{
+    fn handle(&self, client: &mut Connection) -> io::Result<()> {
+        self.handler.handle(client)
+    }
+
+    fn farewell(&self, reason: Farewell) -> Cow<'static, [u8]> {
+        (self.farewell)(reason)
+    }
+
+    fn limits(&self, limits: Limits) -> Limits {
+        self.handler.limits(limits)
+    }
 }
 
 impl<F> Handler for F
@@ -84,6 +148,10 @@ impl<H: Handler> Handler for Arc<H> {
     fn farewell(&self, reason: Farewell) -> Cow<'static, [u8]> {
         (**self).farewell(reason)
     }
+
+    fn limits(&self, limits: Limits) -> Limits {
+        (**self).limits(limits)
+    }
 }
 
 impl Handler for Box<dyn Handler> {
@@ -93,5 +161,9 @@ impl Handler for Box<dyn Handler> {
 
     fn farewell(&self, reason: Farewell) -> Cow<'static, [u8]> {
         (**self).farewell(reason)
+    }
+
+    fn limits(&self, limits: Limits) -> Limits {
+        (**self).limits(limits)
     }
 }

@@ -42,6 +42,7 @@
 compile_error!("acceptd needs Linux: epoll, inherited socket options and /proc");
 
 pub mod handler;
+pub mod testing;
 
 mod connection;
 mod event_fd;
@@ -59,7 +60,7 @@ mod throttle;
 mod totals;
 mod waker;
 
-pub use connection::{ClientHandle, Connection, EndReason, KeepReading, Next, Paused};
+pub use connection::{ClientHandle, ClosedConnection, Connection, EndReason, KeepReading, Next, Paused};
 pub use farewell::Farewell;
 #[cfg(feature = "chat")]
 pub use handler::Chat;
@@ -67,12 +68,12 @@ pub use handler::Chat;
 pub use handler::Kv;
 #[cfg(feature = "line")]
 pub use handler::Line;
-pub use handler::{Echo, Handler};
+pub use handler::{Echo, Handler, WithFarewell};
 pub use limits::Limits;
 pub use outbox::Outbox;
 pub use panics::log_panic;
 pub use protocol_error::protocol_error;
-pub use server::{Server, Summary, advice};
+pub use server::{Event, RunningServer, Server, ServerHandle, Summary, advice};
 pub use shutdown::Shutdown;
 pub use totals::Stats;
 pub use waker::Waker;

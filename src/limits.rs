@@ -6,6 +6,10 @@ use std::time::Duration;
 /// The longest timeout: a year, which every clock can represent.
 pub(crate) const MAX_TIMEOUT: Duration = Duration::from_secs(365 * 24 * 3600);
 
+/// The smallest and the largest stack of a client's thread.
+const MIN_STACK: usize = 16 * 1024;
+const MAX_STACK: usize = 1 << 30;
+
 /// The shortest timeout.
 pub(crate) const MIN_TIMEOUT: Duration = Duration::from_millis(1);
 
@@ -31,8 +35,10 @@ pub struct Limits {
     /// Lowered at start, with a warning, to what the system's limits on descriptors, threads, memory maps and address
     /// space allow. Default: 1024.
     pub max_connections: usize,
-    /// How long a client may be silent between requests. Then it is told so and closed. `None`: no limit.
-    /// Default: 5 minutes.
+    /// How long a client may be silent between requests. Then it is told so and closed. `None`: no limit. What others send
+    /// to it through its [`Outbox`](crate::Outbox) is no sign of life; a handler whose clients only listen calls
+    /// [`set_idle_timeout`](crate::Connection::set_idle_timeout). `keepalive` and `write_timeout` still find those that are
+    /// gone. Default: 5 minutes.
     pub idle_timeout: Option<Duration>,
     /// How long a request may take from its first byte to its last, however steadily the bytes arrive. Then the client is told
     /// so and closed. Default: 30 seconds.
@@ -99,6 +105,24 @@ impl Default for Limits {
 }
 
 impl Limits {
+    /// These limits, with what can't be meant replaced by the nearest that can.
+    pub(crate) fn clamped(self) -> Limits {
+        let bounded = |timeout: Duration| timeout.clamp(MIN_TIMEOUT, MAX_TIMEOUT);
+        Limits {
+            idle_timeout: self.idle_timeout.map(bounded),
+            request_timeout: bounded(self.request_timeout),
+            write_timeout: bounded(self.write_timeout),
+            drain_timeout: self.drain_timeout.min(MAX_TIMEOUT),
+            max_line: self.max_line.max(1),
+            max_output: self.max_output.max(1),
+            max_outbox: self.max_outbox.max(1),
+            max_stream_buffer: self.max_stream_buffer.max(1),
+            descriptors_per_client: self.descriptors_per_client.max(1),
+            stack_size: self.stack_size.clamp(MIN_STACK, MAX_STACK),
+            ..self
+        }
+    }
+
     /// Refuses what can't be meant.
     ///
     /// # Errors
@@ -124,7 +148,7 @@ impl Limits {
         if self.backlog == 0 {
             return wrong("backlog is 0: allow at least 1");
         }
-        if !(16 * 1024..=1 << 30).contains(&self.stack_size) {
+        if !(MIN_STACK..=MAX_STACK).contains(&self.stack_size) {
             return wrong("stack_size must be from 16 KiB to 1 GiB");
         }
         if self.keepalive < Duration::from_secs(2) || self.keepalive > Duration::from_secs(8 * 3600) {

@@ -5,9 +5,10 @@
 
 use std::fmt;
 use std::io::{self, ErrorKind};
-use std::net::{SocketAddr, ToSocketAddrs};
+use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
 use std::panic::{self, AssertUnwindSafe};
 use std::sync::Arc;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::connection::{Connection, Context};
@@ -20,8 +21,10 @@ use crate::totals::{Stats, Totals};
 mod admission;
 mod connections;
 mod drain;
-mod events;
+mod event;
+mod event_log;
 mod farewells;
+mod handle;
 mod linger;
 mod listener;
 mod system;
@@ -30,10 +33,14 @@ mod threads;
 use admission::{Admission, Admitted};
 use connections::Connections;
 use drain::drain;
-use events::RateLimitedLog;
-use farewells::farewell_to;
+pub use event::Event;
+use event::{Events, Subscribers};
+use event_log::RateLimitedLog;
+pub(crate) use farewells::farewell_to;
+pub use handle::{RunningServer, ServerHandle};
 use linger::{Linger, LingerHandle};
-use listener::{Backoff, Listener, is_peer_error};
+pub(crate) use listener::Listener;
+use listener::{Backoff, is_peer_error};
 pub use system::advice;
 use threads::Threads;
 
@@ -47,9 +54,21 @@ const MIN_LINGERING: usize = 16;
 pub struct Server {
     listener: Listener,
     connections: Arc<Connections>,
+    capacity: Capacity,
     linger: Linger,
-    log: Arc<RateLimitedLog>,
+    limits: Limits,
+    subscribers: Subscribers,
     context: Arc<Context>,
+}
+
+/// What the system allows a server with its limits.
+struct Capacity {
+    /// Clients at once.
+    clients: usize,
+    /// Which limit keeps it from serving more, and how to raise it.
+    because: String,
+    /// Sockets that linger at once.
+    lingering: usize,
 }
 
 impl Server {
@@ -77,27 +96,34 @@ impl Server {
                 addresses.push(address);
             }
         }
-        let with_advice = |error| system::with_advice(error, limits.stack_size);
-        let listener = Listener::bind(&addresses, &limits).map_err(with_advice)?;
+        let listener = Listener::bind(&addresses, &limits);
+        Server::with_listener(listener.map_err(|error| system::with_advice(error, limits.stack_size))?, limits)
+    }
 
-        let ceiling = system::ceiling(limits.descriptors_per_client, limits.stack_size);
-        let mut full_because = "raise --max-connections (Limits::max_connections) for more".to_owned();
-        if ceiling.clients < limits.max_connections {
-            events::lowered(limits.max_connections, &ceiling);
-            full_because.clone_from(&ceiling.because);
-        }
-        let capacity = limits.max_connections.min(ceiling.clients);
-        let spare = ceiling.descriptors.saturating_sub(capacity * limits.descriptors_per_client) / 2;
-        let linger = Linger::start(spare.clamp(MIN_LINGERING, MAX_LINGERING)).map_err(with_advice)?;
-        let log = Arc::new(RateLimitedLog::new(full_because, limits.stack_size));
+    /// A server on a socket that listens already: one that was inherited, or that has options of its own. Sets the options
+    /// and the backlog that [`bind`](Server::bind) sets, because clients' sockets inherit them.
+    ///
+    /// # Errors
+    ///
+    /// The socket doesn't listen, or those of [`bind`](Server::bind).
+    pub fn from_listener(listener: TcpListener, limits: Limits) -> io::Result<Server> {
+        limits.check()?;
+        let listener = Listener::from_std(listener, &limits);
+        Server::with_listener(listener.map_err(|error| system::with_advice(error, limits.stack_size))?, limits)
+    }
+
+    fn with_listener(listener: Listener, limits: Limits) -> io::Result<Server> {
+        let with_advice = |error| system::with_advice(error, limits.stack_size);
+        let capacity = Capacity::of(&limits);
+        let linger = Linger::start(capacity.lingering).map_err(with_advice)?;
         let context = Arc::new(Context {
+            receive_timeout: limits.idle_timeout,
             shutdown: Shutdown::new().map_err(with_advice)?,
-            limits: Arc::new(limits),
             totals: Totals::default(),
             started: Instant::now(),
         });
-        let connections = Connections::new(capacity, Arc::clone(&context));
-        Ok(Server { listener, connections, linger, log, context })
+        let connections = Connections::new(capacity.clients, Arc::clone(&context));
+        Ok(Server { listener, connections, capacity, linger, limits, subscribers: Subscribers::default(), context })
     }
 
     /// How many clients are served at once: [`Limits::max_connections`], or fewer if the system does not allow so many.
@@ -115,55 +141,118 @@ impl Server {
         self.listener.local_addrs()
     }
 
+    /// The handle by which other threads look at this server while it runs.
+    pub fn handle(&self) -> ServerHandle {
+        ServerHandle::new(self.local_addrs(), &self.connections, &self.context)
+    }
+
     /// The handle that stops this server.
     pub fn shutdown(&self) -> Shutdown {
         self.context.shutdown.clone()
     }
 
+    /// Calls `subscriber` for each [`Event`], for metrics or a log of your own. The server's own log doesn't change.
+    ///
+    /// It is called on the client's thread, and on the accept loop's for a client that is refused, so it must not wait for
+    /// anything.
+    pub fn on_event(&mut self, subscriber: impl Fn(&Event<'_>) + Send + Sync + 'static) {
+        self.subscribers.add(subscriber);
+    }
+
+    /// [Runs](Server::run) the server on a thread of its own.
+    ///
+    /// ```
+    /// use acceptd::{Echo, Limits, Server};
+    ///
+    /// # fn main() -> std::io::Result<()> {
+    /// let server = Server::bind("127.0.0.1:0", Limits::default())?.spawn(Echo)?;
+    /// println!("{} clients at {}", server.stats().connections, server.local_addr());
+    /// println!("{}", server.stop());
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// The system gives no thread.
+    pub fn spawn(self, handler: impl Handler) -> io::Result<RunningServer> {
+        let handle = self.handle();
+        let builder = thread::Builder::new().name("accept".into());
+        Ok(RunningServer::new(handle, builder.spawn(move || self.run(handler))?))
+    }
+
     /// Serves every client with `handler` until [`Shutdown::request`], then drains. No error of a client, a handler or the
     /// system ends the server earlier.
     pub fn run(self, handler: impl Handler) -> Summary {
-        let Server { mut listener, connections, linger, log, context } = self;
-        let threads = Threads::new(context.limits.stack_size);
-        let mut admission =
-            Admission { connections, handler: Arc::new(handler), linger: linger.handle(), log, context, next_id: 1 };
+        let Server { mut listener, connections, mut capacity, linger, limits, subscribers, context } = self;
+        let bound = limits.clone();
+        let limits = handler.limits(limits).clamped();
+        if (limits.descriptors_per_client, limits.stack_size) != (bound.descriptors_per_client, bound.stack_size) {
+            capacity = Capacity::of(&Limits { max_connections: bound.max_connections, ..limits.clone() });
+            connections.set_capacity(capacity.clients);
+        }
+        let threads = Threads::new(limits.stack_size);
+        let mut admission = Admission {
+            connections,
+            handler: Arc::new(handler),
+            linger: linger.handle(),
+            events: Arc::new(subscribers.with_log(RateLimitedLog::new(capacity.because, limits.stack_size))),
+            limits: Arc::new(limits),
+            context,
+            next_id: 1,
+        };
         serve(&mut listener, &mut admission, &threads);
         let summary = drain(listener, &admission);
         drop(linger);
-        admission.log.finish();
-        events::ended(&summary);
+        admission.events.log().finish();
+        event_log::ended(&summary);
         summary
     }
 }
 
-/// The accept loop. Ends only when shutdown is requested.
+impl Capacity {
+    /// Logs a warning if the system allows fewer clients than the limit asks for.
+    fn of(limits: &Limits) -> Capacity {
+        let ceiling = system::ceiling(limits.descriptors_per_client, limits.stack_size);
+        let clients = limits.max_connections.min(ceiling.clients);
+        let spare = ceiling.descriptors.saturating_sub(clients * limits.descriptors_per_client) / 2;
+        let lingering = spare.clamp(MIN_LINGERING, MAX_LINGERING);
+        if clients == limits.max_connections {
+            let because = "raise --max-connections (Limits::max_connections) for more".to_owned();
+            return Capacity { clients, because, lingering };
+        }
+        event_log::lowered(limits.max_connections, &ceiling);
+        Capacity { clients, because: ceiling.because, lingering }
+    }
+}
+
+/// The accept loop. Ends only when that is requested.
 fn serve(listener: &mut Listener, admission: &mut Admission, threads: &Threads) {
     let shutdown = admission.context.shutdown.clone();
     let mut backoff = Backoff::default();
-    while !shutdown.is_requested() {
-        let outcome = match listener.accept() {
+    loop {
+        // An accept that finds no client costs the kernel almost as much as one that does, so the loop polls first. It also
+        // fails without a free descriptor, even when no client waits.
+        let ready = listener.wait(shutdown.event());
+        if shutdown.is_accepting_stopped() {
+            return;
+        }
+        match ready.and_then(|()| listener.accept()) {
             Ok((stream, peer)) => {
                 if let Some(client) = admission.admit(stream, peer) {
                     hand_over(client, admission, threads);
                 }
-                Ok(())
+                backoff.recover();
             }
-            Err(error) if error.kind() == ErrorKind::WouldBlock => listener.wait(shutdown.event()),
+            // The client is gone, or was never there.
+            Err(error) if error.kind() == ErrorKind::WouldBlock => backoff.recover(),
             Err(error) if is_peer_error(&error) => {
-                events::aborted_before_accept(&error);
-                Ok(())
+                event_log::aborted_before_accept(&error);
+                backoff.recover();
             }
-            Err(error) => Err(error),
-        };
-        match outcome {
-            Ok(()) => backoff.recover(),
             Err(error) => {
-                admission.log.trouble(&error);
+                admission.events.log().trouble(&error);
                 backoff.pause(shutdown.event());
-                if !shutdown.is_requested() {
-                    // Without a free descriptor, accept fails even when no client waits.
-                    let _ = listener.wait(shutdown.event());
-                }
             }
         }
     }
@@ -173,12 +262,12 @@ fn serve(listener: &mut Listener, admission: &mut Admission, threads: &Threads) 
 fn hand_over(client: Admitted, admission: &Admission, threads: &Threads) {
     let (socket, peer) = (Arc::clone(&client.socket), client.peer);
     let handler = Arc::clone(&admission.handler);
-    let context = Arc::clone(&admission.context);
+    let (limits, context) = (Arc::clone(&admission.limits), Arc::clone(&admission.context));
     let linger = admission.linger.clone();
-    let log = Arc::clone(&admission.log);
-    let job = Box::new(move || serve_connection(client, handler, context, &linger, &log));
+    let events = Arc::clone(&admission.events);
+    let job = Box::new(move || serve_connection(client, handler, limits, context, &linger, &events));
     if let Err(error) = threads.run(job) {
-        admission.log.trouble(&error);
+        admission.events.log().trouble(&error);
         admission.refuse(socket, peer, Farewell::NoThread);
     }
 }
@@ -187,20 +276,21 @@ fn hand_over(client: Admitted, admission: &Admission, threads: &Threads) {
 fn serve_connection(
     client: Admitted,
     handler: Arc<dyn Handler>,
+    limits: Arc<Limits>,
     context: Arc<Context>,
     linger: &LingerHandle,
-    log: &RateLimitedLog,
+    events: &Events,
 ) {
     let Admitted { id, peer, socket, slot, guard } = client;
     context.totals.served.add(1);
-    events::opened(id, peer);
-    let mut connection = Connection::new(id, peer, Arc::clone(&socket), Arc::clone(&context));
+    events.publish(&Event::Opened { id, peer_addr: peer });
+    let mut connection = Connection::new(id, peer, Arc::clone(&socket), limits, Arc::clone(&context));
     let outcome = panic::catch_unwind(AssertUnwindSafe(|| handler.handle(&mut connection)));
     let (summary, lingering) = connection.finish(outcome, |reason| farewell_to(&socket, &*handler, reason));
     // Order matters: free the slot before the peer sees the end; release the guard last, because the drain waits for it.
     drop((socket, slot));
     summary.count(&context.totals);
-    log.closed(&summary);
+    events.publish(&Event::Closed(&summary));
     if let Some(socket) = lingering {
         linger.close(socket);
     }

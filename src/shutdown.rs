@@ -1,7 +1,8 @@
 //! How a running server is stopped: a *drain* lets clients finish, and a *cut* does not.
 //!
 //! The phases of a server are *serving → draining → closed*. [`Shutdown::request`] begins the drain, which ends when the
-//! last client has left, at the drain deadline, or when [`Shutdown::cut`] is called.
+//! last client has left, at the drain deadline, or when [`Shutdown::cut`] is called. [`Shutdown::stop_accepting`] closes
+//! the port before that, and changes nothing for the clients.
 
 use std::io;
 use std::sync::Arc;
@@ -18,6 +19,7 @@ pub struct Shutdown {
 }
 
 struct Shared {
+    accepting_stopped: AtomicBool,
     requested: AtomicBool,
     cut: AtomicBool,
     event: EventFd,
@@ -25,12 +27,32 @@ struct Shared {
 
 impl Shutdown {
     pub(crate) fn new() -> io::Result<Shutdown> {
-        let shared = Shared { requested: AtomicBool::new(false), cut: AtomicBool::new(false), event: EventFd::new()? };
+        let shared = Shared {
+            accepting_stopped: AtomicBool::new(false),
+            requested: AtomicBool::new(false),
+            cut: AtomicBool::new(false),
+            event: EventFd::new()?,
+        };
         Ok(Shutdown { shared: Arc::new(shared) })
     }
 
+    /// Closes the port, and lets the clients that are connected go on without a deadline. The server ends when the last of them
+    /// has left. [`request`](Shutdown::request) drains those that are still connected. This is for clients whose work takes
+    /// longer than a drain may.
+    pub fn stop_accepting(&self) {
+        // Sequentially consistent, as below: the accept loop either sees that the last client has left, or is notified of it.
+        self.shared.accepting_stopped.store(true, Ordering::SeqCst);
+        self.shared.event.notify();
+    }
+
+    /// Whether the server accepts no more clients.
+    pub fn is_accepting_stopped(&self) -> bool {
+        self.shared.accepting_stopped.load(Ordering::SeqCst) || self.is_requested()
+    }
+
     /// Begins the drain: the server stops accepting. Requests that have arrived whole are answered, and replies are
-    /// delivered, for at most [`Limits::drain_timeout`](crate::Limits::drain_timeout). Half a request is dropped.
+    /// delivered, for at most [`Limits::drain_timeout`](crate::Limits::drain_timeout). Half a request is dropped, unless the
+    /// handler [keeps reading](crate::Connection::keep_reading).
     pub fn request(&self) {
         // Sequentially consistent with the waiting flag of a client's socket: either the drain sees that the client's
         // thread waits, or that thread sees the drain.

@@ -60,8 +60,10 @@ fn compare(options: &Options) -> io::Result<Vec<String>> {
                 order.reverse();
             }
             for server in order {
-                let measured =
-                    server.start(&acceptd).and_then(|running| workloads::measure(server, &running, members, scale));
+                let measured = options.measure(|factor| {
+                    let running = server.start(&acceptd)?;
+                    workloads::measure(server, &running, members, scale.stretched(factor))
+                });
                 match measured {
                     Ok(measurements) => report.add(round, members, server, measurements),
                     Err(error) => report.fail(members, server, &error),

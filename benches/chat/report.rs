@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::io;
 
+use acceptd_bench::metric::{Measurements, Metric};
 use acceptd_bench::ratio::{Ratio, median};
 use serde_json::{Value, json};
 
 use crate::servers::ChatServer;
-use crate::workloads::{self, Measurements, Metric, P99_BAR, PAIRS, SIZES};
+use crate::workloads::{self, METRICS, P99_BAR, PAIRS, SIZES};
 
 /// All samples of all rounds.
 #[derive(Default)]
@@ -81,7 +82,7 @@ impl Report {
         let mut rows = String::new();
         for members in SIZES {
             for server in ChatServer::ALL {
-                let cells: Vec<String> = Metric::ALL
+                let cells: Vec<String> = METRICS
                     .into_iter()
                     .filter_map(|metric| Some(with_spread(&self.samples(members, server, metric)?)))
                     .collect();

@@ -3,6 +3,7 @@
 use std::io;
 use std::time::Duration;
 
+use acceptd_bench::metric::{Measurements, Metric};
 use acceptd_bench::process::ServerProcess;
 
 use crate::load::{RoomClients, SendPace};
@@ -33,30 +34,9 @@ pub fn rate_bar(peer: ChatServer, members: usize) -> f64 {
 /// acceptd's p99 divided by the peer's should be at most this.
 pub const P99_BAR: f64 = 1.0;
 
-/// The values of one measurement.
-pub type Measurements = Vec<(Metric, f64)>;
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Metric {
-    /// Deliveries a second, each of one message to one member.
-    Rate,
-    /// Microseconds from the send of a message to its delivery to a member, at a fixed rate.
-    P50,
-    /// As for P50.
-    P99,
-}
-
-impl Metric {
-    pub const ALL: [Metric; 3] = [Metric::Rate, Metric::P50, Metric::P99];
-
-    pub fn name(self) -> &'static str {
-        match self {
-            Metric::Rate => "rate",
-            Metric::P50 => "p50",
-            Metric::P99 => "p99",
-        }
-    }
-}
+/// What is measured: deliveries a second, each of one message to one member, and the time from the send of a message to
+/// its delivery, at a fixed rate.
+pub const METRICS: [Metric; 3] = [Metric::Rate, Metric::P50, Metric::P99];
 
 /// How long the measurements take: in full, or just enough to check that they work.
 #[derive(Clone, Copy, Debug)]
@@ -68,6 +48,11 @@ pub struct Scale {
 impl Scale {
     pub const FULL: Scale = Scale { rate: Duration::from_secs(1), latency: Duration::from_secs(3) };
     pub const QUICK: Scale = Scale { rate: Duration::from_millis(200), latency: Duration::from_millis(200) };
+
+    /// `factor` times as long.
+    pub fn stretched(self, factor: u32) -> Scale {
+        Scale { rate: self.rate * factor, latency: self.latency * factor }
+    }
 }
 
 pub fn name(members: usize) -> String {

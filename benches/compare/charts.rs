@@ -3,14 +3,16 @@
 use std::error::Error;
 use std::path::Path;
 
+use acceptd_bench::metric::Metric;
 use plotters::prelude::*;
 
 use crate::peers::Peer;
 use crate::report::Report;
-use crate::workloads::{Metric, Scale, Workload};
+use crate::workloads::{Scale, Workload};
 
-const PEERS: [(Peer, RGBColor); 5] = [
+const PEERS: [(Peer, RGBColor); 6] = [
     (Peer::Acceptd, RGBColor(220, 50, 47)),
+    (Peer::BareLoop, RGBColor(203, 135, 20)),
     (Peer::Textbook, RGBColor(133, 133, 133)),
     (Peer::Tokio1K, RGBColor(60, 120, 230)),
     (Peer::Tokio64K, RGBColor(160, 100, 215)),

@@ -52,7 +52,7 @@ fn compare(options: &Options) -> io::Result<Vec<String>> {
             let first = round % peers.len();
             peers.rotate_left(first);
             for peer in peers {
-                match workload.measure(peer, &acceptd, scale) {
+                match options.measure(|factor| workload.measure(peer, &acceptd, scale.stretched(factor))) {
                     Ok(measurements) => report.add(round, workload, peer, measurements),
                     Err(error) => report.fail(workload, peer, &error.to_string()),
                 }

@@ -8,6 +8,7 @@ use acceptd_bench::process::{self, ServerProcess};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Peer {
     Acceptd,
+    BareLoop,
     Textbook,
     Sleeping,
     Tokio1K,
@@ -20,8 +21,9 @@ pub enum Peer {
 }
 
 impl Peer {
-    pub const ALL: [Peer; 10] = [
+    pub const ALL: [Peer; 11] = [
         Peer::Acceptd,
+        Peer::BareLoop,
         Peer::Textbook,
         Peer::Sleeping,
         Peer::Tokio1K,
@@ -36,6 +38,7 @@ impl Peer {
     pub fn name(self) -> &'static str {
         match self {
             Peer::Acceptd => "acceptd",
+            Peer::BareLoop => "bare loop",
             Peer::Textbook => "textbook",
             Peer::Sleeping => "textbook, sleeping accept",
             Peer::Tokio1K => "Tokio, 1 KiB",
@@ -70,6 +73,7 @@ impl Peer {
                 command.args(["-q", "--max-connections", "12000", "127.0.0.1:0"]);
                 command
             }
+            Peer::BareLoop => Command::new(env!("CARGO_BIN_EXE_bare-loop")),
             Peer::Textbook => Command::new(env!("CARGO_BIN_EXE_textbook")),
             Peer::Sleeping => Command::new(env!("CARGO_BIN_EXE_sleeping")),
             Peer::Tokio1K => Command::new(env!("CARGO_BIN_EXE_tokio-echo")),

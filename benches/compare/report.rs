@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
+use acceptd_bench::metric::{Measurements, Metric};
 use acceptd_bench::ratio::{self, Ratio};
 use serde_json::{Value, json};
 
 use crate::peers::Peer;
-use crate::workloads::{Measurements, Metric, Workload};
+use crate::workloads::Workload;
 
 /// All samples of all rounds, in the order of the workloads.
 #[derive(Default)]

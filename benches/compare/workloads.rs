@@ -4,10 +4,18 @@ use std::io;
 use std::thread;
 use std::time::Duration;
 
+use acceptd_bench::metric::{Measurements, Metric};
 use acceptd_bench::process::ServerProcess;
 
 use crate::load::{self, Sample};
 use crate::peers::{self, Peer};
+
+/// The numbers of busy clients, and the bytes of their messages.
+pub const BUSY_CLIENTS: [usize; 5] = [1, 8, 50, 200, 1000];
+pub const BUSY_SIZES: [usize; 2] = [64, 4096];
+
+/// How many clients connect, send and close at a time.
+pub const CONCURRENT_CONNECTS: [usize; 3] = [1, 20, 200];
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Workload {
@@ -27,50 +35,6 @@ pub enum Workload {
     Newcomers { busy: usize },
 }
 
-/// The values of one measurement.
-pub type Measurements = Vec<(Metric, f64)>;
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Metric {
-    /// Requests, connections or bytes a second.
-    Rate,
-    /// Microseconds.
-    P50,
-    /// Microseconds.
-    P99,
-    /// Seconds until the last client has its response.
-    Time,
-    /// Bytes of resident memory for each client.
-    Resident,
-    /// Threads for all clients together.
-    Threads,
-    /// Milliseconds of CPU time a second while all clients are idle.
-    IdleCpu,
-    /// Seconds from SIGTERM to the exit.
-    TimeToEnd,
-}
-
-impl Metric {
-    /// Whether the report shows each peer's value and not a ratio. These values are often zero, and a peer that does
-    /// not drain exits at once.
-    pub fn is_absolute(self) -> bool {
-        matches!(self, Metric::Threads | Metric::IdleCpu | Metric::TimeToEnd)
-    }
-
-    pub fn name(self) -> &'static str {
-        match self {
-            Metric::Rate => "rate",
-            Metric::P50 => "p50",
-            Metric::P99 => "p99",
-            Metric::Time => "time",
-            Metric::Resident => "resident",
-            Metric::Threads => "threads",
-            Metric::IdleCpu => "idle CPU, ms a second",
-            Metric::TimeToEnd => "SIGTERM to end, seconds",
-        }
-    }
-}
-
 /// How long and how large the measurements are: in full, or just enough to check that they work.
 #[derive(Clone, Copy, Debug)]
 pub struct Scale {
@@ -84,12 +48,17 @@ impl Scale {
     pub const FULL: Scale = Scale { time: Duration::from_millis(800), stream_bytes: 4 << 30, max_clients: 10_000 };
     pub const QUICK: Scale = Scale { time: Duration::from_millis(150), stream_bytes: 128 << 20, max_clients: 1_000 };
 
+    /// The same workloads, measured `factor` times as long.
+    pub fn stretched(self, factor: u32) -> Scale {
+        Scale { time: self.time * factor, ..self }
+    }
+
     pub fn workloads(self) -> Vec<Workload> {
         let mut workloads = Vec::new();
-        for size in [64, 4096] {
-            workloads.extend([1, 8, 50, 200, 1000].map(|clients| Workload::RequestResponse { clients, size }));
+        for size in BUSY_SIZES {
+            workloads.extend(BUSY_CLIENTS.map(|clients| Workload::RequestResponse { clients, size }));
         }
-        workloads.extend([1, 20, 200].map(|concurrent| Workload::ConnectEchoClose { concurrent }));
+        workloads.extend(CONCURRENT_CONNECTS.map(|concurrent| Workload::ConnectEchoClose { concurrent }));
         workloads.extend([self.max_clients / 5, self.max_clients * 4 / 5].map(|clients| Workload::Burst { clients }));
         workloads.extend([
             Workload::Stream { bytes: self.stream_bytes },
@@ -125,6 +94,8 @@ impl Workload {
         let reconnects = matches!(self, Workload::ConnectEchoClose { .. } | Workload::Newcomers { .. });
         match peer {
             Peer::Acceptd | Peer::Textbook | Peer::Tokio1K | Peer::Tokio64K | Peer::Mio => true,
+            // Where clients come and go, the textbook's accept loop, which is the same, is measured already.
+            Peer::BareLoop => matches!(self, Workload::RequestResponse { .. }),
             Peer::Sleeping => reconnects || matches!(self, Workload::Burst { .. }),
             Peer::OneAtATime => {
                 matches!(self, Workload::ConnectEchoClose { .. } | Workload::RequestResponse { clients: 1, .. })

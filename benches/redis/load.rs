@@ -6,7 +6,7 @@ use std::process::{Child, Command, Output, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::metric::{Measurements, Metric};
+use acceptd_bench::metric::{Measurements, Metric};
 
 /// A server that takes longer to reply has failed. redis-benchmark has no timeout of its own.
 const TIMEOUT: Duration = Duration::from_secs(60);

@@ -19,7 +19,6 @@ use acceptd_bench::{machine, process};
 
 mod load;
 mod measure;
-mod metric;
 mod report;
 mod servers;
 mod setups;

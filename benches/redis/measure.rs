@@ -2,8 +2,9 @@
 
 use std::io;
 
+use acceptd_bench::metric::{Measurements, Metric};
+
 use crate::load;
-use crate::metric::{Measurements, Metric};
 use crate::servers::RunningServer;
 use crate::setups::{Scale, Workload};
 

@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::io;
 
+use acceptd_bench::metric::{Measurements, Metric};
 use acceptd_bench::ratio::{Ratio, median};
 use serde_json::{Value, json};
 
-use crate::metric::{Measurements, Metric};
 use crate::servers::ServerKind;
 use crate::setups::{SETUPS, Scale, Setup, Workload};
 

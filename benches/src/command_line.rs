@@ -1,11 +1,15 @@
 //! The command line and the exit code, which all comparisons share.
 
 use std::env;
-use std::io;
+use std::io::{self, ErrorKind};
 use std::process::ExitCode;
 
 /// The default number of rounds.
 const ROUNDS: usize = 5;
+
+/// How much longer each try of a quick measurement is than the one before, and than the first at the most.
+const STRETCH: u32 = 4;
+const MAX_STRETCH: u32 = 64;
 
 const USAGE: &str = "write [--quick] [--rounds=N] [part of a workload's name]...";
 
@@ -29,6 +33,24 @@ impl Options {
     /// The error when no workload matches.
     pub fn no_match_error(&self) -> io::Error {
         io::Error::other(format!("no workload has {:?} in its name", self.filters))
+    }
+
+    /// Calls `measure`, with a factor for the length of the measurement. On a loaded machine, not one response may come
+    /// within the short time of a quick run. Then it measures again for longer. All other errors are final.
+    ///
+    /// # Errors
+    ///
+    /// Those of the last call.
+    pub fn measure<T>(&self, mut measure: impl FnMut(u32) -> io::Result<T>) -> io::Result<T> {
+        let mut factor = 1;
+        loop {
+            match measure(factor) {
+                Err(error) if error.kind() == ErrorKind::TimedOut && self.is_quick && factor < MAX_STRETCH => {
+                    factor *= STRETCH;
+                }
+                outcome => return outcome,
+            }
+        }
     }
 
     /// Returns `None` without `--bench`, which only `cargo bench` passes: there is nothing to measure then.
@@ -64,4 +86,32 @@ pub fn run(name: &str, compare: fn(&Options) -> io::Result<Vec<String>>) -> Exit
         Err(error) => eprintln!("{name}: {error}"),
     }
     ExitCode::FAILURE
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The factors with which a measurement is called that always fails.
+    fn factors(is_quick: bool, kind: ErrorKind) -> Vec<u32> {
+        let options = Options { is_quick, rounds: 1, filters: Vec::new() };
+        let mut factors = Vec::new();
+        let outcome: io::Result<()> = options.measure(|factor| {
+            factors.push(factor);
+            Err(kind.into())
+        });
+        assert_eq!(outcome.unwrap_err().kind(), kind);
+        factors
+    }
+
+    #[test]
+    fn a_quick_measurement_that_times_out_is_repeated_for_longer_and_fails_in_the_end() {
+        assert_eq!(factors(true, ErrorKind::TimedOut), [1, 4, 16, 64]);
+    }
+
+    #[test]
+    fn other_errors_and_full_measurements_are_final() {
+        assert_eq!(factors(true, ErrorKind::InvalidData), [1]);
+        assert_eq!(factors(false, ErrorKind::TimedOut), [1]);
+    }
 }

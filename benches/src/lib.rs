@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 pub mod command_line;
 pub mod machine;
+pub mod metric;
 pub mod process;
 pub mod ratio;
 

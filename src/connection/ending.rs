@@ -20,20 +20,28 @@ use crate::socket::Socket;
 use crate::totals::Totals;
 
 /// The facts about a connection that has ended.
-pub(crate) struct ConnectionSummary {
-    pub(crate) id: u64,
-    pub(crate) peer: SocketAddr,
-    pub(crate) reason: EndReason,
-    pub(crate) lasted: Duration,
-    pub(crate) received: u64,
-    pub(crate) sent: u64,
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ClosedConnection {
+    /// The number of the connection.
+    pub id: u64,
+    /// The client's address.
+    pub peer_addr: SocketAddr,
+    /// Why it ended.
+    pub reason: EndReason,
+    /// How long it lasted.
+    pub duration: Duration,
+    /// Bytes received from the client.
+    pub bytes_in: u64,
+    /// Bytes that the kernel accepted for the client. It may not have received all of them.
+    pub bytes_out: u64,
 }
 
-impl ConnectionSummary {
+impl ClosedConnection {
     /// Adds this connection to what the server has done.
     pub(crate) fn count(&self, totals: &Totals) {
-        totals.bytes_in.add(self.received);
-        totals.bytes_out.add(self.sent);
+        totals.bytes_in.add(self.bytes_in);
+        totals.bytes_out.add(self.bytes_out);
         totals.panicked.add(u64::from(matches!(self.reason, EndReason::HandlerPanicked(_))));
     }
 }
@@ -46,7 +54,7 @@ impl Connection {
         mut self,
         outcome: thread::Result<io::Result<()>>,
         farewell: impl FnOnce(Farewell) -> Cow<'static, [u8]>,
-    ) -> (ConnectionSummary, Option<Arc<Socket>>) {
+    ) -> (ClosedConnection, Option<Arc<Socket>>) {
         let (reason, delivered) = self.settle(outcome);
         let is_torn = self.output.is_torn();
         let is_torn = self.transport.close_outbox() == Closed::Torn || is_torn;
@@ -65,13 +73,13 @@ impl Connection {
             socket.reset_on_close();
             None
         };
-        let summary = ConnectionSummary {
+        let summary = ClosedConnection {
             id: self.id,
-            peer: self.peer,
+            peer_addr: self.peer,
             reason,
-            lasted: self.opened.elapsed(),
-            received: socket.received(),
-            sent: socket.sent(),
+            duration: self.opened.elapsed(),
+            bytes_in: socket.received(),
+            bytes_out: socket.sent(),
         };
         (summary, lingering)
     }

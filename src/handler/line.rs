@@ -130,7 +130,8 @@ impl Line {
     /// Returns what the unread bytes begin with, and how many of them to consume. A line of at most `limit` bytes stays unread,
     /// so that it can be borrowed. A longer line is not found, so the connection reports it as too long.
     fn receive(&self, scanner: &mut Scanner, unread: &[u8], limit: usize) -> Option<(LineInput, usize)> {
-        match scanner.scan(unread) {
+        // What lies beyond the limit is never looked at, however much has arrived at once.
+        match scanner.scan(unread.get(..limit).unwrap_or(unread)) {
             Some(Item::Line(line)) if line.size() <= limit => return Some((LineInput::Line(line), 0)),
             Some(Item::Skip { length, reply }) => return Some((LineInput::Telnet { reply }, length)),
             Some(Item::Line(_)) | None => {}

@@ -4,19 +4,21 @@ use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 
 use super::connections::{ConnectionGuard, Connections, Slot};
-use super::events::RateLimitedLog;
+use super::event::{Event, Events};
 use super::farewells::farewell_to;
 use super::linger::LingerHandle;
 use crate::connection::Context;
 use crate::farewell::Farewell;
 use crate::handler::Handler;
+use crate::limits::Limits;
 use crate::socket::Socket;
 
 pub(super) struct Admission {
     pub(super) connections: Arc<Connections>,
     pub(super) handler: Arc<dyn Handler>,
     pub(super) linger: LingerHandle,
-    pub(super) log: Arc<RateLimitedLog>,
+    pub(super) events: Arc<Events>,
+    pub(super) limits: Arc<Limits>,
     pub(super) context: Arc<Context>,
     /// The number of the next client.
     pub(super) next_id: u64,
@@ -35,7 +37,7 @@ impl Admission {
     /// Admits a client, or refuses it when all slots are taken.
     pub(super) fn admit(&mut self, stream: TcpStream, peer: SocketAddr) -> Option<Admitted> {
         let socket = Socket::new(stream);
-        let Some((slot, guard)) = self.connections.acquire(self.next_id, &socket) else {
+        let Some((slot, guard)) = self.connections.acquire(self.next_id, peer, &socket) else {
             self.refuse(socket, peer, Farewell::Full { limit: self.connections.capacity() });
             return None;
         };
@@ -47,7 +49,7 @@ impl Admission {
     /// Tells a client why it is refused. The socket lingers until the farewell has arrived.
     pub(super) fn refuse(&self, socket: Arc<Socket>, peer: SocketAddr, why: Farewell) {
         self.context.totals.refused.add(1);
-        self.log.refused(peer, why);
+        self.events.publish(&Event::Refused { peer_addr: peer, reason: why });
         socket.send_farewell(&farewell_to(&socket, &*self.handler, why));
         self.linger.close(socket);
     }

@@ -5,35 +5,48 @@
 //! thread is done with everything, and the drain waits for that.
 
 use std::collections::HashMap;
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Instant;
 
-use crate::connection::Context;
+use crate::connection::{ClientHandle, Context};
 use crate::panics;
 use crate::socket::Socket;
 
 /// All clients that are being served, up to its capacity.
 pub(super) struct Connections {
-    capacity: usize,
     context: Arc<Context>,
     live: Mutex<Live>,
 }
 
 #[derive(Default)]
 struct Live {
-    sockets: HashMap<u64, Arc<Socket>>,
+    capacity: usize,
+    clients: HashMap<u64, LiveClient>,
     /// How many guards are held.
     active: usize,
     /// How many guards were released since the drain began.
     released_in_drain: usize,
 }
 
+struct LiveClient {
+    peer: SocketAddr,
+    accepted: Instant,
+    socket: Arc<Socket>,
+}
+
 impl Connections {
     pub(super) fn new(capacity: usize, context: Arc<Context>) -> Arc<Connections> {
-        Arc::new(Connections { capacity, context, live: Mutex::default() })
+        let live = Live { capacity, ..Live::default() };
+        Arc::new(Connections { context, live: Mutex::new(live) })
     }
 
     pub(super) fn capacity(&self) -> usize {
-        self.capacity
+        self.lock().capacity
+    }
+
+    pub(super) fn set_capacity(&self, capacity: usize) {
+        self.lock().capacity = capacity;
     }
 
     /// How many clients are being served, including those whose thread is about to finish.
@@ -48,12 +61,17 @@ impl Connections {
     }
 
     /// Takes a slot for the connection `id`, unless all are taken.
-    pub(super) fn acquire(self: &Arc<Connections>, id: u64, socket: &Arc<Socket>) -> Option<(Slot, ConnectionGuard)> {
+    pub(super) fn acquire(
+        self: &Arc<Connections>,
+        id: u64,
+        peer: SocketAddr,
+        socket: &Arc<Socket>,
+    ) -> Option<(Slot, ConnectionGuard)> {
         let mut live = self.lock();
-        if live.sockets.len() >= self.capacity {
+        if live.clients.len() >= live.capacity {
             return None;
         }
-        live.sockets.insert(id, Arc::clone(socket));
+        live.clients.insert(id, LiveClient { peer, accepted: Instant::now(), socket: Arc::clone(socket) });
         live.active += 1;
         self.context.totals.open.add(1);
         Some((Slot { id, connections: Arc::clone(self) }, ConnectionGuard(Arc::clone(self))))
@@ -61,7 +79,15 @@ impl Connections {
 
     /// The sockets of all clients that hold a slot at this moment. The lock is released on return.
     pub(super) fn sockets(&self) -> Vec<Arc<Socket>> {
-        self.lock().sockets.values().map(Arc::clone).collect()
+        self.lock().clients.values().map(|client| Arc::clone(&client.socket)).collect()
+    }
+
+    /// Handles for the same clients.
+    pub(super) fn clients(&self) -> Vec<ClientHandle> {
+        let live = self.lock();
+        let handle =
+            |(id, client): (&u64, &LiveClient)| ClientHandle::new(*id, client.peer, client.accepted, &client.socket);
+        live.clients.iter().map(handle).collect()
     }
 
     fn lock(&self) -> MutexGuard<'_, Live> {
@@ -77,10 +103,10 @@ pub(super) struct Slot {
 
 impl Drop for Slot {
     fn drop(&mut self) {
-        let socket = self.connections.lock().sockets.remove(&self.id);
+        let client = self.connections.lock().clients.remove(&self.id);
         self.connections.context.totals.open.subtract(1);
         // Outside the lock, because this may close the socket.
-        drop(socket);
+        drop(client);
     }
 }
 
@@ -96,7 +122,7 @@ impl Drop for ConnectionGuard {
         live.released_in_drain += usize::from(draining);
         let is_last = live.active == 0;
         drop(live);
-        if is_last && shutdown.is_requested() {
+        if is_last && shutdown.is_accepting_stopped() {
             shutdown.event().notify();
         }
     }
@@ -104,17 +130,17 @@ impl Drop for ConnectionGuard {
 
 #[cfg(test)]
 mod tests {
-    use std::net::{TcpListener, TcpStream};
-    use std::time::Instant;
+    use std::net::{IpAddr, Ipv4Addr, TcpListener, TcpStream};
 
     use super::*;
-    use crate::limits::Limits;
     use crate::shutdown::Shutdown;
     use crate::totals::Totals;
 
+    const PEER: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 1);
+
     fn connections(capacity: usize) -> Arc<Connections> {
         let context = Context {
-            limits: Arc::new(Limits::default()),
+            receive_timeout: None,
             shutdown: Shutdown::new().unwrap(),
             totals: Totals::default(),
             started: Instant::now(),
@@ -130,21 +156,21 @@ mod tests {
     #[test]
     fn there_are_as_many_slots_as_the_capacity_and_each_comes_back() {
         let (connections, socket) = (connections(2), socket());
-        let first = connections.acquire(1, &socket).unwrap();
-        let _second = connections.acquire(2, &socket).unwrap();
-        assert!(connections.acquire(3, &socket).is_none());
+        let first = connections.acquire(1, PEER, &socket).unwrap();
+        let _second = connections.acquire(2, PEER, &socket).unwrap();
+        assert!(connections.acquire(3, PEER, &socket).is_none());
         drop(first);
         assert_eq!(connections.context.totals.stats().connections, 1);
-        assert!(connections.acquire(4, &socket).is_some());
+        assert!(connections.acquire(4, PEER, &socket).is_some());
     }
 
     #[test]
     fn a_client_that_has_freed_its_slot_is_active_until_its_guard_is_released() {
         let (connections, socket) = (connections(1), socket());
-        let (slot, guard) = connections.acquire(1, &socket).unwrap();
+        let (slot, guard) = connections.acquire(1, PEER, &socket).unwrap();
         drop(slot);
         assert_eq!(connections.active(), 1);
-        assert!(connections.acquire(2, &socket).is_some(), "the place is free before");
+        assert!(connections.acquire(2, PEER, &socket).is_some(), "the place is free before");
         drop(guard);
         assert_eq!(connections.active(), 0);
     }
@@ -152,13 +178,13 @@ mod tests {
     #[test]
     fn a_slot_comes_back_when_its_thread_panics() {
         let (connections, socket) = (connections(1), socket());
-        let slot = connections.acquire(1, &socket).unwrap();
+        let slot = connections.acquire(1, PEER, &socket).unwrap();
         let panicked = std::thread::spawn(move || {
             let _slot = slot;
             panic!("with the slot in hand");
         });
         assert!(panicked.join().is_err());
-        assert!(connections.acquire(2, &socket).is_some());
+        assert!(connections.acquire(2, PEER, &socket).is_some());
     }
 
     #[test]
@@ -171,7 +197,7 @@ mod tests {
         });
         assert!(panicked.join().is_err());
         assert!(connections.live.is_poisoned());
-        drop(connections.acquire(1, &socket).unwrap());
-        assert!(connections.acquire(2, &socket).is_some());
+        drop(connections.acquire(1, PEER, &socket).unwrap());
+        assert!(connections.acquire(2, PEER, &socket).is_some());
     }
 }

@@ -9,7 +9,7 @@ use super::admission::Admission;
 use super::connections::Connections;
 use super::farewells::farewell_to;
 use super::listener::{Listener, is_peer_error};
-use super::{Summary, events};
+use super::{Summary, event_log};
 use crate::event_fd::wait_for;
 use crate::farewell::Farewell;
 use crate::shutdown::Shutdown;
@@ -20,10 +20,19 @@ const CUT_GRACE: Duration = Duration::from_millis(50);
 
 /// Lets every client finish, until the drain deadline, and cuts the rest.
 pub(super) fn drain(listener: Listener, admission: &Admission) -> Summary {
-    let Admission { connections, context, .. } = admission;
-    events::draining(connections.active_at_drain(), context.limits.drain_timeout);
-    let deadline = Instant::now() + context.limits.drain_timeout;
-    refuse_backlog(listener, admission);
+    let listener = if admission.context.shutdown.is_requested() {
+        Some(listener)
+    } else {
+        refuse_backlog(listener, admission);
+        wait_for_request(admission);
+        None
+    };
+    let Admission { connections, limits, context, .. } = admission;
+    event_log::draining(connections.active_at_drain(), limits.drain_timeout);
+    let deadline = Instant::now() + limits.drain_timeout;
+    if let Some(listener) = listener {
+        refuse_backlog(listener, admission);
+    }
     wait_for_clients(connections, &context.shutdown, deadline);
     let cut = cut_the_rest(admission);
     let mut stats = context.totals.stats();
@@ -41,12 +50,24 @@ pub(super) fn drain(listener: Listener, admission: &Admission) -> Summary {
     }
 }
 
+/// Lets clients go on after the port was closed, until a drain is requested or the last of them has left.
+fn wait_for_request(admission: &Admission) {
+    let Admission { connections, context, .. } = admission;
+    let shutdown = &context.shutdown;
+    while connections.active() > 0 && !shutdown.is_requested() {
+        // After an error the loop looks again.
+        if wait_for(&mut [PollFd::new(shutdown.event(), PollFlags::IN)], None).is_ok() {
+            shutdown.event().clear();
+        }
+    }
+}
+
 /// Refuses clients still in the backlog. Bounded, because more may arrive meanwhile.
 fn refuse_backlog(mut listener: Listener, admission: &Admission) {
-    for _ in 0..admission.context.limits.backlog {
+    for _ in 0..admission.limits.backlog {
         match listener.accept() {
             Ok((stream, peer)) => admission.refuse(Socket::new(stream), peer, Farewell::ShuttingDown),
-            Err(error) if is_peer_error(&error) => events::aborted_before_accept(&error),
+            Err(error) if is_peer_error(&error) => event_log::aborted_before_accept(&error),
             Err(_) => break,
         }
     }
@@ -89,7 +110,7 @@ fn cut_the_rest(admission: &Admission) -> usize {
     let (idle, busy): (Vec<_>, Vec<_>) = connections.sockets().into_iter().partition(|socket| socket.is_idle());
     idle.iter().for_each(|socket| socket.end_input());
     if !busy.is_empty() {
-        events::cutting(busy.len());
+        event_log::cutting(busy.len());
         for socket in &busy {
             socket.cut(&farewell_to(socket, &**handler, Farewell::ShuttingDown));
         }

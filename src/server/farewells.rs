@@ -9,7 +9,7 @@ use crate::panics;
 use crate::socket::Socket;
 
 /// The farewell for `reason`: the one that was set for this client, or the handler's; nothing if that panics.
-pub(super) fn farewell_to(socket: &Socket, handler: &dyn Handler, reason: Farewell) -> Cow<'static, [u8]> {
+pub(crate) fn farewell_to(socket: &Socket, handler: &dyn Handler, reason: Farewell) -> Cow<'static, [u8]> {
     let farewell = || socket.farewell(reason).unwrap_or_else(|| handler.farewell(reason));
     panic::catch_unwind(AssertUnwindSafe(farewell)).unwrap_or_else(|panic| {
         log::error!("a handler's farewell panicked: {:?}", panics::describe(&*panic));

@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags};
 use rustix::io::Errno;
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
-use super::events;
+use super::event_log;
 use crate::connection::canonical;
 use crate::event_fd::{EventFd, wait_for};
 use crate::limits::Limits;
@@ -21,9 +21,11 @@ use options::Unsupported;
 const MAX_PORTS_TRIED: u32 = 16;
 
 /// One or more listening sockets, because a name may stand for several addresses. None of them blocks.
-pub(super) struct Listener {
+pub(crate) struct Listener {
     sockets: Vec<TcpListener>,
     addresses: Vec<SocketAddr>,
+    /// Present for a socket that listened before. A client that had connected by then has inherited none of our options.
+    options_to_set: Option<Limits>,
     /// The socket to accept from next, so that a busy one does not starve the others.
     turn: usize,
 }
@@ -34,7 +36,7 @@ impl Listener {
     /// # Errors
     ///
     /// An address is in use, or can't be bound for another reason; or this machine has none of them.
-    pub(super) fn bind(addresses: &[SocketAddr], limits: &Limits) -> io::Result<Listener> {
+    pub(crate) fn bind(addresses: &[SocketAddr], limits: &Limits) -> io::Result<Listener> {
         let is_any_port = addresses.len() > 1 && addresses.iter().all(|address| address.port() == 0);
         let mut tries = if is_any_port { MAX_PORTS_TRIED } else { 1 };
         loop {
@@ -48,7 +50,7 @@ impl Listener {
     }
 
     fn bind_once(addresses: &[SocketAddr], limits: &Limits) -> io::Result<Listener> {
-        let mut listener = Listener { sockets: Vec::new(), addresses: Vec::new(), turn: 0 };
+        let mut listener = Listener { sockets: Vec::new(), addresses: Vec::new(), options_to_set: None, turn: 0 };
         let mut lacking = Vec::new();
         let mut unsupported = Vec::new();
         for &address in addresses {
@@ -70,13 +72,31 @@ impl Listener {
             let none = || io::Error::new(ErrorKind::InvalidInput, "the name stands for no address");
             return Err(lacking.into_iter().next().map_or_else(none, |(_, error)| error));
         }
-        listener.addresses.iter().for_each(|address| events::bound(*address, None));
-        lacking.iter().for_each(|(address, error)| events::bound(*address, Some(error)));
+        listener.addresses.iter().for_each(|address| event_log::bound(*address, None));
+        lacking.iter().for_each(|(address, error)| event_log::bound(*address, Some(error)));
         unsupported.iter().for_each(Unsupported::warn);
         Ok(listener)
     }
 
-    pub(super) fn local_addrs(&self) -> &[SocketAddr] {
+    /// Takes over a socket that listens.
+    ///
+    /// # Errors
+    ///
+    /// It is not a TCP socket that can listen, or refuses an option.
+    pub(super) fn from_std(listener: TcpListener, limits: &Limits) -> io::Result<Listener> {
+        let address = listener.local_addr()?;
+        let socket = Socket::from(listener);
+        let mut unsupported = Vec::new();
+        options::set(&socket, None, limits, &mut unsupported)?;
+        socket.set_nonblocking(true)?;
+        socket.listen(limits.backlog.into())?;
+        unsupported.iter().for_each(Unsupported::warn);
+        event_log::bound(address, None);
+        let options_to_set = Some(limits.clone());
+        Ok(Listener { sockets: vec![socket.into()], addresses: vec![address], options_to_set, turn: 0 })
+    }
+
+    pub(crate) fn local_addrs(&self) -> &[SocketAddr] {
         &self.addresses
     }
 
@@ -85,14 +105,19 @@ impl Listener {
     /// # Errors
     ///
     /// `WouldBlock` when no client waits. [`is_peer_error`] tells the two kinds of other errors apart.
-    pub(super) fn accept(&mut self) -> io::Result<(TcpStream, SocketAddr)> {
+    pub(crate) fn accept(&mut self) -> io::Result<(TcpStream, SocketAddr)> {
         let mut would_block = ErrorKind::WouldBlock.into();
         for _ in 0..self.sockets.len() {
             self.turn = (self.turn + 1) % self.sockets.len();
             let Some(socket) = self.sockets.get(self.turn) else { break };
             match socket.accept() {
                 // On Linux the stream has inherited the listener's options, and is in blocking mode.
-                Ok((stream, peer)) => return Ok((stream, canonical(peer))),
+                Ok((stream, peer)) => {
+                    if let Some(limits) = &self.options_to_set {
+                        options::set(&SockRef::from(&stream), None, limits, &mut Vec::new())?;
+                    }
+                    return Ok((stream, canonical(peer)));
+                }
                 Err(error) if error.kind() == ErrorKind::WouldBlock => would_block = error,
                 Err(error) => return Err(error),
             }
@@ -105,7 +130,7 @@ impl Listener {
     /// # Errors
     ///
     /// The kernel is out of memory.
-    pub(super) fn wait(&self, event: &EventFd) -> io::Result<()> {
+    pub(crate) fn wait(&self, event: &EventFd) -> io::Result<()> {
         let mut fds: Vec<PollFd<'_>> = self.sockets.iter().map(|socket| PollFd::new(socket, PollFlags::IN)).collect();
         fds.push(PollFd::new(event, PollFlags::IN));
         wait_for(&mut fds, None).map(|_| ())
@@ -167,8 +192,6 @@ impl Backoff {
 /// Whether clients' sockets really inherit what they should.
 #[cfg(test)]
 mod tests {
-    use socket2::SockRef;
-
     use super::*;
     use crate::socket::MAX_UNSENT;
 
@@ -176,6 +199,17 @@ mod tests {
     fn accepted_sockets_inherit_the_options_and_block() {
         let mut listener = Listener::bind(&["127.0.0.1:0".parse().unwrap()], &Limits::default()).unwrap();
         let _client = TcpStream::connect(listener.local_addrs()[0]).unwrap();
+        assert_has_options(&mut listener);
+    }
+
+    #[test]
+    fn a_client_that_connected_before_its_listener_was_taken_over_has_the_options_too() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let _client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        assert_has_options(&mut Listener::from_std(listener, &Limits::default()).unwrap());
+    }
+
+    fn assert_has_options(listener: &mut Listener) {
         listener.wait(&EventFd::new().unwrap()).unwrap();
         let (stream, _) = listener.accept().unwrap();
         let socket = SockRef::from(&stream);

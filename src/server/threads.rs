@@ -44,7 +44,9 @@ impl Threads {
     ///
     /// The system gives no more threads. The job is dropped and was not run.
     pub(super) fn run(&self, job: Job) -> io::Result<()> {
-        if let Some(thread) = lock_ignoring_poison(&self.parked.threads).pop() {
+        // The lock is released before the thread is woken: other threads want to park meanwhile.
+        let parked = lock_ignoring_poison(&self.parked.threads).pop();
+        if let Some(thread) = parked {
             thread.assign(job);
             return Ok(());
         }

@@ -208,6 +208,13 @@ fn the_replies_are_the_same_however_the_stream_is_split() {
 }
 
 #[test]
+fn a_telnet_command_behind_a_line_that_is_too_long_is_not_answered() {
+    let server = TestServer::with(Limits { max_line: 128, ..Limits::default() }, Line::default());
+    let stream = [&[b'x'; 130][..], b"\xff\xf6\n"].concat();
+    assert_eq!(server.connect().talk(&stream), "ERROR the request is longer than 128 bytes, closing\r\n");
+}
+
+#[test]
 fn the_replies_are_the_same_byte_by_byte() {
     let server = TestServer::with(Limits { max_line: 128, ..Limits::default() }, Line::default());
     proptest!(ProptestConfig::with_cases(16), |(bytes in streams())| {

@@ -15,10 +15,13 @@ mod kv;
 mod line;
 mod log;
 mod options;
+
 mod outbox;
 mod outbox_limits;
+mod pairs;
 mod progress;
 mod readme;
+mod server_handle;
 mod shutdown;
 mod signals;
 #[path = "../support/mod.rs"]

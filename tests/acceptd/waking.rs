@@ -112,7 +112,7 @@ fn a_waker_that_outlives_its_client_holds_no_descriptor_and_wakes_nobody() {
         sender.send(client.waker()?).unwrap();
         Ok(())
     });
-    server.connect().expect("");
+    assert_eq!(server.connect().rest(), "");
     let waker = wakers.recv_timeout(PATIENCE).unwrap();
     server.stop();
     waker.wake();

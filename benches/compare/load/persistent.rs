@@ -107,7 +107,7 @@ impl Clients {
                 self.clients.push(client);
             }
             for client in self.clients.iter_mut().skip(begin) {
-                while !client.read_response(&mut buffer)? {}
+                client.wait_for_response(&mut buffer)?;
                 client.stream.set_nonblocking(true)?;
                 self.poller.add(&client.stream, client.number, EventFlags::IN)?;
             }
@@ -220,6 +220,23 @@ impl Client {
             return Err(io::Error::other("a message does not fit into the socket's send buffer"));
         }
         Ok(())
+    }
+
+    /// Blocks until the response is complete.
+    ///
+    /// # Errors
+    ///
+    /// `TimedOut` if nothing comes within the stream's read timeout.
+    fn wait_for_response(&mut self, buffer: &mut [u8]) -> io::Result<()> {
+        loop {
+            let received = self.received;
+            if self.read_response(buffer)? {
+                return Ok(());
+            }
+            if self.received == received {
+                return Err(io::Error::new(ErrorKind::TimedOut, "a client got no response after it connected"));
+            }
+        }
     }
 
     /// Reads what has come. Returns whether the response is complete.

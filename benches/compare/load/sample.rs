@@ -43,9 +43,14 @@ impl Recorder {
         }
     }
 
+    /// The result. The rate is 0 if all responses came late: a server that neglects its clients is slow, not broken.
+    ///
+    /// # Errors
+    ///
+    /// `TimedOut` if there was no response at all.
     pub fn sample(&self, time: Duration) -> io::Result<Sample> {
-        if self.count == 0 {
-            return Err(io::Error::new(ErrorKind::TimedOut, "no client got a response in time"));
+        if self.latencies.is_empty() {
+            return Err(io::Error::new(ErrorKind::TimedOut, "no client got a response after the warm-up"));
         }
         Ok(Sample::new(self.count, time, &self.latencies))
     }

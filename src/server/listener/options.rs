@@ -9,7 +9,7 @@ use rustix::io::Errno;
 use rustix::net::sockopt;
 use socket2::Socket;
 
-use super::super::events;
+use super::super::event_log;
 use crate::limits::Limits;
 use crate::socket::{MAX_UNSENT, socket_timeout};
 
@@ -27,7 +27,7 @@ pub(super) struct Unsupported {
 
 impl Unsupported {
     pub(super) fn warn(&self) {
-        events::unsupported(self.option, self.lost, &self.error);
+        event_log::unsupported(self.option, self.lost, &self.error);
     }
 }
 

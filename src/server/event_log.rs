@@ -15,7 +15,7 @@ use log::{Level, debug, info, log, warn};
 
 use super::Summary;
 use super::system::{Ceiling, advice_for};
-use crate::connection::{ConnectionSummary, EndReason};
+use crate::connection::{ClosedConnection, EndReason};
 use crate::farewell::Farewell;
 use crate::panics;
 use crate::terminal::is_obeyed;
@@ -102,7 +102,7 @@ impl RateLimitedLog {
         RateLimitedLog { full_because, stack_size, kinds: Mutex::default() }
     }
 
-    pub(super) fn closed(&self, ended: &ConnectionSummary) {
+    pub(super) fn closed(&self, ended: &ClosedConnection) {
         match ended.reason.level() {
             // An ordinary end. The line is not even formatted unless it is wanted.
             Level::Debug => debug!("{}", ClosedLine(ended)),
@@ -158,14 +158,17 @@ impl RateLimitedLog {
     }
 }
 
-struct ClosedLine<'a>(&'a ConnectionSummary);
+struct ClosedLine<'a>(&'a ClosedConnection);
 
 impl fmt::Display for ClosedLine<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let ConnectionSummary { id, peer, reason, lasted, received, sent } = self.0;
-        let (reason, seconds) = (reason.to_string(), lasted.as_secs_f64());
+        let ClosedConnection { id, peer_addr, reason, duration, bytes_in, bytes_out } = self.0;
+        let (reason, seconds) = (reason.to_string(), duration.as_secs_f64());
         let reason = OneLine(&reason);
-        write!(f, "closed id={id} peer={peer} reason=\"{reason}\" seconds={seconds:.3} in={received} out={sent}")
+        write!(
+            f,
+            "closed id={id} peer={peer_addr} reason=\"{reason}\" seconds={seconds:.3} in={bytes_in} out={bytes_out}"
+        )
     }
 }
 

@@ -1,0 +1,119 @@
+//! [`TestClient`]: a client that never hangs.
+
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::{Shutdown as Direction, TcpStream};
+use std::time::Duration;
+
+use super::PATIENCE;
+use super::paired::Paired;
+
+/// A client with a timeout for every read and write. Its methods panic if something else happens than the test expects.
+#[derive(Debug)]
+pub struct TestClient {
+    stream: TcpStream,
+    /// The other end, for a client that has no server.
+    paired: Option<Paired>,
+}
+
+impl TestClient {
+    pub(super) fn new(stream: TcpStream, paired: Option<Paired>) -> io::Result<TestClient> {
+        stream.set_read_timeout(Some(PATIENCE))?;
+        stream.set_write_timeout(Some(PATIENCE))?;
+        stream.set_nodelay(true)?;
+        Ok(TestClient { stream, paired })
+    }
+
+    /// The client's socket, for what the methods here don't do.
+    pub fn stream(&self) -> &TcpStream {
+        &self.stream
+    }
+
+    /// Sets how long each read and write waits, in place of [`PATIENCE`].
+    pub fn set_patience(&mut self, patience: Duration) {
+        let timeout = Some(patience);
+        let outcome = self.stream.set_read_timeout(timeout).and_then(|()| self.stream.set_write_timeout(timeout));
+        if let Err(error) = outcome {
+            panic!("can't wait for {patience:?}: {error}");
+        }
+    }
+
+    /// Sends bytes.
+    pub fn send(&mut self, bytes: impl AsRef<[u8]>) {
+        if let Err(error) = self.stream.write_all(bytes.as_ref()) {
+            panic!("can't send {:?}: {error}", text(bytes.as_ref()));
+        }
+    }
+
+    /// Ends the output: the handler finds the end of its input, and can still reply.
+    pub fn end_output(&mut self) {
+        if let Err(error) = self.stream.shutdown(Direction::Write) {
+            panic!("can't end the output: {error}");
+        }
+    }
+
+    /// Reads as many bytes as `expected` has, and compares them.
+    pub fn expect(&mut self, expected: impl AsRef<[u8]>) {
+        let expected = expected.as_ref();
+        let mut received = Vec::new();
+        while let Some(left @ 1..) = expected.len().checked_sub(received.len()) {
+            let mut chunk = vec![0; left];
+            match self.stream.read(&mut chunk) {
+                Ok(0) => break,
+                Ok(count) => received.extend(chunk.into_iter().take(count)),
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => panic!("{error}, after {:?}, waiting for {:?}", text(&received), text(expected)),
+            }
+        }
+        assert_eq!(text(&received), text(expected));
+    }
+
+    /// Waits for the end of the stream. Fails if anything comes before it, and if the connection is reset.
+    pub fn expect_end(&mut self) {
+        let mut rest = Vec::new();
+        match self.stream.read_to_end(&mut rest) {
+            Ok(_) => assert_eq!(text(&rest), "", "expected the end of the stream"),
+            Err(error) => panic!("expected the end of the stream: {error}, after {:?}", text(&rest)),
+        }
+    }
+
+    /// The next line, without its line end (LF or CRLF).
+    pub fn line(&mut self) -> String {
+        let mut line = Vec::new();
+        let mut byte = [0];
+        loop {
+            match self.stream.read(&mut byte) {
+                Ok(0) => panic!("the stream ended in a line: {:?}", text(&line)),
+                Ok(_) if byte == *b"\n" => break,
+                Ok(_) => line.extend(byte),
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => panic!("{error}, in a line: {:?}", text(&line)),
+            }
+        }
+        text(line.strip_suffix(b"\r").unwrap_or(&line))
+    }
+
+    /// Drains the handler of a [pair](crate::Connection::pair), as [`Shutdown::request`](crate::Shutdown::request) does in
+    /// a server. There is no deadline.
+    pub fn drain(&self) {
+        self.paired("drain").drain();
+    }
+
+    /// Cuts the handler of a [pair](crate::Connection::pair), as a server does at the drain deadline, with this farewell.
+    ///
+    /// A handler that is still sending is reset instead, as everywhere. The end of a message that was received may not have
+    /// reached the handler yet: [`ClientHandle::is_idle`](crate::ClientHandle::is_idle) tells when it has.
+    pub fn cut(&self, farewell: impl AsRef<[u8]>) {
+        self.paired("cut").cut(farewell.as_ref());
+    }
+
+    fn paired(&self, what: &str) -> &Paired {
+        match &self.paired {
+            Some(paired) => paired,
+            None => panic!("this client has a server: {what} it through TestServer::shutdown"),
+        }
+    }
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
