@@ -25,7 +25,7 @@ mod setups;
 mod temp_dir;
 
 use report::Report;
-use servers::{RunningServer, ServerKind};
+use servers::{ServerKind, StoreProcess};
 use setups::{SETUPS, Scale, Setup};
 
 /// Programs that have to be installed, each with its Debian package.
@@ -77,8 +77,8 @@ fn run_round(
     options: &Options,
     report: &mut Report,
 ) -> io::Result<()> {
-    let redis = RunningServer::start(ServerKind::Redis, setup, acceptd)?;
-    let acceptd = RunningServer::start(ServerKind::Acceptd, setup, acceptd)?;
+    let redis = StoreProcess::start(ServerKind::Redis, setup, acceptd)?;
+    let acceptd = StoreProcess::start(ServerKind::Acceptd, setup, acceptd)?;
     // The servers take turns in going first.
     let order = if round.is_multiple_of(2) { [&redis, &acceptd] } else { [&acceptd, &redis] };
     for workload in setup.workloads.iter().filter(|workload| options.selects(&workload.name(scale))) {

@@ -26,18 +26,18 @@ impl ServerKind {
 }
 
 /// A running server. Dropping it kills the process, then removes its directory.
-pub struct RunningServer {
+pub struct StoreProcess {
     pub kind: ServerKind,
     running: ServerProcess,
     // After `running`: fields are dropped in order.
     _directory: TempDir,
 }
 
-impl RunningServer {
+impl StoreProcess {
     /// # Errors
     ///
     /// The server can't be started, or does not listen.
-    pub fn start(kind: ServerKind, setup: &Setup, acceptd: &str) -> io::Result<RunningServer> {
+    pub fn start(kind: ServerKind, setup: &Setup, acceptd: &str) -> io::Result<StoreProcess> {
         let parent = if setup.is_durable { temp_dir::parent_on_disk() } else { None };
         let directory = TempDir::new(&parent.unwrap_or_else(std::env::temp_dir))?;
         let running = match kind {
@@ -61,7 +61,7 @@ impl RunningServer {
                 ServerProcess::start_announced("acceptd", command.arg("127.0.0.1:0"))?
             }
         };
-        Ok(RunningServer { kind, running, _directory: directory })
+        Ok(StoreProcess { kind, running, _directory: directory })
     }
 
     pub fn addr(&self) -> SocketAddr {
