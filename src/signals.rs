@@ -85,9 +85,9 @@ impl SignalHandler {
         };
         let first_signal_at = *self.first_signal_at.get_or_init(|| now);
         if now.saturating_duration_since(first_signal_at) < SAME_EVENT_TIME {
-            shutdown.request()
+            shutdown.request();
         } else {
-            shutdown.cut()
+            shutdown.cut();
         }
     }
 }
