@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use acceptd::handler::chat::{Chat, ChatOptions, MessageRate};
-use acceptd::handler::kv::{Kv, KvOptions, KvProtocol};
+use acceptd::handler::kv::{Kv, KvOptions};
 use acceptd::{Echo, Handler, Limits, Line};
 use clap::{ArgAction, Parser};
 use log::LevelFilter;
@@ -180,29 +180,26 @@ impl Cli {
     /// # Errors
     ///
     /// The handler can't be started. The message tells the operator what happened and what to do next.
-    pub(crate) fn handler(&self) -> Result<Box<dyn Handler>, String> {
+    pub(crate) fn create_handler(&self) -> Result<Box<dyn Handler>, String> {
         Ok(match self.handler {
             HandlerName::Echo => Box::new(Echo),
             HandlerName::Line => Box::new(Line::default()),
-            HandlerName::Kv => {
-                let options = self.kv_options()?;
-                Box::new(match &self.store {
-                    None => Kv::in_memory(options)
-                        .map_err(|error| format!("can't start the store: {}", with_advice(&error)))?,
-                    Some(file) => {
-                        let store = Kv::in_file(file, self.fsync.into(), options);
-                        store.map_err(|error| {
-                            format!("can't open the store {}: {}", file.display(), with_advice(&error))
-                        })?
-                    }
-                })
-            }
+            HandlerName::Kv => Box::new(self.create_store()?),
             HandlerName::Chat => Box::new(Chat::new(ChatOptions {
                 protocol: self.chat_protocol.into(),
                 rate: self.message_rate,
                 ..ChatOptions::default()
             })),
         })
+    }
+
+    fn create_store(&self) -> Result<Kv, String> {
+        let options = self.kv_options()?;
+        match &self.store {
+            None => Kv::in_memory(options).map_err(|error| format!("can't start the store: {}", with_advice(&error))),
+            Some(file) => Kv::in_file(file, self.fsync.into(), options)
+                .map_err(|error| format!("can't open the store {}: {}", file.display(), with_advice(&error))),
+        }
     }
 
     /// The handler and where it keeps its data, for the log.
@@ -223,13 +220,12 @@ impl Cli {
     }
 
     fn kv_options(&self) -> Result<KvOptions, String> {
-        let protocol = match self.kv_protocol {
-            KvProtocolName::Auto => KvProtocol::Auto,
-            KvProtocolName::Text => KvProtocol::Text,
-            KvProtocolName::Resp => KvProtocol::Resp,
-        };
-        let password = self.password_file.as_deref().map(read_password).transpose()?;
-        Ok(KvOptions { protocol, password, max_value: self.max_value, max_memory: self.max_memory })
+        Ok(KvOptions {
+            protocol: self.kv_protocol.into(),
+            password: self.password_file.as_deref().map(read_password).transpose()?,
+            max_value: self.max_value,
+            max_memory: self.max_memory,
+        })
     }
 
     pub(crate) fn limits(&self) -> Limits {
@@ -290,14 +286,18 @@ fn read_password(file: &Path) -> Result<Vec<u8>, String> {
     let path = file.display();
     let text = fs::read(file).map_err(|error| format!("can't read the password file {path}: {error}"))?;
     let line = text.split(|&byte| byte == b'\n').next().unwrap_or_default();
-    match line.strip_suffix(b"\r").unwrap_or(line) {
-        [] => Err(format!("the first line of the password file {path} is empty: write the password there")),
-        password => {
-            if fs::metadata(file).is_ok_and(|metadata| metadata.permissions().mode() & 0o077 != 0) {
-                log::warn!("other users of this machine can read the password file {path}: run chmod 600 {path}");
-            }
-            Ok(password.to_vec())
-        }
+    let password = line.strip_suffix(b"\r").unwrap_or(line);
+    if password.is_empty() {
+        return Err(format!("the first line of the password file {path} is empty: write the password there"));
+    }
+    warn_if_others_can_read(file);
+    Ok(password.to_vec())
+}
+
+fn warn_if_others_can_read(file: &Path) {
+    let path = file.display();
+    if fs::metadata(file).is_ok_and(|metadata| metadata.permissions().mode() & 0o077 != 0) {
+        log::warn!("other users of this machine can read the password file {path}: run chmod 600 {path}");
     }
 }
 

@@ -19,9 +19,9 @@ use signals::SignalHandler;
 const EXIT_CODE_AFTER_CUT: u8 = 130;
 
 fn main() -> ExitCode {
-    let arenas = arenas::limit();
+    let arena_limit = arenas::limit();
     let cli = Cli::read();
-    run(&cli, arenas).unwrap_or_else(|message| {
+    run(&cli, arena_limit).unwrap_or_else(|message| {
         // `eprintln!` would panic if nothing reads standard error.
         let _ = writeln!(io::stderr(), "acceptd: {message}");
         ExitCode::FAILURE
@@ -29,13 +29,13 @@ fn main() -> ExitCode {
 }
 
 /// Starts the log, handles signals and serves. Writes the last lines of the log before it returns.
-fn run(cli: &Cli, arenas: io::Result<()>) -> Result<ExitCode, String> {
+fn run(cli: &Cli, arena_limit: io::Result<()>) -> Result<ExitCode, String> {
     // The log may be a file that reaches its size limit. Without the handler, such a limit ends the program.
     let _ = signals::survive_file_size_limit();
     let with_advice = |what: &str, error: &io::Error| format!("{what}: {error}; {}", acceptd::advice(error));
     let log_writer = log_writer::start(cli.log_level()).map_err(|error| with_advice("can't start the log", &error))?;
     std::panic::set_hook(Box::new(acceptd::log_panic));
-    if let Err(error) = arenas {
+    if let Err(error) = arena_limit {
         log::warn!("memory may get short, set MALLOC_ARENA_MAX=1 in the environment: {error}");
     }
     let signal_handler = signals::install(&log_writer).map_err(|error| with_advice("can't handle signals", &error))?;
@@ -47,7 +47,7 @@ fn run(cli: &Cli, arenas: io::Result<()>) -> Result<ExitCode, String> {
 /// Serves until shutdown. Errors are messages for the operator: what happened and what to do next.
 fn serve(cli: &Cli, signal_handler: &SignalHandler, log_writer: &LogWriter) -> Result<ExitCode, String> {
     cli.warnings.iter().for_each(|warning| log::warn!("{warning}"));
-    let handler = cli.handler()?;
+    let handler = cli.create_handler()?;
     let server = Server::bind(&*cli.address, cli.limits()).map_err(|error| cannot_listen(&cli.address, &error))?;
     let shutdown = server.shutdown();
     signal_handler.set_shutdown(shutdown.clone());

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use acceptd::handler::chat::ChatProtocol;
-use acceptd::handler::kv::Fsync;
+use acceptd::handler::kv::{Fsync, KvProtocol};
 use clap::ValueEnum;
 
 /// The built-in handlers. A new one is a file in `src/handler/`, and a line in each match here.
@@ -54,6 +54,16 @@ pub(super) enum KvProtocolName {
     Text,
     /// RESP, as Redis's clients speak it; lines are answered in it too
     Resp,
+}
+
+impl From<KvProtocolName> for KvProtocol {
+    fn from(name: KvProtocolName) -> KvProtocol {
+        match name {
+            KvProtocolName::Auto => KvProtocol::Auto,
+            KvProtocolName::Text => KvProtocol::Text,
+            KvProtocolName::Resp => KvProtocol::Resp,
+        }
+    }
 }
 
 /// The protocol of a chat.
