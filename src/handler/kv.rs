@@ -1,9 +1,9 @@
 //! Kv: a key-value store for Redis's clients and for people at `nc`, on one port.
 //!
-//! The first byte of a connection selects the dialect: `*` begins a RESP array, and any other byte begins a line
-//! that a person types. A client's session (`session.rs`) parses all requests that have arrived (`request.rs`), looks up their commands
-//! (`commands.rs`), and lets an engine execute these (`engine.rs`): `memory.rs` or `disk.rs`. The replies (`reply.rs`) are
-//! sent together.
+//! The first byte of a connection selects the dialect: `*` begins a RESP array, and any other byte begins a line that a
+//! person types. A client's session (`session.rs`) parses all requests that have arrived (`request.rs`), looks up their
+//! commands (`commands.rs`), and lets an engine execute these (`engine.rs`): `memory.rs` or `disk.rs`. The replies
+//! (`reply.rs`) are sent together.
 
 use std::borrow::Cow;
 use std::io;

@@ -127,8 +127,8 @@ impl Line {
         Line { detects_protocols: false, ..self }
     }
 
-    /// Returns what the unread bytes begin with, and how many of them to consume. A line of at most `limit` bytes stays unread,
-    /// so that it can be borrowed. A longer line is not found, so the connection reports it as too long.
+    /// Returns what the unread bytes begin with, and how many of them to consume. A line of at most `limit` bytes stays
+    /// unread, so that it can be borrowed. A longer line is not found, so the connection reports it as too long.
     fn receive(&self, scanner: &mut Scanner, unread: &[u8], limit: usize) -> Option<(LineInput, usize)> {
         // What lies beyond the limit is never looked at, however much has arrived at once.
         match scanner.scan(unread.get(..limit).unwrap_or(unread)) {

@@ -194,13 +194,14 @@ impl<'k> KvSession<'k> {
         commands::find(name).filter(|command| is_text || !command.has_flag(Flag::TextOnly))
     }
 
-    /// Whether a command can join a batch: it works only on the store, and its reply is sent in any case.
+    /// Whether a command can join a batch: it works only on the store, is not queued for EXEC, and its reply is sent.
     fn may_join_batch(&self, command: &Command) -> bool {
         !command.is_connection_command() && self.transaction.is_none() && self.reply_mode == ReplyMode::On
     }
 
-    /// Removes the reply that begins at `reply_start`, if CLIENT REPLY has switched replies off. `mode_before` is the mode before the
-    /// command that was just executed: the reply to CLIENT REPLY ON is sent, and CLIENT REPLY SKIP does not skip itself.
+    /// Removes the reply that begins at `reply_start`, if CLIENT REPLY has switched replies off. `mode_before` is the mode
+    /// before the command that was just executed: the reply to CLIENT REPLY ON is sent, and CLIENT REPLY SKIP does not
+    /// count as the command that it skips.
     fn apply_reply_mode(&mut self, mode_before: ReplyMode, reply_start: usize) {
         if mode_before != ReplyMode::On && self.reply_mode != ReplyMode::On {
             self.replies.truncate(reply_start);
@@ -243,7 +244,7 @@ impl<'k> KvSession<'k> {
     /// Executes a request outside of a batch, or queues it for EXEC.
     fn execute_alone(&mut self, command: &'static Command, words: &[&[u8]]) -> SessionAction {
         if self.transaction.is_some() && !command.has_flag(Flag::Immediate) {
-            self.queue(command, words);
+            self.queue_command(command, words);
         } else if command.is_connection_command() {
             return self.execute_connection_command(command, words);
         } else {
