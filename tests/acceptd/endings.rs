@@ -5,10 +5,8 @@ use std::sync::Mutex;
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::time::{Duration, Instant};
 
-use acceptd::handler::kv::{Kv, KvOptions};
 use acceptd::{Connection, Handler, Limits, Outbox};
 
-use crate::support::kv::request;
 use crate::support::{Client, PATIENCE, TestServer, eventually, logged};
 
 /// More than the server buffers, so that a part is sent before the handler returns.
@@ -59,8 +57,13 @@ fn short_drain_limits() -> Limits {
     Limits { drain_timeout: Duration::from_millis(200), write_timeout: PATIENCE, ..Limits::default() }
 }
 
+#[cfg(feature = "daemon")]
 #[test]
 fn a_value_that_is_cut_by_a_drain_or_client_kill_ends_with_a_reset() {
+    use acceptd::handler::kv::{Kv, KvOptions};
+
+    use crate::support::kv::request;
+
     for is_killed in [false, true] {
         let store = Kv::in_memory(KvOptions::default()).unwrap();
         let mut server = TestServer::with(short_drain_limits(), store);

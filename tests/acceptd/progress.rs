@@ -8,7 +8,6 @@ use std::time::{Duration, Instant};
 use acceptd::{Connection, Echo, Limits, Next};
 use socket2::SockRef;
 
-use crate::support::daemon::Daemon;
 use crate::support::{Client, PATIENCE, TestServer, eventually, logged};
 
 fn connect_with_small_buffer(server: &TestServer, bytes: usize) -> Client {
@@ -127,9 +126,13 @@ fn urgent_data_stays_in_the_stream() {
     assert_eq!(client.rest(), "abcdef");
 }
 
+#[cfg(feature = "daemon")]
 #[test]
 fn interrupted_waits_do_not_extend_the_idle_timeout() {
     use rustix::process::Signal;
+
+    use crate::support::daemon::Daemon;
+
     let daemon = Daemon::start(&["--idle-timeout", "1s"]);
     let client = daemon.connect();
     client.stream.set_nonblocking(true).unwrap();

@@ -3,8 +3,11 @@
 // Each test crate uses a part of this module.
 #![allow(dead_code)]
 
+#[cfg(feature = "daemon")]
 pub mod chat;
+#[cfg(feature = "daemon")]
 pub mod daemon;
+#[cfg(feature = "daemon")]
 pub mod kv;
 pub mod machine;
 pub mod telnet;
