@@ -1,9 +1,9 @@
 //! Keeps glibc's malloc from taking all of a limited address space.
 //!
-//! Its arenas reserve 64 MiB each, up to eight for each processor, so under `ulimit -v` of 1 GiB there is soon no room
-//! for a client's stack. `mallopt(3)` would bound them, but there is no safe way to call it. What works without is the
-//! environment variable `MALLOC_ARENA_MAX`, which glibc reads when a program starts: so the program executes itself once
-//! more with it, but only where the address space is limited and the variable is not set.
+//! Its arenas reserve 64 MiB each, up to eight for each processor. Under a `ulimit -v` of 1 GiB there is soon no room for a
+//! client's stack. `mallopt(3)` could limit the number of arenas, but there is no safe way to call it. The environment
+//! variable `MALLOC_ARENA_MAX` can too, but glibc reads it only when a program starts. So the program sets the variable and
+//! executes itself again, if the address space is limited and the variable is not set.
 
 use std::env;
 use std::io;
@@ -14,18 +14,20 @@ use rustix::process::{Resource, getrlimit};
 
 const VARIABLE: &str = "MALLOC_ARENA_MAX";
 
-/// What an arena reserves on a 64-bit machine.
-const ARENA: u64 = 64 << 20;
+/// The address space that an arena reserves on a 64-bit machine, in bytes.
+const ARENA_SIZE: u64 = 64 << 20;
 
-/// Arenas may take this part of the address space.
-const SHARE: u64 = 8;
+/// Arenas may take one part in this many of the address space.
+const DIVISOR: u64 = 8;
 
-/// Bounds the arenas where that is needed. Does not return if it was: the process is the same, the program begins anew.
+/// Limits the number of arenas if the address space is limited. Then it does not return: the process executes the program
+/// from its beginning.
 ///
 /// # Errors
 ///
-/// The program can't be executed. It can go on: the server counts the arenas that there may be.
-pub(crate) fn bound() -> io::Result<()> {
+/// The program can't be executed again. It can go on: the server subtracts what the arenas may take from the address space
+/// before it computes how many threads fit.
+pub(crate) fn limit() -> io::Result<()> {
     let Some(space) = getrlimit(Resource::As).current else { return Ok(()) };
     if !cfg!(target_env = "gnu") || env::var_os(VARIABLE).is_some() {
         return Ok(());
@@ -35,12 +37,12 @@ pub(crate) fn bound() -> io::Result<()> {
     if let Some(name) = arguments.next() {
         program.arg0(name);
     }
-    Err(program.args(arguments).env(VARIABLE, most(space).to_string()).exec())
+    Err(program.args(arguments).env(VARIABLE, max_arenas(space).to_string()).exec())
 }
 
-/// How many arenas there may be in a limited address space.
-fn most(space: u64) -> u64 {
-    (space / SHARE / ARENA).max(1)
+/// The most arenas in an address space of `space` bytes.
+fn max_arenas(space: u64) -> u64 {
+    (space / DIVISOR / ARENA_SIZE).max(1)
 }
 
 #[cfg(test)]
@@ -49,8 +51,8 @@ mod tests {
 
     #[test]
     fn arenas_take_an_eighth_of_the_address_space() {
-        assert_eq!(most(600_000 * 1024), 1);
-        assert_eq!(most(1 << 30), 2);
-        assert_eq!(most(8 << 30), 16);
+        assert_eq!(max_arenas(600_000 * 1024), 1);
+        assert_eq!(max_arenas(1 << 30), 2);
+        assert_eq!(max_arenas(8 << 30), 16);
     }
 }

@@ -1,4 +1,4 @@
-//! The command line: what can be set, and what it means for the server.
+//! The command line: its options, and the handler and the limits that they give.
 
 use std::ffi::OsString;
 use std::fs;
@@ -8,8 +8,8 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use acceptd::handler::chat::{self, Chat};
-use acceptd::handler::kv::{self, Kv};
+use acceptd::handler::chat::{Chat, ChatOptions, MessageRate};
+use acceptd::handler::kv::{Kv, KvOptions};
 use acceptd::{Echo, Handler, Limits, Line};
 use clap::{ArgAction, Parser};
 use log::LevelFilter;
@@ -17,18 +17,18 @@ use log::LevelFilter;
 mod address;
 mod help;
 mod names;
-mod reading;
+mod parsing;
 mod scope;
 mod values;
 
 use address::address;
 pub(crate) use names::HandlerName;
-use names::{ChatProtocol, FsyncName, KvProtocol};
-use values::{at_least_one, backlog, bytes, rate, size, some_time, time, times_given};
+use names::{ChatProtocolName, FsyncName, KvProtocolName};
+use values::{at_least_one, backlog, bytes, flag_count, message_rate, nonzero_time, size, time};
 
 /// A TCP server: an echo, a line of commands, a key-value store, or a chat
 ///
-/// Which handlers use an option is said in `scope`, and shown after its help.
+/// `scope.rs` says which handlers use an option. The help shows them after its text.
 #[derive(Debug, Parser)]
 #[command(version, long_about = None, max_term_width = 100)]
 pub(crate) struct Cli {
@@ -59,14 +59,14 @@ pub(crate) struct Cli {
     /// Time for a request to arrive
     ///
     /// Close a client whose request takes longer than this, from its first byte to its last
-    #[arg(long, env = "ACCEPTD_REQUEST_TIMEOUT", value_name = "TIME", default_value = "30s", value_parser = some_time)]
+    #[arg(long, env = "ACCEPTD_REQUEST_TIMEOUT", value_name = "TIME", default_value = "30s", value_parser = nonzero_time)]
     #[arg(allow_hyphen_values = true)]
     request_timeout: Duration,
 
     /// Time to take 4 KiB of a reply
     ///
     /// Close a client that takes less than 4 KiB of what it is sent, or of the rest, in this time
-    #[arg(long, env = "ACCEPTD_WRITE_TIMEOUT", value_name = "TIME", default_value = "10s", value_parser = some_time)]
+    #[arg(long, env = "ACCEPTD_WRITE_TIMEOUT", value_name = "TIME", default_value = "10s", value_parser = nonzero_time)]
     #[arg(allow_hyphen_values = true)]
     write_timeout: Duration,
 
@@ -88,7 +88,7 @@ pub(crate) struct Cli {
     ///
     /// Speak to clients in lines of text, or as Redis does
     #[arg(long, env = "ACCEPTD_KV_PROTOCOL", value_name = "NAME", default_value = "auto")]
-    kv_protocol: KvProtocol,
+    kv_protocol: KvProtocolName,
 
     /// Keep keys and values in this file
     ///
@@ -132,15 +132,15 @@ pub(crate) struct Cli {
     /// Lines a second
     ///
     /// Take this many lines a second from each client, after a burst of so many; 0 = no limit
-    #[arg(long, env = "ACCEPTD_MESSAGE_RATE", value_name = "N/BURST", default_value = "10/20", value_parser = rate)]
-    #[arg(allow_hyphen_values = true)]
-    message_rate: chat::Rate,
+    #[arg(long, env = "ACCEPTD_MESSAGE_RATE", value_name = "N/BURST", default_value = "10/20")]
+    #[arg(value_parser = message_rate, allow_hyphen_values = true)]
+    message_rate: MessageRate,
 
     /// auto, text or irc
     ///
     /// Speak to clients in lines of text, or IRC
     #[arg(long, env = "ACCEPTD_CHAT_PROTOCOL", value_name = "NAME", default_value = "auto")]
-    chat_protocol: ChatProtocol,
+    chat_protocol: ChatProtocolName,
 
     /// Length of the kernel's queue
     ///
@@ -152,61 +152,58 @@ pub(crate) struct Cli {
     /// Log each connection
     ///
     /// Log more: each connection (in the environment: 1)
-    #[arg(short, long, env = "ACCEPTD_VERBOSE", action = ArgAction::Count, value_parser = times_given)]
+    #[arg(short, long, env = "ACCEPTD_VERBOSE", action = ArgAction::Count, value_parser = flag_count)]
     verbose: u8,
 
     /// Log less; -qq and -qqq still less
     ///
     /// Log less: -q warnings and errors, -qq errors, -qqq nothing (in the environment: 1 to 3)
-    #[arg(short, long, env = "ACCEPTD_QUIET", action = ArgAction::Count, value_parser = times_given)]
+    #[arg(short, long, env = "ACCEPTD_QUIET", action = ArgAction::Count, value_parser = flag_count)]
     quiet: u8,
 
-    /// What to say in the log about the settings.
+    /// Warnings about the settings, for the log.
     #[arg(skip)]
     pub(crate) warnings: Vec<String>,
 }
 
 impl Cli {
-    /// The command line of this process, over its environment. Ends the process when something is wrong, or when only
-    /// help was asked for.
+    /// Parses the command line and the environment of this process. Ends the process after an error, and after `--help` or
+    /// `--version`.
     pub(crate) fn read() -> Cli {
         let arguments: Vec<OsString> = std::env::args_os().collect();
         let variables: Vec<OsString> = std::env::vars_os().map(|(name, _)| name).collect();
-        reading::read(&arguments, &variables).unwrap_or_else(|error| error.exit())
+        parsing::parse(&arguments, &variables).unwrap_or_else(|error| error.exit())
     }
 
-    /// What is served.
+    /// Creates the handler.
     ///
     /// # Errors
     ///
-    /// It can't be started: what a person should know and do.
-    pub(crate) fn handler(&self) -> Result<Box<dyn Handler>, String> {
+    /// The handler can't be started. The message tells the operator what happened and what to do next.
+    pub(crate) fn create_handler(&self) -> Result<Box<dyn Handler>, String> {
         Ok(match self.handler {
             HandlerName::Echo => Box::new(Echo),
             HandlerName::Line => Box::new(Line::default()),
-            HandlerName::Kv => {
-                let options = self.kv_options()?;
-                Box::new(match &self.store {
-                    None => {
-                        Kv::in_memory(options).map_err(|error| format!("can't start the store: {}", advised(&error)))?
-                    }
-                    Some(file) => {
-                        let store = Kv::in_file(file, self.fsync.into(), options);
-                        store
-                            .map_err(|error| format!("can't open the store {}: {}", file.display(), advised(&error)))?
-                    }
-                })
-            }
-            HandlerName::Chat => Box::new(Chat::new(chat::Options {
+            HandlerName::Kv => Box::new(self.create_store()?),
+            HandlerName::Chat => Box::new(Chat::new(ChatOptions {
                 protocol: self.chat_protocol.into(),
                 rate: self.message_rate,
-                ..chat::Options::default()
+                ..ChatOptions::default()
             })),
         })
     }
 
-    /// What is served and where it is kept, for the log.
-    pub(crate) fn served(&self) -> String {
+    fn create_store(&self) -> Result<Kv, String> {
+        let options = self.kv_options()?;
+        match &self.store {
+            None => Kv::in_memory(options).map_err(|error| format!("can't start the store: {}", with_advice(&error))),
+            Some(file) => Kv::in_file(file, self.fsync.into(), options)
+                .map_err(|error| format!("can't open the store {}: {}", file.display(), with_advice(&error))),
+        }
+    }
+
+    /// The handler and where it keeps its data, for the log.
+    pub(crate) fn describe_handler(&self) -> String {
         match (self.handler, &self.store) {
             (HandlerName::Echo, _) => "echo".to_owned(),
             (HandlerName::Line, _) => "line".to_owned(),
@@ -222,14 +219,13 @@ impl Cli {
         }
     }
 
-    fn kv_options(&self) -> Result<kv::Options, String> {
-        let protocol = match self.kv_protocol {
-            KvProtocol::Auto => kv::Protocol::Auto,
-            KvProtocol::Text => kv::Protocol::Text,
-            KvProtocol::Resp => kv::Protocol::Resp,
-        };
-        let password = self.password_file.as_deref().map(password).transpose()?;
-        Ok(kv::Options { protocol, password, max_value: self.max_value, max_memory: self.max_memory })
+    fn kv_options(&self) -> Result<KvOptions, String> {
+        Ok(KvOptions {
+            protocol: self.kv_protocol.into(),
+            password: self.password_file.as_deref().map(read_password).transpose()?,
+            max_value: self.max_value,
+            max_memory: self.max_memory,
+        })
     }
 
     pub(crate) fn limits(&self) -> Limits {
@@ -261,41 +257,47 @@ impl Cli {
         }
     }
 
-    /// What to warn of, if other machines can reach a handler that keeps state.
-    pub(crate) fn exposure(&self, bound: &[SocketAddr]) -> Option<String> {
+    /// A warning if other machines can reach a handler that keeps state.
+    pub(crate) fn exposure_warning(&self, addresses: &[SocketAddr]) -> Option<String> {
         if !self.handler.keeps_state() {
             return None;
         }
-        let open = bound.iter().find(|address| !address.ip().to_canonical().is_loopback())?;
+        let reachable = addresses.iter().find(|address| !address.ip().to_canonical().is_loopback())?;
         Some(if self.password_file.is_some() {
-            format!("{open} is not a loopback address: passwords and data are sent in the clear")
+            format!("{reachable} is not a loopback address: passwords and data are sent in the clear")
         } else {
-            format!("{open} is not a loopback address: everybody who can reach it can read and change what is there")
+            format!(
+                "{reachable} is not a loopback address: everybody who can reach it can read and change what is there"
+            )
         })
     }
 }
 
-/// An error of the store; where there was no thread for it, with what to do about that.
-fn advised(error: &io::Error) -> String {
+/// The text of a store's error. If a thread could not be started, it includes what to do.
+fn with_advice(error: &io::Error) -> String {
     match error.kind() {
         io::ErrorKind::WouldBlock => format!("{error}; {}", acceptd::advice(error)),
         _ => error.to_string(),
     }
 }
 
-/// The first line of a file.
-fn password(file: &Path) -> Result<Vec<u8>, String> {
-    let show = file.display();
-    let text = fs::read(file).map_err(|error| format!("can't read the password file {show}: {error}"))?;
+/// Reads the password: the first line of a file.
+fn read_password(file: &Path) -> Result<Vec<u8>, String> {
+    let path = file.display();
+    let text = fs::read(file).map_err(|error| format!("can't read the password file {path}: {error}"))?;
     let line = text.split(|&byte| byte == b'\n').next().unwrap_or_default();
-    match line.strip_suffix(b"\r").unwrap_or(line) {
-        [] => Err(format!("the first line of the password file {show} is empty: write the password there")),
-        password => {
-            if fs::metadata(file).is_ok_and(|metadata| metadata.permissions().mode() & 0o077 != 0) {
-                log::warn!("other users of this machine can read the password file {show}: run chmod 600 {show}");
-            }
-            Ok(password.to_vec())
-        }
+    let password = line.strip_suffix(b"\r").unwrap_or(line);
+    if password.is_empty() {
+        return Err(format!("the first line of the password file {path} is empty: write the password there"));
+    }
+    warn_if_others_can_read(file);
+    Ok(password.to_vec())
+}
+
+fn warn_if_others_can_read(file: &Path) {
+    let path = file.display();
+    if fs::metadata(file).is_ok_and(|metadata| metadata.permissions().mode() & 0o077 != 0) {
+        log::warn!("other users of this machine can read the password file {path}: run chmod 600 {path}");
     }
 }
 
@@ -304,12 +306,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn its_defaults_are_those_of_the_library() {
+    fn the_default_limits_are_those_of_the_library() {
         assert_eq!(Cli::parse_from(["acceptd"]).limits(), Limits::default());
     }
 
     #[test]
-    fn every_flag_lands_in_its_limit() {
+    fn every_option_sets_its_limit() {
         let line = "acceptd -m 7 --idle-timeout 1s --request-timeout 2s --write-timeout 3s \
                     --drain-timeout 4s --max-line 5 --backlog 6";
         let seconds = Duration::from_secs;
@@ -328,14 +330,14 @@ mod tests {
     }
 
     #[test]
-    fn a_handler_that_keeps_state_is_warned_of_where_others_can_reach_it() {
+    fn there_is_a_warning_if_other_machines_can_reach_a_handler_that_keeps_state() {
         let warning = |line: &str, bound: &[&str]| {
             let bound: Vec<SocketAddr> = bound.iter().map(|text| text.parse().unwrap()).collect();
-            Cli::parse_from(line.split(' ')).exposure(&bound)
+            Cli::parse_from(line.split(' ')).exposure_warning(&bound)
         };
         let loopback = ["127.0.0.1:1", "[::1]:1", "[::ffff:127.0.0.1]:1"];
         assert_eq!(warning("acceptd -H kv", &loopback), None);
-        assert_eq!(warning("acceptd -H echo", &["0.0.0.0:1"]), None, "an echo changes for nobody");
+        assert_eq!(warning("acceptd -H echo", &["0.0.0.0:1"]), None, "an echo keeps no state");
         let open = warning("acceptd -H chat", &["127.0.0.1:1", "0.0.0.0:1"]).unwrap();
         assert!(open.contains("everybody who can reach it can read and change"), "{open}");
         let with_password = warning("acceptd -H kv --password-file secret", &["0.0.0.0:1"]).unwrap();

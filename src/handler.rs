@@ -15,7 +15,7 @@ mod echo;
 pub mod kv;
 #[cfg(feature = "line")]
 pub mod line;
-// Each handler uses a part of it.
+// Each handler uses only a part of this module.
 #[cfg(any(feature = "chat", feature = "kv", feature = "line"))]
 #[cfg_attr(not(all(feature = "chat", feature = "kv", feature = "line")), allow(dead_code))]
 mod shared;
@@ -45,14 +45,14 @@ pub trait Handler: Send + Sync + 'static {
     /// - an error that a method of `client` returned: return it with `?`. The server knows the reason. It sends the client
     ///   the [`farewell`](Handler::farewell) for it, and logs it. It does the same if the handler returns something else after
     ///   such an error.
-    /// - any other error, of whatever kind: the client is told that the server failed, and the error is logged as a
-    ///   warning. Replies to earlier requests are sent. A reply that was begun is dropped, or the connection reset if a part
-    ///   of the reply was sent already.
+    /// - any other error, of any kind: the client is told that the server failed, and the error is logged as a
+    ///   warning. Replies to earlier requests are sent. An incomplete reply is dropped. If a part of it was already sent, the
+    ///   connection is reset.
     /// - a panic: the same, and the panic is logged and counted. No other client notices. A lock that was held is poisoned:
-    ///   decide what that means for what it guards. (Only an unwinding panic can be caught: not with `panic = "abort"`, and not
-    ///   a stack that overflows.)
-    /// - [`protocol_error`](crate::protocol_error()): the client does not keep to the protocol, and the handler has told
-    ///   it so. All output is sent, and the log has the reason.
+    ///   decide what that means for the data that it guards. (With `panic = "abort"`, a panic ends the process. So does a
+    ///   stack overflow, which is not a panic.)
+    /// - [`protocol_error`](crate::protocol_error()): the client violates the protocol, and the handler has sent it an error.
+    ///   All output is sent, and the reason is logged.
     ///
     /// Local variables are dropped before the client sees the end of the connection, so a lock that one of them holds is free by
     /// then. The exception is a cut: another thread ends the connection, and the handler finds out later.

@@ -1,6 +1,7 @@
-//! The log, on its way to standard error. No thread that serves a client ever waits for its reader: lines go through a
-//! bounded queue to a thread of its own. When nobody reads, old lines give way to new ones, warnings last, and the log
-//! says how many are missing.
+//! The log: lines go through a bounded queue to a thread that writes them to standard error.
+//!
+//! So a thread that serves a client never waits for the program that reads the log. When the queue is full, old lines are
+//! dropped, ordinary ones before warnings, and the log says how many are missing.
 
 use std::io::{self, IsTerminal, Write};
 use std::thread;
@@ -11,49 +12,49 @@ use log::{Level, LevelFilter, Log, Metadata, Record};
 mod output;
 mod queue;
 
-use output::Output;
+use output::LogOutput;
 pub(crate) use queue::LogWriter;
-use queue::Rank;
+use queue::Priority;
 
-/// Starts the log at this level; `RUST_LOG` outranks it.
+/// Starts the log at this level. `RUST_LOG` overrides it.
 ///
 /// # Errors
 ///
-/// The system gives no thread.
+/// The log's thread can't be started.
 pub(crate) fn start(level: LevelFilter) -> io::Result<LogWriter> {
     let log_writer = LogWriter::default();
-    let for_thread = log_writer.clone();
+    let queue = log_writer.clone();
     let builder = thread::Builder::new().name("log".into()).stack_size(64 * 1024);
-    builder.spawn(move || write_lines(&for_thread, &mut Output::new(io::stderr())))?;
+    builder.spawn(move || write_lines(&queue, &mut LogOutput::new(io::stderr())))?;
 
-    let wanted = std::env::var("RUST_LOG").unwrap_or_default();
-    // Checked here: env_logger's own complaint panics when nobody reads standard error.
-    let checked = env_filter::Builder::new().try_parse(&wanted).map(|_| ());
-    let filters = if checked.is_ok() { wanted.as_str() } else { "" };
-    let by_rank = ByRank {
-        warnings: logger(level, filters, &log_writer, Rank::Warning),
-        others: logger(level, filters, &log_writer, Rank::Ordinary),
+    let rust_log = std::env::var("RUST_LOG").unwrap_or_default();
+    // Parsed here first, because env_logger prints an error, which panics if nothing reads standard error.
+    let parsed = env_filter::Builder::new().try_parse(&rust_log).map(|_| ());
+    let filters = if parsed.is_ok() { rust_log.as_str() } else { "" };
+    let logger_by_priority = LoggerByPriority {
+        warnings: logger(level, filters, &log_writer, Priority::Warning),
+        others: logger(level, filters, &log_writer, Priority::Ordinary),
     };
-    log::set_max_level(by_rank.others.filter());
-    // Can't fail: nothing else of this program sets a logger.
-    let _ = log::set_boxed_logger(Box::new(by_rank));
-    if let Err(error) = checked {
-        log::warn!("RUST_LOG={wanted:?} is ignored: {error}");
+    log::set_max_level(logger_by_priority.others.filter());
+    // This can't fail, because nothing else in this program sets a logger.
+    let _ = log::set_boxed_logger(Box::new(logger_by_priority));
+    if let Err(error) = parsed {
+        log::warn!("RUST_LOG={rust_log:?} is ignored: {error}");
     }
     Ok(log_writer)
 }
 
-/// The log's thread.
-fn write_lines(log_writer: &LogWriter, output: &mut Output<io::Stderr>) {
+/// The body of the log's thread.
+fn write_lines(log_writer: &LogWriter, output: &mut LogOutput<io::Stderr>) {
     loop {
         let entry = log_writer.next();
-        output.write(&entry.line, entry.missing_before);
+        output.write_line(&entry.line, entry.missing_before);
     }
 }
 
-fn logger(level: LevelFilter, filters: &str, log_writer: &LogWriter, rank: Rank) -> Logger {
+fn logger(level: LevelFilter, filters: &str, log_writer: &LogWriter, priority: Priority) -> Logger {
     let mut builder = Builder::new();
-    builder.filter_level(level).target(Target::Pipe(Box::new(Line { log_writer: log_writer.clone(), rank })));
+    builder.filter_level(level).target(Target::Pipe(Box::new(LogTarget { log_writer: log_writer.clone(), priority })));
     if !filters.is_empty() {
         builder.parse_filters(filters);
     }
@@ -67,13 +68,14 @@ fn logger(level: LevelFilter, filters: &str, log_writer: &LogWriter, rank: Rank)
     builder.build()
 }
 
-/// env_logger does not tell its target how important a line is, so there are two loggers that differ in that alone.
-struct ByRank {
+/// Gives warnings and errors a higher priority than other lines. This takes two loggers, because env_logger does not tell
+/// its target the level of a line.
+struct LoggerByPriority {
     warnings: Logger,
     others: Logger,
 }
 
-impl Log for ByRank {
+impl Log for LoggerByPriority {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
         self.others.enabled(metadata)
     }
@@ -85,15 +87,15 @@ impl Log for ByRank {
     fn flush(&self) {}
 }
 
-/// What a logger writes to: each write is one line.
-struct Line {
+/// A target for env_logger that adds lines to the queue. Each write is one line.
+struct LogTarget {
     log_writer: LogWriter,
-    rank: Rank,
+    priority: Priority,
 }
 
-impl Write for Line {
+impl Write for LogTarget {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        self.log_writer.put(line.to_vec(), self.rank);
+        self.log_writer.push(line.to_vec(), self.priority);
         Ok(line.len())
     }
 

@@ -1,7 +1,7 @@
 //! The signals that end the program, and one that must not.
 //!
-//! SIGINT (by ctrlc), SIGTERM and SIGHUP ask for a drain. Handlers are there before anything that may take long, since a
-//! signal without one does not exist for PID 1.
+//! The first SIGINT, SIGTERM or SIGHUP starts a drain, and a later one cuts it short. The program installs its handlers
+//! before it does anything that may take long: as PID 1 of a container it gets no signal that it doesn't handle.
 
 use std::fs;
 use std::io;
@@ -17,41 +17,41 @@ use signal_hook::iterator::Signals;
 
 use crate::log_writer::LogWriter;
 
-/// Signals that follow the first one this closely are the same event: a closed terminal, `timeout` and systemd's
+/// Signals that arrive this soon after the first one belong to the same event: a closed terminal, `timeout` and systemd's
 /// `SendSIGHUP=` each send two.
-const SAME_EVENT: Duration = Duration::from_secs(1);
+const SAME_EVENT_TIME: Duration = Duration::from_secs(1);
 
-/// Replaces the default of SIGXFSZ, which would end the process when a file reaches `ulimit -f`. A handler that does
-/// nothing is enough: the write then fails with EFBIG.
+/// Handles SIGXFSZ, which would otherwise end the process when a file reaches `ulimit -f`. The handler does nothing, and
+/// the write fails with EFBIG.
 ///
 /// # Errors
 ///
-/// The system refuses.
+/// The handler can't be installed.
 pub(crate) fn survive_file_size_limit() -> io::Result<()> {
     signal_hook::flag::register(SIGXFSZ, Arc::new(AtomicBool::new(false))).map(|_| ())
 }
 
-/// What signals end.
-pub(crate) struct Ending {
-    /// Set when the program serves.
+/// What the program does when a signal arrives.
+pub(crate) struct SignalHandler {
+    /// Set once the server is bound.
     shutdown: OnceLock<Shutdown>,
     /// When the first signal arrived.
-    first: OnceLock<Instant>,
+    first_signal_at: OnceLock<Instant>,
     log_writer: LogWriter,
 }
 
-/// Handles the signals from now on, but for those that were ignored when the program started: nohup and a script's
-/// background jobs do that on purpose.
+/// Installs the handlers, except for signals that were ignored when the program started: nohup and a script's background
+/// jobs ignore them on purpose.
 ///
 /// # Errors
 ///
-/// The system gives no thread or no descriptor.
-pub(crate) fn handle(log_writer: &LogWriter) -> io::Result<Arc<Ending>> {
-    let ending = Arc::new(Ending { shutdown: OnceLock::new(), first: OnceLock::new(), log_writer: log_writer.clone() });
+/// A thread or a descriptor can't be created.
+pub(crate) fn install(log_writer: &LogWriter) -> io::Result<Arc<SignalHandler>> {
+    let handler = Arc::new(SignalHandler::new(log_writer.clone()));
     let ignored = ignored_signals();
     if !ignored.contains(SIGINT) {
-        let ending = Arc::clone(&ending);
-        ctrlc::set_handler(move || ending.on_signal(Instant::now())).map_err(|error| match error {
+        let handler = Arc::clone(&handler);
+        ctrlc::set_handler(move || handler.on_signal(Instant::now())).map_err(|error| match error {
             ctrlc::Error::System(error) => error,
             other => io::Error::other(other),
         })?;
@@ -59,17 +59,21 @@ pub(crate) fn handle(log_writer: &LogWriter) -> io::Result<Arc<Ending>> {
     let others: Vec<i32> = [SIGTERM, SIGHUP].into_iter().filter(|signal| !ignored.contains(*signal)).collect();
     if !others.is_empty() {
         let mut signals = Signals::new(others)?;
-        let ending = Arc::clone(&ending);
+        let handler = Arc::clone(&handler);
         let builder = thread::Builder::new().name("signals".into()).stack_size(64 * 1024);
-        builder.spawn(move || signals.forever().for_each(|_| ending.on_signal(Instant::now())))?;
+        builder.spawn(move || signals.forever().for_each(|_| handler.on_signal(Instant::now())))?;
     }
-    Ok(ending)
+    Ok(handler)
 }
 
-impl Ending {
-    /// From now on, the first signal drains this server.
-    pub(crate) fn serves(&self, shutdown: Shutdown) {
-        // Can't be set already: a program serves once.
+impl SignalHandler {
+    fn new(log_writer: LogWriter) -> SignalHandler {
+        SignalHandler { shutdown: OnceLock::new(), first_signal_at: OnceLock::new(), log_writer }
+    }
+
+    /// Sets the server that signals shut down. Before this, a signal ends the program.
+    pub(crate) fn set_shutdown(&self, shutdown: Shutdown) {
+        // This can't fail, because the program calls it once.
         let _ = self.shutdown.set(shutdown);
     }
 
@@ -79,8 +83,12 @@ impl Ending {
             self.log_writer.finish();
             process::exit(0);
         };
-        let first = *self.first.get_or_init(|| now);
-        if now.saturating_duration_since(first) < SAME_EVENT { shutdown.request() } else { shutdown.cut() }
+        let first_signal_at = *self.first_signal_at.get_or_init(|| now);
+        if now.saturating_duration_since(first_signal_at) < SAME_EVENT_TIME {
+            shutdown.request();
+        } else {
+            shutdown.cut();
+        }
     }
 }
 
@@ -93,13 +101,13 @@ impl SignalSet {
     }
 }
 
-/// What is ignored at this moment; nothing, if `/proc` does not say.
+/// The signals that this process ignores now. None, if `/proc` can't be read.
 fn ignored_signals() -> SignalSet {
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
-    SignalSet(ignored_in(&status).unwrap_or_default())
+    SignalSet(parse_ignored(&status).unwrap_or_default())
 }
 
-fn ignored_in(status: &str) -> Option<u64> {
+fn parse_ignored(status: &str) -> Option<u64> {
     let set = status.lines().find_map(|line| line.strip_prefix("SigIgn:"))?;
     u64::from_str_radix(set.trim(), 16).ok()
 }
@@ -110,34 +118,35 @@ mod tests {
 
     use super::*;
 
-    /// What has happened to a server after signals that arrived so many milliseconds after the first.
-    fn after(milliseconds: &[u64]) -> (bool, bool) {
+    /// Sends signals this many milliseconds after the first one. Returns whether shutdown is requested, and whether
+    /// clients are cut.
+    fn after_signals_at(milliseconds: &[u64]) -> (bool, bool) {
         let shutdown = Server::bind("127.0.0.1:0", Limits::default()).unwrap().shutdown();
-        let ending = Ending { shutdown: OnceLock::new(), first: OnceLock::new(), log_writer: LogWriter::default() };
-        ending.serves(shutdown.clone());
+        let handler = SignalHandler::new(LogWriter::default());
+        handler.set_shutdown(shutdown.clone());
         let first = Instant::now();
-        for later in milliseconds {
-            ending.on_signal(first + Duration::from_millis(*later));
+        for delay in milliseconds {
+            handler.on_signal(first + Duration::from_millis(*delay));
         }
         (shutdown.is_requested(), shutdown.is_cut())
     }
 
     #[test]
     fn signals_within_a_second_are_one_event_and_later_ones_cut() {
-        assert_eq!(after(&[]), (false, false));
-        assert_eq!(after(&[0]), (true, false));
-        assert_eq!(after(&[0, 1]), (true, false));
-        assert_eq!(after(&[0, 0, 500, 999]), (true, false));
-        assert_eq!(after(&[0, 1000]), (true, true));
-        assert_eq!(after(&[0, 1, 1500]), (true, true));
+        assert_eq!(after_signals_at(&[]), (false, false));
+        assert_eq!(after_signals_at(&[0]), (true, false));
+        assert_eq!(after_signals_at(&[0, 1]), (true, false));
+        assert_eq!(after_signals_at(&[0, 0, 500, 999]), (true, false));
+        assert_eq!(after_signals_at(&[0, 1000]), (true, true));
+        assert_eq!(after_signals_at(&[0, 1, 1500]), (true, true));
     }
 
     #[test]
     fn ignored_signals_are_read_from_the_process_status() {
-        let set = SignalSet(ignored_in("Name:\tx\nSigBlk:\t0\nSigIgn:\t0000000000001001\nSigCgt:\tff\n").unwrap());
+        let set = SignalSet(parse_ignored("Name:\tx\nSigBlk:\t0\nSigIgn:\t0000000000001001\nSigCgt:\tff\n").unwrap());
         assert!(set.contains(SIGHUP));
         assert!(!set.contains(SIGINT) && !set.contains(SIGTERM));
         assert!(!set.contains(0) && !set.contains(-1) && !set.contains(1000));
-        assert_eq!(ignored_in("Name:\tx\n"), None);
+        assert_eq!(parse_ignored("Name:\tx\n"), None);
     }
 }

@@ -1,36 +1,39 @@
-//! Lines of the log that a peer can cause: at most a few of each kind in a while, then the number of those suppressed.
+//! Limits the rate of log lines that a peer can cause. The next line has the number of those that were suppressed.
 
 use std::mem;
 use std::time::{Duration, Instant};
 
-/// How many lines of a kind are written, in how long.
+/// The most lines of one kind in each interval.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Rate {
+pub(crate) struct LogRate {
     pub(crate) lines: u32,
     pub(crate) interval: Duration,
 }
 
-/// What has been written of one kind of line.
+/// Limits the rate of one kind of log line.
 #[derive(Debug)]
 pub(crate) struct Throttle {
-    rate: Rate,
-    /// When the first line of this interval was written.
-    began: Option<Instant>,
+    rate: LogRate,
+    /// When the first line of the current interval was written.
+    interval_began: Option<Instant>,
+    /// How many lines were written in the current interval.
     written: u32,
+    /// How many lines were suppressed since [`admit`](Throttle::admit) or [`suppressed`](Throttle::suppressed) last returned
+    /// their number.
     suppressed: u64,
 }
 
 impl Throttle {
-    pub(crate) fn new(rate: Rate) -> Throttle {
-        Throttle { rate, began: None, written: 0, suppressed: 0 }
+    pub(crate) fn new(rate: LogRate) -> Throttle {
+        Throttle { rate, interval_began: None, written: 0, suppressed: 0 }
     }
 
-    /// Returns how many lines were suppressed before this one, or `None` if this one has to be suppressed, too. There is no
-    /// timer, so the owner asks for the last count in the end: [`suppressed`](Throttle::suppressed).
+    /// Returns how many lines were suppressed before this one, or `None` if this one must be suppressed too. There is no timer
+    /// that reports the lines suppressed last, so the owner calls [`suppressed`](Throttle::suppressed) in the end.
     pub(crate) fn admit(&mut self, now: Instant) -> Option<u64> {
         let is_over = |began| now.saturating_duration_since(began) >= self.rate.interval;
-        if self.began.is_none_or(is_over) {
-            self.began = Some(now);
+        if self.interval_began.is_none_or(is_over) {
+            self.interval_began = Some(now);
             self.written = 0;
         }
         if self.written >= self.rate.lines {
@@ -41,7 +44,7 @@ impl Throttle {
         Some(self.suppressed())
     }
 
-    /// How many were suppressed since it was last told.
+    /// Returns how many lines were suppressed, and counts from 0 again.
     pub(crate) fn suppressed(&mut self) -> u64 {
         mem::take(&mut self.suppressed)
     }
@@ -52,10 +55,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_burst_is_a_few_lines_and_the_next_interval_begins_with_its_count() {
+    fn a_burst_writes_a_few_lines_and_the_next_line_has_the_count_of_the_others() {
         let start = Instant::now();
         let after = |millis| start + Duration::from_millis(millis);
-        let mut throttle = Throttle::new(Rate { lines: 3, interval: Duration::from_secs(1) });
+        let mut throttle = Throttle::new(LogRate { lines: 3, interval: Duration::from_secs(1) });
         for millis in [0, 1, 999] {
             assert_eq!(throttle.admit(after(millis)), Some(0));
         }
@@ -66,9 +69,9 @@ mod tests {
     }
 
     #[test]
-    fn what_is_suppressed_when_a_burst_ends_can_be_asked_for_once() {
+    fn suppressed_lines_are_counted_only_once() {
         let start = Instant::now();
-        let mut throttle = Throttle::new(Rate { lines: 1, interval: Duration::from_secs(5) });
+        let mut throttle = Throttle::new(LogRate { lines: 1, interval: Duration::from_secs(5) });
         assert_eq!(throttle.admit(start), Some(0));
         (0..412).for_each(|_| assert_eq!(throttle.admit(start), None));
         assert_eq!((throttle.suppressed(), throttle.suppressed()), (412, 0));

@@ -11,7 +11,7 @@ use rustix::buffer::spare_capacity;
 use rustix::event::Timespec;
 use rustix::event::epoll::{self, CreateFlags, Event, EventData, EventFlags};
 
-use crate::servers::Dialect;
+use crate::servers::ChatDialect;
 
 /// A server that takes longer to deliver has failed.
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -24,7 +24,7 @@ const MESSAGE_LENGTH: usize = 64;
 
 /// When the next message is sent.
 #[derive(Clone, Copy)]
-pub enum Pace {
+pub enum SendPace {
     /// As soon as fewer than this many messages are in flight.
     Window(usize),
     /// This long after the previous message, whether that is delivered or not.
@@ -42,18 +42,18 @@ pub struct Sample {
 }
 
 /// All members of a room, each on its own connection. The last member sends, all others receive.
-pub struct Room {
+pub struct RoomClients {
     epoll: OwnedFd,
-    dialect: Dialect,
-    members: Vec<Member>,
+    dialect: ChatDialect,
+    members: Vec<RoomClient>,
     /// Messages that some members have not received yet, oldest first.
-    in_flight: VecDeque<Message>,
+    in_flight: VecDeque<MessageInFlight>,
     /// How many messages all members have received. This is the number of the first message in `in_flight`.
     delivered: u64,
     buffer: Vec<u8>,
 }
 
-struct Member {
+struct RoomClient {
     stream: TcpStream,
     has_joined: bool,
     /// The bytes of a line that is not complete yet.
@@ -63,7 +63,7 @@ struct Member {
 }
 
 /// A message in flight.
-struct Message {
+struct MessageInFlight {
     text: [u8; MESSAGE_LENGTH],
     sent_at: Instant,
     /// How many members have received it.
@@ -78,15 +78,15 @@ struct Recorder {
     delivery_times: Histogram<u64>,
 }
 
-impl Room {
+impl RoomClients {
     /// Connects `members` members and waits until all of them have joined. Connects them in groups of `at_once`: when
     /// the accept queue overflows, TCP retries only after a second.
     ///
     /// # Errors
     ///
     /// A member can't connect or join.
-    pub fn join(addr: SocketAddr, dialect: Dialect, members: usize, at_once: usize) -> io::Result<Room> {
-        let mut room = Room {
+    pub fn join(addr: SocketAddr, dialect: ChatDialect, members: usize, at_once: usize) -> io::Result<RoomClients> {
+        let mut room = RoomClients {
             epoll: epoll::create(CreateFlags::CLOEXEC)?,
             dialect,
             members: Vec::new(),
@@ -116,8 +116,8 @@ impl Room {
         stream.set_nodelay(true)?;
         stream.set_nonblocking(true)?;
         epoll::add(&self.epoll, &stream, EventData::new_u64(number as u64), EventFlags::IN)?;
-        let mut member = Member { stream, has_joined: false, partial_line: Vec::new(), next_message: 0 };
-        if self.dialect == Dialect::Irc {
+        let mut member = RoomClient { stream, has_joined: false, partial_line: Vec::new(), next_message: 0 };
+        if self.dialect == ChatDialect::Irc {
             member.send(format!("NICK m{number}\r\nUSER m{number} 0 * :m\r\n").as_bytes())?;
         }
         self.members.push(member);
@@ -129,7 +129,7 @@ impl Room {
     /// # Errors
     ///
     /// A message is lost, changed, repeated or out of order.
-    pub fn send_messages(&mut self, pace: Pace, time: Duration) -> io::Result<Sample> {
+    pub fn send_messages(&mut self, pace: SendPace, time: Duration) -> io::Result<Sample> {
         let start = Instant::now();
         // The first fifth is warm-up: threads start, buffers grow.
         let begin = start + time / 5;
@@ -149,13 +149,13 @@ impl Room {
                 continue;
             }
             match pace {
-                Pace::Window(window) => {
+                SendPace::Window(window) => {
                     while self.in_flight.len() < window {
                         self.send_message()?;
                     }
                     self.poll(end, &mut recorder)?;
                 }
-                Pace::Every(pause) => {
+                SendPace::Every(pause) => {
                     if now >= due {
                         self.send_message()?;
                         due += pause;
@@ -184,10 +184,10 @@ impl Room {
         let text = message_text(number);
         let Some(sender) = self.members.last_mut() else { return Ok(()) };
         let line = match self.dialect {
-            Dialect::Plain => [text.as_slice(), b"\n"].concat(),
-            Dialect::Irc => [b"PRIVMSG #lobby :", text.as_slice(), b"\r\n"].concat(),
+            ChatDialect::Plain => [text.as_slice(), b"\n"].concat(),
+            ChatDialect::Irc => [b"PRIVMSG #lobby :", text.as_slice(), b"\r\n"].concat(),
         };
-        self.in_flight.push_back(Message { text, sent_at: Instant::now(), deliveries: 0 });
+        self.in_flight.push_back(MessageInFlight { text, sent_at: Instant::now(), deliveries: 0 });
         sender.send(&line)
     }
 
@@ -222,8 +222,8 @@ impl Room {
         while let Some(end) = rest.iter().position(|byte| *byte == b'\n') {
             let line = rest[..end].strip_suffix(b"\r").unwrap_or(&rest[..end]);
             match self.dialect {
-                Dialect::Plain => self.on_plain_line(number, line, now, recorder)?,
-                Dialect::Irc => self.on_irc_line(number, line, now, recorder)?,
+                ChatDialect::Plain => self.on_plain_line(number, line, now, recorder)?,
+                ChatDialect::Irc => self.on_irc_line(number, line, now, recorder)?,
             }
             rest = &rest[end + 1..];
         }
@@ -279,7 +279,7 @@ impl Room {
     }
 }
 
-impl Member {
+impl RoomClient {
     /// Sends without blocking. The messages in flight are few enough to fit into the send buffer.
     fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
         if self.stream.write(bytes)? < bytes.len() {

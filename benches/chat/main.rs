@@ -24,7 +24,7 @@ mod servers;
 mod workloads;
 
 use report::Report;
-use servers::Server;
+use servers::ChatServer;
 use workloads::Scale;
 
 fn main() -> ExitCode {
@@ -44,7 +44,7 @@ fn compare(options: &Options) -> io::Result<Vec<String>> {
 
     let mut report = Report::default();
     let mut servers = Vec::new();
-    for server in Server::ALL {
+    for server in ChatServer::ALL {
         match server.unavailable_reason(&acceptd)? {
             Some(reason) => report.skip(server, reason),
             None => servers.push(server),

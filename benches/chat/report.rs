@@ -8,7 +8,7 @@ use acceptd_bench::metric::{Measurements, Metric};
 use acceptd_bench::ratio::{Ratio, median};
 use serde_json::{Value, json};
 
-use crate::servers::Server;
+use crate::servers::ChatServer;
 use crate::workloads::{self, METRICS, P99_BAR, PAIRS, SIZES};
 
 /// All samples of all rounds.
@@ -16,26 +16,26 @@ use crate::workloads::{self, METRICS, P99_BAR, PAIRS, SIZES};
 pub struct Report {
     /// By members, server and metric; then by round, because a ratio compares samples of the same round, and a server
     /// may fail in some rounds.
-    samples: BTreeMap<(usize, Server, Metric), BTreeMap<usize, f64>>,
+    samples: BTreeMap<(usize, ChatServer, Metric), BTreeMap<usize, f64>>,
     skipped: Vec<String>,
     failures: Vec<String>,
 }
 
 impl Report {
-    pub fn add(&mut self, round: usize, members: usize, server: Server, measurements: Measurements) {
+    pub fn add(&mut self, round: usize, members: usize, server: ChatServer, measurements: Measurements) {
         for (metric, value) in measurements {
             self.samples.entry((members, server, metric)).or_default().insert(round, value);
         }
     }
 
     /// Records that a server can't be measured on this machine.
-    pub fn skip(&mut self, server: Server, why: &str) {
+    pub fn skip(&mut self, server: ChatServer, why: &str) {
         let line = format!("left out: {}, since {why}", server.name());
         eprintln!("{line}");
         self.skipped.push(line);
     }
 
-    pub fn fail(&mut self, members: usize, server: Server, error: &io::Error) {
+    pub fn fail(&mut self, members: usize, server: ChatServer, error: &io::Error) {
         let line = format!("{}, {}: {error}", workloads::name(members), server.name());
         eprintln!("{line}");
         self.failures.push(line);
@@ -45,13 +45,13 @@ impl Report {
         &self.failures
     }
 
-    fn samples(&self, members: usize, server: Server, metric: Metric) -> Option<Vec<f64>> {
+    fn samples(&self, members: usize, server: ChatServer, metric: Metric) -> Option<Vec<f64>> {
         let rounds = self.samples.get(&(members, server, metric))?;
         Some(rounds.values().copied().collect())
     }
 
     /// The ratio of two servers, over the rounds that have both.
-    fn ratio(&self, members: usize, (ours, theirs): (Server, Server), metric: Metric) -> Option<Ratio> {
+    fn ratio(&self, members: usize, (ours, theirs): (ChatServer, ChatServer), metric: Metric) -> Option<Ratio> {
         let ours = self.samples.get(&(members, ours, metric))?;
         let theirs = self.samples.get(&(members, theirs, metric))?;
         let both = ours.iter().filter_map(|(round, ours)| Some((*ours, *theirs.get(round)?)));
@@ -81,7 +81,7 @@ impl Report {
     fn results(&self) -> String {
         let mut rows = String::new();
         for members in SIZES {
-            for server in Server::ALL {
+            for server in ChatServer::ALL {
                 let cells: Vec<String> = METRICS
                     .into_iter()
                     .filter_map(|metric| Some(with_spread(&self.samples(members, server, metric)?)))

@@ -7,7 +7,7 @@ use std::process::Command;
 use acceptd_bench::process::{self, ServerProcess};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Server {
+pub enum ChatServer {
     Acceptd,
     AcceptdIrc,
     Textbook,
@@ -18,38 +18,38 @@ pub enum Server {
 
 /// The protocol in which members join a room and send messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Dialect {
+pub enum ChatDialect {
     /// Plain lines of text. Every client is a member from the start.
     Plain,
     /// RFC 2812.
     Irc,
 }
 
-impl Server {
-    pub const ALL: [Server; 6] = [
-        Server::Acceptd,
-        Server::Textbook,
-        Server::TextbookOneWrite,
-        Server::Tokio,
-        Server::Ngircd,
-        Server::AcceptdIrc,
+impl ChatServer {
+    pub const ALL: [ChatServer; 6] = [
+        ChatServer::Acceptd,
+        ChatServer::Textbook,
+        ChatServer::TextbookOneWrite,
+        ChatServer::Tokio,
+        ChatServer::Ngircd,
+        ChatServer::AcceptdIrc,
     ];
 
     pub fn name(self) -> &'static str {
         match self {
-            Server::Acceptd => "acceptd",
-            Server::AcceptdIrc => "acceptd, IRC",
-            Server::Textbook => "textbook",
-            Server::TextbookOneWrite => "textbook, one write",
-            Server::Tokio => "tokio",
-            Server::Ngircd => "ngircd",
+            ChatServer::Acceptd => "acceptd",
+            ChatServer::AcceptdIrc => "acceptd, IRC",
+            ChatServer::Textbook => "textbook",
+            ChatServer::TextbookOneWrite => "textbook, one write",
+            ChatServer::Tokio => "tokio",
+            ChatServer::Ngircd => "ngircd",
         }
     }
 
-    pub fn dialect(self) -> Dialect {
+    pub fn dialect(self) -> ChatDialect {
         match self {
-            Server::AcceptdIrc | Server::Ngircd => Dialect::Irc,
-            _ => Dialect::Plain,
+            ChatServer::AcceptdIrc | ChatServer::Ngircd => ChatDialect::Irc,
+            _ => ChatDialect::Plain,
         }
     }
 
@@ -57,8 +57,8 @@ impl Server {
     /// acceptd delays the welcome of a client that sends nothing at first, so joining in small groups would take long.
     pub fn join_at_once(self) -> usize {
         match self {
-            Server::Acceptd | Server::AcceptdIrc => 1000,
-            Server::Ngircd => 8,
+            ChatServer::Acceptd | ChatServer::AcceptdIrc => 1000,
+            ChatServer::Ngircd => 8,
             _ => 100,
         }
     }
@@ -70,8 +70,8 @@ impl Server {
     /// acceptd can't be started.
     pub fn unavailable_reason(self, acceptd: &str) -> io::Result<Option<&'static str>> {
         Ok(match self {
-            Server::Acceptd | Server::AcceptdIrc if !has_chat(acceptd)? => Some("this acceptd has no chat"),
-            Server::Ngircd if !process::is_installed("ngircd") => {
+            ChatServer::Acceptd | ChatServer::AcceptdIrc if !has_chat(acceptd)? => Some("this acceptd has no chat"),
+            ChatServer::Ngircd if !process::is_installed("ngircd") => {
                 Some("ngircd is not installed; on Debian: apt-get install ngircd")
             }
             _ => None,
@@ -83,22 +83,22 @@ impl Server {
     /// The server can't be started, or does not listen.
     pub fn start(self, acceptd: &str) -> io::Result<ServerProcess> {
         match self {
-            Server::Acceptd | Server::AcceptdIrc => {
+            ChatServer::Acceptd | ChatServer::AcceptdIrc => {
                 let mut command = Command::new(acceptd);
                 command.args(["-H", "chat", "--message-rate", "0", "-q", "-m", "2000", "127.0.0.1:0"]);
                 ServerProcess::start_announced(self.name(), &mut command)
             }
-            Server::Textbook => {
+            ChatServer::Textbook => {
                 ServerProcess::start_announced(self.name(), &mut Command::new(env!("CARGO_BIN_EXE_textbook-chat")))
             }
-            Server::TextbookOneWrite => {
+            ChatServer::TextbookOneWrite => {
                 let mut command = Command::new(env!("CARGO_BIN_EXE_textbook-chat"));
                 ServerProcess::start_announced(self.name(), command.arg("--one-write"))
             }
-            Server::Tokio => {
+            ChatServer::Tokio => {
                 ServerProcess::start_announced(self.name(), &mut Command::new(env!("CARGO_BIN_EXE_tokio-chat")))
             }
-            Server::Ngircd => start_ngircd(),
+            ChatServer::Ngircd => start_ngircd(),
         }
     }
 }

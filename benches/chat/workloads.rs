@@ -6,8 +6,8 @@ use std::time::Duration;
 use acceptd_bench::metric::{Measurements, Metric};
 use acceptd_bench::process::ServerProcess;
 
-use crate::load::{Pace, Room};
-use crate::servers::Server;
+use crate::load::{RoomClients, SendPace};
+use crate::servers::ChatServer;
 
 /// The numbers of members in a room. One member sends, all others receive.
 pub const SIZES: [usize; 3] = [10, 100, 1000];
@@ -18,17 +18,17 @@ const WINDOW: usize = 32;
 
 /// The pairs of servers to compare. IRC takes more bytes and parsing than the plain dialect, so ngircd, the only peer
 /// that speaks IRC, is compared with acceptd in both dialects.
-pub const PAIRS: [(Server, Server); 5] = [
-    (Server::Acceptd, Server::Textbook),
-    (Server::Acceptd, Server::TextbookOneWrite),
-    (Server::Acceptd, Server::Tokio),
-    (Server::Acceptd, Server::Ngircd),
-    (Server::AcceptdIrc, Server::Ngircd),
+pub const PAIRS: [(ChatServer, ChatServer); 5] = [
+    (ChatServer::Acceptd, ChatServer::Textbook),
+    (ChatServer::Acceptd, ChatServer::TextbookOneWrite),
+    (ChatServer::Acceptd, ChatServer::Tokio),
+    (ChatServer::Acceptd, ChatServer::Ngircd),
+    (ChatServer::AcceptdIrc, ChatServer::Ngircd),
 ];
 
 /// acceptd's rate divided by the peer's should be at least this.
-pub fn rate_bar(peer: Server, members: usize) -> f64 {
-    if peer == Server::Textbook && members == 100 { 1.5 } else { 1.0 }
+pub fn rate_bar(peer: ChatServer, members: usize) -> f64 {
+    if peer == ChatServer::Textbook && members == 100 { 1.5 } else { 1.0 }
 }
 
 /// acceptd's p99 divided by the peer's should be at most this.
@@ -74,10 +74,10 @@ fn fixed_rate(members: usize) -> u32 {
 /// # Errors
 ///
 /// A member can't join, or a message is lost, changed, repeated or out of order.
-pub fn measure(server: Server, running: &ServerProcess, members: usize, scale: Scale) -> io::Result<Measurements> {
-    let mut room = Room::join(running.addr, server.dialect(), members, server.join_at_once())?;
-    let full_speed = room.send_messages(Pace::Window(WINDOW), scale.rate)?;
-    let fixed = room.send_messages(Pace::Every(Duration::from_secs(1) / fixed_rate(members)), scale.latency)?;
+pub fn measure(server: ChatServer, running: &ServerProcess, members: usize, scale: Scale) -> io::Result<Measurements> {
+    let mut room = RoomClients::join(running.addr, server.dialect(), members, server.join_at_once())?;
+    let full_speed = room.send_messages(SendPace::Window(WINDOW), scale.rate)?;
+    let fixed = room.send_messages(SendPace::Every(Duration::from_secs(1) / fixed_rate(members)), scale.latency)?;
     room.expect_no_message()?;
     Ok(vec![(Metric::Rate, full_speed.rate), (Metric::P50, fixed.p50), (Metric::P99, fixed.p99)])
 }

@@ -48,7 +48,7 @@ pub fn draw(report: &Report, scale: Scale, folder: &Path) -> Result<(), Box<dyn 
         ),
     ];
     for (file, title, workloads, metric, unit) in charts {
-        let lines: Vec<Line> = PEERS
+        let lines: Vec<ChartLine> = PEERS
             .into_iter()
             .map(|(peer, color)| {
                 let point = |workload: &Workload| {
@@ -75,9 +75,9 @@ fn clients_of(workload: Workload) -> usize {
 }
 
 /// A peer, its colour and its points.
-type Line = (Peer, RGBColor, Vec<(f64, f64)>);
+type ChartLine = (Peer, RGBColor, Vec<(f64, f64)>);
 
-fn draw_lines(path: &Path, title: &str, lines: &[Line]) -> Result<(), Box<dyn Error + Send + Sync>> {
+fn draw_lines(path: &Path, title: &str, lines: &[ChartLine]) -> Result<(), Box<dyn Error + Send + Sync>> {
     let points = || lines.iter().flat_map(|(_, _, points)| points.iter().copied());
     let lowest_x = points().map(|(x, _)| x).fold(f64::INFINITY, f64::min);
     let highest_x = points().map(|(x, _)| x).fold(1.0, f64::max);

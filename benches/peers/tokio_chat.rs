@@ -12,7 +12,7 @@ use tokio::sync::broadcast::{self, Sender};
 const CHANNEL_CAPACITY: usize = 1024;
 
 /// The number of the sender, and the line for all other members. They share one copy.
-type Message = (usize, Arc<str>);
+type SentLine = (usize, Arc<str>);
 
 #[tokio::main]
 async fn main() -> io::Result<()> {
@@ -28,7 +28,7 @@ async fn main() -> io::Result<()> {
     Ok(())
 }
 
-async fn serve(number: usize, mut stream: TcpStream, room: Sender<Message>) -> io::Result<()> {
+async fn serve(number: usize, mut stream: TcpStream, room: Sender<SentLine>) -> io::Result<()> {
     let mut messages = room.subscribe();
     let (reader, mut writer) = stream.split();
     let mut lines = BufReader::new(reader).lines();

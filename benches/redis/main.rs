@@ -25,7 +25,7 @@ mod setups;
 mod temp_dir;
 
 use report::Report;
-use servers::{Server, Store};
+use servers::{ServerKind, StoreProcess};
 use setups::{SETUPS, Scale, Setup};
 
 /// Programs that have to be installed, each with its Debian package.
@@ -77,21 +77,21 @@ fn run_round(
     options: &Options,
     report: &mut Report,
 ) -> io::Result<()> {
-    let redis = Server::start(Store::Redis, setup, acceptd)?;
-    let acceptd = Server::start(Store::Acceptd, setup, acceptd)?;
+    let redis = StoreProcess::start(ServerKind::Redis, setup, acceptd)?;
+    let acceptd = StoreProcess::start(ServerKind::Acceptd, setup, acceptd)?;
     // The servers take turns in going first.
     let order = if round.is_multiple_of(2) { [&redis, &acceptd] } else { [&acceptd, &redis] };
     for workload in setup.workloads.iter().filter(|workload| options.selects(&workload.name(scale))) {
         let mut measured = Vec::new();
         for server in order {
             let measurements = measure::measure(*workload, server, scale).map_err(|error| {
-                io::Error::new(error.kind(), format!("{}, {}: {error}", server.store.name(), workload.name(scale)))
+                io::Error::new(error.kind(), format!("{}, {}: {error}", server.kind.name(), workload.name(scale)))
             })?;
-            measured.push((server.store, measurements));
+            measured.push((server.kind, measurements));
         }
         // Both servers or neither, so that a ratio always compares values of the same round.
-        for (store, measurements) in measured {
-            report.add(setup, workload, store, measurements);
+        for (kind, measurements) in measured {
+            report.add(setup, workload, kind, measurements);
         }
     }
     Ok(())

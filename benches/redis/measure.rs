@@ -5,13 +5,13 @@ use std::io;
 use acceptd_bench::metric::{Measurements, Metric};
 
 use crate::load;
-use crate::servers::Server;
+use crate::servers::StoreProcess;
 use crate::setups::{Scale, Workload};
 
 /// # Errors
 ///
 /// The server does not reply, or replies with something unexpected.
-pub fn measure(workload: Workload, server: &Server, scale: Scale) -> io::Result<Measurements> {
+pub fn measure(workload: Workload, server: &StoreProcess, scale: Scale) -> io::Result<Measurements> {
     match workload {
         Workload::Commands { test, clients, pipeline, .. } => {
             load::commands(server.addr(), test, clients, pipeline, scale.time)

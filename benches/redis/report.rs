@@ -8,7 +8,7 @@ use acceptd_bench::metric::{Measurements, Metric};
 use acceptd_bench::ratio::{Ratio, median};
 use serde_json::{Value, json};
 
-use crate::servers::Store;
+use crate::servers::ServerKind;
 use crate::setups::{SETUPS, Scale, Setup, Workload};
 
 /// The cells of the bar and the verdict where there is no bar.
@@ -18,16 +18,16 @@ const EMPTY_CELLS: &str = " | ";
 #[derive(Default)]
 pub struct Report {
     /// By setup, index of the workload in the setup, metric and server.
-    samples: BTreeMap<(&'static str, usize, Metric, Store), Vec<f64>>,
+    samples: BTreeMap<(&'static str, usize, Metric, ServerKind), Vec<f64>>,
     skipped: Vec<String>,
     failures: Vec<String>,
 }
 
 impl Report {
-    pub fn add(&mut self, setup: &'static Setup, workload: &Workload, store: Store, measurements: Measurements) {
+    pub fn add(&mut self, setup: &'static Setup, workload: &Workload, kind: ServerKind, measurements: Measurements) {
         let index = setup.workloads.iter().position(|known| known == workload).unwrap_or_default();
         for (metric, value) in measurements {
-            self.samples.entry((setup.name, index, metric, store)).or_default().push(value);
+            self.samples.entry((setup.name, index, metric, kind)).or_default().push(value);
         }
     }
 
@@ -47,8 +47,8 @@ impl Report {
     }
 
     fn compare(&self, setup: &'static Setup, index: usize, metric: Metric) -> Option<Comparison> {
-        let redis = self.samples.get(&(setup.name, index, metric, Store::Redis))?;
-        let acceptd = self.samples.get(&(setup.name, index, metric, Store::Acceptd))?;
+        let redis = self.samples.get(&(setup.name, index, metric, ServerKind::Redis))?;
+        let acceptd = self.samples.get(&(setup.name, index, metric, ServerKind::Acceptd))?;
         let ratio = Ratio::new(acceptd, redis)?;
         Some(Comparison { redis: median(redis), acceptd: median(acceptd), ratio })
     }
@@ -101,14 +101,14 @@ impl Report {
 
     /// All samples of all rounds, for programs.
     pub fn json(&self, scale: Scale, machine: &str) -> Value {
-        let samples = self.samples.iter().map(|((setup, index, metric, store), samples)| {
+        let samples = self.samples.iter().map(|((setup, index, metric, kind), samples)| {
             let setups = SETUPS.iter().find(|known| known.name == *setup);
             let workload = setups.and_then(|setup| setup.workloads.get(*index));
             json!({
                 "setup": setup,
                 "work": workload.map(|workload| workload.name(scale)),
                 "figure": metric.name(),
-                "server": store.name(),
+                "server": kind.name(),
                 "samples": samples,
                 "median": median(samples),
             })

@@ -11,37 +11,37 @@ use crate::temp_dir::{self, TempDir};
 
 /// Which of the two servers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Store {
+pub enum ServerKind {
     Redis,
     Acceptd,
 }
 
-impl Store {
+impl ServerKind {
     pub fn name(self) -> &'static str {
         match self {
-            Store::Redis => "redis",
-            Store::Acceptd => "acceptd",
+            ServerKind::Redis => "redis",
+            ServerKind::Acceptd => "acceptd",
         }
     }
 }
 
 /// A running server. Dropping it kills the process, then removes its directory.
-pub struct Server {
-    pub store: Store,
+pub struct StoreProcess {
+    pub kind: ServerKind,
     running: ServerProcess,
     // After `running`: fields are dropped in order.
     _directory: TempDir,
 }
 
-impl Server {
+impl StoreProcess {
     /// # Errors
     ///
     /// The server can't be started, or does not listen.
-    pub fn start(store: Store, setup: &Setup, acceptd: &str) -> io::Result<Server> {
+    pub fn start(kind: ServerKind, setup: &Setup, acceptd: &str) -> io::Result<StoreProcess> {
         let parent = if setup.is_durable { temp_dir::parent_on_disk() } else { None };
         let directory = TempDir::new(&parent.unwrap_or_else(std::env::temp_dir))?;
-        let running = match store {
-            Store::Redis => {
+        let running = match kind {
+            ServerKind::Redis => {
                 // To redis-server, port 0 means that it should not listen.
                 let addr = process::free_addr()?;
                 let mut command = Command::new("redis-server");
@@ -49,7 +49,7 @@ impl Server {
                 command.arg("--dir").arg(directory.path()).args(setup.redis);
                 ServerProcess::start_at("redis-server", command.current_dir(directory.path()), addr)?
             }
-            Store::Acceptd => {
+            ServerKind::Acceptd => {
                 let mut command = Command::new(acceptd);
                 command.args(["-H", "kv", "-q", "-m", "2000"]);
                 for argument in setup.acceptd {
@@ -61,7 +61,7 @@ impl Server {
                 ServerProcess::start_announced("acceptd", command.arg("127.0.0.1:0"))?
             }
         };
-        Ok(Server { store, running, _directory: directory })
+        Ok(StoreProcess { kind, running, _directory: directory })
     }
 
     pub fn addr(&self) -> SocketAddr {

@@ -1,17 +1,16 @@
-//! The address to listen on: how it is written, and what is said about one that is wrong. Whether its host exists is
-//! seen when it is bound.
+//! Parses the address to listen on. The errors say how to write one. Its host is resolved only when it is bound.
 
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use rustix::net::netdevice::name_to_index;
 use rustix::net::{AddressFamily, SocketType, socket};
 
-const RIGHT: &str = "write HOST:PORT, as in 127.0.0.1:17007, localhost:0 or [::1]:17007";
+const HINT: &str = "write HOST:PORT, as in 127.0.0.1:17007, localhost:0 or [::1]:17007";
 
-/// `HOST:PORT`, `[IPV6]:PORT`, or `PORT` alone, which is a port of 127.0.0.1.
+/// Parses `HOST:PORT`, `[IPV6]:PORT`, or `PORT` alone, which means a port of 127.0.0.1.
 pub(super) fn address(text: &str) -> Result<String, String> {
     if text.starts_with("unix:") || text.starts_with(['/', '.']) {
-        return Err(format!("Unix sockets are not supported; {RIGHT}"));
+        return Err(format!("Unix sockets are not supported; {HINT}"));
     }
     if let Some((scheme, rest)) = text.split_once("://") {
         return Err(format!("leave {scheme}:// out: write {} alone", rest.trim_end_matches('/')));
@@ -19,23 +18,23 @@ pub(super) fn address(text: &str) -> Result<String, String> {
     if is_number(text) {
         return Ok(format!("127.0.0.1:{}", port(text)?));
     }
-    let Some((host, port_text)) = text.rsplit_once(':') else { return Err(format!("there is no port; {RIGHT}")) };
+    let Some((host, port_text)) = text.rsplit_once(':') else { return Err(format!("there is no port; {HINT}")) };
     if host.starts_with('[') && !host.ends_with(']') {
-        return Err(format!("there is no port; {RIGHT}"));
+        return Err(format!("there is no port; {HINT}"));
     }
     let port = port(port_text)?;
     match host {
         "" => Err("there is no host; 127.0.0.1 serves this machine, 0.0.0.0 or [::] every network".to_owned()),
         "*" => Err(format!("write 0.0.0.0:{port} for every IPv4 address of this machine, [::]:{port} for IPv6 too")),
         _ if host.starts_with('[') => ipv6(host.trim_matches(['[', ']']), port),
-        _ if host.matches(':').count() == 1 => Err(format!("there are two ports; {RIGHT}")),
-        _ if host.contains(':') => Err(format!("an IPv6 address needs brackets; {RIGHT}")),
-        _ if looks_like_ipv4(host) => Err(format!("{host} is no IPv4 address; {RIGHT}")),
+        _ if host.matches(':').count() == 1 => Err(format!("there are two ports; {HINT}")),
+        _ if host.contains(':') => Err(format!("an IPv6 address needs brackets; {HINT}")),
+        _ if looks_like_ipv4(host) => Err(format!("{host} is not an IPv4 address; {HINT}")),
         _ => Ok(text.to_owned()),
     }
 }
 
-/// Four numbers that are not an address: no resolver knows such a name.
+/// Whether a host is four numbers but not an address. No resolver knows such a name.
 fn looks_like_ipv4(host: &str) -> bool {
     host.split('.').count() == 4 && host.split('.').all(is_number) && host.parse::<Ipv4Addr>().is_err()
 }
@@ -46,16 +45,16 @@ fn is_number(text: &str) -> bool {
 
 fn port(text: &str) -> Result<u16, String> {
     if !is_number(text) {
-        return Err(format!("{text:?} is no port; {RIGHT}"));
+        return Err(format!("{text:?} is not a port; {HINT}"));
     }
     text.parse().map_err(|_| format!("port {text} does not exist, the highest is 65535"))
 }
 
-/// An IPv6 address that may have a zone, by number or by name: `fe80::1%eth0` (RFC 4007, section 11).
+/// Parses an IPv6 address that may have a zone, by number or by name: `fe80::1%eth0` (RFC 4007, section 11).
 fn ipv6(text: &str, port: u16) -> Result<String, String> {
     let (ip, zone) = text.split_once('%').map_or((text, None), |(ip, zone)| (ip, Some(zone)));
     if ip.parse::<Ipv6Addr>().is_err() {
-        return Err(format!("[{text}] is no IPv6 address; {RIGHT}"));
+        return Err(format!("[{text}] is not an IPv6 address; {HINT}"));
     }
     let address = match zone {
         None => format!("[{ip}]:{port}"),
@@ -64,13 +63,13 @@ fn ipv6(text: &str, port: u16) -> Result<String, String> {
     };
     match address.parse::<SocketAddr>() {
         Ok(_) => Ok(address),
-        Err(_) => Err(format!("[{text}] has no zone that can exist; `ip link` lists the network interfaces")),
+        Err(_) => Err(format!("[{text}] has an impossible zone; `ip link` lists the network interfaces")),
     }
 }
 
 /// The number of a network interface.
 fn index_of(interface: &str) -> Result<u32, String> {
-    // The kernel is asked through a socket, of whatever kind.
+    // The system call needs a socket, of any kind.
     socket(AddressFamily::UNIX, SocketType::DGRAM, None)
         .and_then(|socket| name_to_index(socket, interface))
         .map_err(|_| format!("there is no network interface {interface:?}; `ip link` lists them"))
@@ -104,7 +103,7 @@ mod tests {
     }
 
     #[test]
-    fn what_other_servers_take_is_told_how_to_write_it_here() {
+    fn the_error_for_a_wrong_address_says_how_to_write_it() {
         for (text, hint) in [
             ("*:17007", "write 0.0.0.0:17007"),
             ("tcp://127.0.0.1:80", "write 127.0.0.1:80 alone"),
@@ -117,12 +116,12 @@ mod tests {
             ("[::1]", "there is no port"),
             ("127.0.0.1", "there is no port"),
             ("", "there is no port"),
-            ("[nonsense]:1", "is no IPv6 address"),
-            ("localhost:http", "\"http\" is no port"),
+            ("[nonsense]:1", "is not an IPv6 address"),
+            ("localhost:http", "\"http\" is not a port"),
             ("h:65536", "the highest is 65535"),
         ] {
-            let told = address(text).unwrap_err();
-            assert!(told.contains(hint), "{text}: {told}");
+            let message = address(text).unwrap_err();
+            assert!(message.contains(hint), "{text}: {message}");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What `-h` and `--help` show: the first fits on a screen, the second has all there is to say.
+//! The text of `-h`, which fits on a screen, and of `--help`, which has every detail.
 
 use clap::builder::PossibleValue;
 use clap::{Arg, Command, CommandFactory};
@@ -29,12 +29,12 @@ good as an unset one.
 Ctrl-C (SIGINT), SIGTERM or SIGHUP lets clients finish, then ends the program. Another signal, at
 least a second later, ends it at once.";
 
-/// The command line with its help. An option's first paragraph is for `-h`; the second one, if there is one, is for
-/// `--help`. Both get the handlers that use the option, and `--help` the variable that sets it.
+/// The command line with its help. The first paragraph of an option's doc comment is for `-h`, and the second one, if any, is
+/// for `--help`. Both show the handlers that use the option. `--help` also shows the variable that sets it.
 pub(super) fn command() -> Command {
     Cli::command().after_help(SHORT_EXAMPLES).after_long_help(EXAMPLES).mut_args(|option| {
-        let of_handlers = scope::shown(option.get_id().as_str());
-        let add_handlers = |help: String| match &of_handlers {
+        let handlers = scope::handlers_for_help(option.get_id().as_str());
+        let add_handlers = |help: String| match &handlers {
             Some(handlers) => format!("{help} ({handlers})"),
             None => help,
         };
@@ -49,14 +49,14 @@ pub(super) fn command() -> Command {
     })
 }
 
-/// The values to choose from, a line each. clap's own list would take up a screen's worth of lines in `-h`, too.
+/// The possible values, a line each. clap's own list would make `-h` longer than a screen.
 fn possible_values(option: &Arg) -> String {
     let values = if option.get_action().takes_values() { option.get_possible_values() } else { Vec::new() };
-    let shown = |value: &PossibleValue| {
+    let line = |value: &PossibleValue| {
         let help = value.get_help().map(ToString::to_string).unwrap_or_default();
         format!("\n- {}: {help}", value.get_name())
     };
-    let list: String = values.iter().map(shown).collect();
+    let list: String = values.iter().map(line).collect();
     if list.is_empty() { list } else { format!("\n\nPossible values:{list}") }
 }
 
@@ -70,7 +70,7 @@ mod tests {
     }
 
     #[test]
-    fn every_option_but_its_help_is_a_variable_named_after_it() {
+    fn every_option_has_a_variable_named_after_it() {
         for option in command().get_arguments() {
             let name = format!("ACCEPTD_{}", option.get_id().as_str().to_uppercase());
             assert_eq!(option.get_env(), Some(name.as_ref()));
@@ -92,7 +92,7 @@ mod tests {
     }
 
     #[test]
-    fn the_examples_line_up() {
+    fn the_descriptions_of_the_examples_begin_in_one_column() {
         for help in [SHORT_EXAMPLES, EXAMPLES] {
             let examples = help.lines().filter(|line| line.starts_with("  acceptd"));
             let starts: Vec<usize> = examples.map(|line| line.rfind("  ").unwrap_or_default() + 2).collect();

@@ -1,8 +1,9 @@
-//! The names that options choose from: handlers, protocols, and when a store is synchronised.
+//! The values of options that are names: handlers, protocols, and when a store is synchronized.
 
 use std::time::Duration;
 
-use acceptd::handler::{chat, kv};
+use acceptd::handler::chat::ChatProtocol;
+use acceptd::handler::kv::{Fsync, KvProtocol};
 use clap::ValueEnum;
 
 /// The built-in handlers. A new one is a file in `src/handler/`, and a line in each match here.
@@ -19,7 +20,7 @@ pub(crate) enum HandlerName {
 }
 
 impl HandlerName {
-    /// Whether clients can change what other clients get.
+    /// Whether a client can change what other clients receive.
     pub(super) fn keeps_state(self) -> bool {
         match self {
             HandlerName::Echo | HandlerName::Line => false,
@@ -27,7 +28,7 @@ impl HandlerName {
         }
     }
 
-    /// How long its clients may be silent: those of a store wait for their own users, and people may listen.
+    /// The default idle timeout. A store's client may wait for its own users, and a member of a chat may only read.
     pub(super) fn idle_timeout(self) -> Option<Duration> {
         match self {
             HandlerName::Echo | HandlerName::Line => Some(Duration::from_secs(5 * 60)),
@@ -35,7 +36,7 @@ impl HandlerName {
         }
     }
 
-    /// How many descriptors a client of it takes.
+    /// How many descriptors each client takes.
     pub(super) fn descriptors_per_client(self) -> usize {
         match self {
             HandlerName::Echo | HandlerName::Line | HandlerName::Kv => 1,
@@ -44,9 +45,9 @@ impl HandlerName {
     }
 }
 
-/// How a key-value store is spoken to.
+/// The protocol of a key-value store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(super) enum KvProtocol {
+pub(super) enum KvProtocolName {
     /// The first byte of a connection decides
     Auto,
     /// Lines, as people type them
@@ -55,9 +56,19 @@ pub(super) enum KvProtocol {
     Resp,
 }
 
-/// How a chat is spoken to.
+impl From<KvProtocolName> for KvProtocol {
+    fn from(name: KvProtocolName) -> KvProtocol {
+        match name {
+            KvProtocolName::Auto => KvProtocol::Auto,
+            KvProtocolName::Text => KvProtocol::Text,
+            KvProtocolName::Resp => KvProtocol::Resp,
+        }
+    }
+}
+
+/// The protocol of a chat.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(super) enum ChatProtocol {
+pub(super) enum ChatProtocolName {
     /// The first line of a connection decides
     Auto,
     /// Lines, as people type them
@@ -66,17 +77,17 @@ pub(super) enum ChatProtocol {
     Irc,
 }
 
-impl From<ChatProtocol> for chat::Protocol {
-    fn from(name: ChatProtocol) -> chat::Protocol {
+impl From<ChatProtocolName> for ChatProtocol {
+    fn from(name: ChatProtocolName) -> ChatProtocol {
         match name {
-            ChatProtocol::Auto => chat::Protocol::Auto,
-            ChatProtocol::Text => chat::Protocol::Text,
-            ChatProtocol::Irc => chat::Protocol::Irc,
+            ChatProtocolName::Auto => ChatProtocol::Auto,
+            ChatProtocolName::Text => ChatProtocol::Text,
+            ChatProtocolName::Irc => ChatProtocol::Irc,
         }
     }
 }
 
-/// When the store's file is synchronised.
+/// When the store's file is synchronized.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(super) enum FsyncName {
     /// Before a write is acknowledged
@@ -85,11 +96,11 @@ pub(super) enum FsyncName {
     Everysec,
 }
 
-impl From<FsyncName> for kv::Fsync {
-    fn from(name: FsyncName) -> kv::Fsync {
+impl From<FsyncName> for Fsync {
+    fn from(name: FsyncName) -> Fsync {
         match name {
-            FsyncName::Always => kv::Fsync::Always,
-            FsyncName::Everysec => kv::Fsync::EverySecond,
+            FsyncName::Always => Fsync::Always,
+            FsyncName::Everysec => Fsync::EverySecond,
         }
     }
 }

@@ -1,11 +1,11 @@
-//! Which handlers use which option. Help, README and the check of a command line take it from here.
+//! The options that each handler uses: for the help, and to find options that have no effect.
 
 use clap::ValueEnum;
 use clap::parser::ValueSource;
 
 use super::HandlerName;
 
-/// The first part is an option's name among clap's, the second one all handlers that use it.
+/// The id of each option in clap, and the handlers that use the option.
 const SCOPES: [(&str, &[HandlerName]); 20] = [
     ("address", ALL),
     ("handler", ALL),
@@ -32,8 +32,8 @@ const SCOPES: [(&str, &[HandlerName]); 20] = [
 
 const ALL: &[HandlerName] = &[HandlerName::Echo, HandlerName::Line, HandlerName::Kv, HandlerName::Chat];
 
-/// The handlers that use an option, for its help: `kv` or `line, kv, chat`. `None`: all of them do.
-pub(super) fn shown(option: &str) -> Option<String> {
+/// The handlers that use an option, for its help: `kv` or `line, kv, chat`. `None` if all handlers use it.
+pub(super) fn handlers_for_help(option: &str) -> Option<String> {
     let (_, handlers) = SCOPES.iter().find(|(name, _)| *name == option)?;
     let names: Vec<String> = handlers.iter().map(|handler| name(*handler)).collect();
     (names.len() < ALL.len()).then(|| names.join(", "))
@@ -43,16 +43,17 @@ fn name(handler: HandlerName) -> String {
     handler.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned())
 }
 
-/// An option that was set and changes nothing.
-pub(super) struct Unused {
-    /// Else it came from a variable.
+/// An option that was set but has no effect.
+pub(super) struct UnusedOption {
+    /// It was set on the command line, and not by a variable.
     pub(super) is_typed: bool,
-    /// A sentence that names what was typed, or the variable.
-    pub(super) why: String,
+    /// The message for the user. It begins with the option or the variable.
+    pub(super) message: String,
 }
 
-/// The options that were set and change nothing, given the handler and where each option's value is from.
-pub(super) fn unused(chosen: HandlerName, source: impl Fn(&str) -> Option<ValueSource>) -> Vec<Unused> {
+/// The options that were set but have no effect on the chosen handler. `source` tells where the value of an option comes
+/// from.
+pub(super) fn unused_options(chosen: HandlerName, source: impl Fn(&str) -> Option<ValueSource>) -> Vec<UnusedOption> {
     let is_set = |option: &str| matches!(source(option), Some(ValueSource::CommandLine | ValueSource::EnvVariable));
     let as_given = |option: &str| match source(option) {
         Some(ValueSource::EnvVariable) => format!("ACCEPTD_{}", option.to_uppercase()),
@@ -63,9 +64,9 @@ pub(super) fn unused(chosen: HandlerName, source: impl Fn(&str) -> Option<ValueS
         _ => format!("--handler {}", name(chosen)),
     };
     let mut unused = Vec::new();
-    let mut add = |option: &str, why: String| {
+    let mut add = |option: &str, reason: String| {
         let is_typed = source(option) == Some(ValueSource::CommandLine);
-        unused.push(Unused { is_typed, why: format!("{} {why}", as_given(option)) });
+        unused.push(UnusedOption { is_typed, message: format!("{} {reason}", as_given(option)) });
     };
     for (option, handlers) in SCOPES.iter().filter(|(option, handlers)| is_set(option) && !handlers.contains(&chosen)) {
         let names: Vec<String> = handlers.iter().map(|handler| name(*handler)).collect();
@@ -90,7 +91,7 @@ mod tests {
     use clap::CommandFactory;
 
     #[test]
-    fn every_option_says_which_handlers_use_it() {
+    fn the_scope_of_every_option_is_listed() {
         let command = super::super::Cli::command();
         let options: Vec<&str> = command.get_arguments().map(|option| option.get_id().as_str()).collect();
         let listed: Vec<&str> = SCOPES.iter().map(|(option, _)| *option).collect();

@@ -1,18 +1,18 @@
-//! How the values of options are written: numbers, times and sizes, and what is said about one that is wrong.
+//! Parses the values of options: numbers, times, sizes and rates. The errors say how to write them.
 
 use std::num::IntErrorKind;
 use std::time::Duration;
 
-use acceptd::handler::chat;
+use acceptd::handler::chat::{ChatOptions, MessageRate};
 
-/// The library allows no longer times.
-const LONGEST: Duration = Duration::from_secs(365 * 24 * 3600);
+/// The longest time that the library allows.
+const MAX_TIME: Duration = Duration::from_secs(365 * 24 * 3600);
 
-const TIME: &str = "write 250ms, 10s, 1m30s, 2h or 1d; a bare number is seconds";
-const SIZE: &str = "write 64KiB, 64K or 1MiB; a bare number is bytes";
+const TIME_HINT: &str = "write 250ms, 10s, 1m30s, 2h or 1d; a bare number is seconds";
+const SIZE_HINT: &str = "write 64KiB, 64K or 1MiB; a bare number is bytes";
 
-/// A fraction has at most this many digits, so that no number overflows.
-const FRACTION_DIGITS: usize = 9;
+/// The most digits of a fraction, so that no number overflows.
+const MAX_FRACTION_DIGITS: usize = 9;
 
 pub(super) fn at_least_one(text: &str) -> Result<usize, String> {
     match text.parse::<usize>() {
@@ -30,8 +30,8 @@ pub(super) fn backlog(text: &str) -> Result<u16, String> {
     }
 }
 
-/// How often a flag was given: in the environment it has a value.
-pub(super) fn times_given(text: &str) -> Result<u8, String> {
+/// How many times a flag counts. On the command line it has no value; in the environment it has one.
+pub(super) fn flag_count(text: &str) -> Result<u8, String> {
     match text.to_ascii_lowercase().as_str() {
         "true" | "yes" | "on" => Ok(1),
         "false" | "no" | "off" => Ok(0),
@@ -39,24 +39,24 @@ pub(super) fn times_given(text: &str) -> Result<u8, String> {
     }
 }
 
-/// One or more numbers with their units, as in `1m30s`.
+/// A length of time: numbers with units, as in `1m30s`.
 pub(super) fn time(text: &str) -> Result<Duration, String> {
     let mut rest = text;
     let mut millis = 0;
     loop {
-        let amount = next_amount(&mut rest).map_err(|wrong| wrong.told(TIME))?;
+        let amount = next_amount(&mut rest).map_err(|error| error.message(TIME_HINT))?;
         let is_bare = amount.unit.is_empty() && amount.text.len() == text.trim_end().len();
-        millis += amount.times(match amount.unit {
+        millis += amount.multiplied_by(match amount.unit {
             "ms" => 1,
             "s" => 1000,
             "m" => 60 * 1000,
             "h" => 3600 * 1000,
             "d" => 24 * 3600 * 1000,
             "" if is_bare => 1000,
-            "" => return Err(format!("{} has no unit; {TIME}", amount.text)),
+            "" => return Err(format!("{} has no unit; {TIME_HINT}", amount.text)),
             unit => return Err(format!("there is no unit {unit:?}; use ms, s, m, h or d")),
         });
-        if millis > LONGEST.as_millis() {
+        if millis > MAX_TIME.as_millis() {
             return Err("that is more than a year".to_owned());
         }
         if rest.is_empty() {
@@ -65,13 +65,15 @@ pub(super) fn time(text: &str) -> Result<Duration, String> {
     }
 }
 
-pub(super) fn some_time(text: &str) -> Result<Duration, String> {
+/// A time longer than zero.
+pub(super) fn nonzero_time(text: &str) -> Result<Duration, String> {
     match time(text)? {
         Duration::ZERO => Err("this limit can't be switched off; write a time longer than 0".to_owned()),
         length => Ok(length),
     }
 }
 
+/// A size that can be a limit for one client: from 1 byte to 1 GiB.
 pub(super) fn size(text: &str) -> Result<usize, String> {
     match bytes(text)? {
         0 => Err("write at least 1".to_owned()),
@@ -83,9 +85,9 @@ pub(super) fn size(text: &str) -> Result<usize, String> {
 /// A number of bytes. `K`, `KB` and `KiB` are all 1,024.
 pub(super) fn bytes(text: &str) -> Result<usize, String> {
     let mut rest = text;
-    let amount = next_amount(&mut rest).map_err(|wrong| wrong.told(SIZE))?;
+    let amount = next_amount(&mut rest).map_err(|error| error.message(SIZE_HINT))?;
     if !rest.is_empty() {
-        return Err(SIZE.to_owned());
+        return Err(SIZE_HINT.to_owned());
     }
     let factor = match amount.unit.to_ascii_lowercase().as_str() {
         "" | "b" => 1,
@@ -95,26 +97,26 @@ pub(super) fn bytes(text: &str) -> Result<usize, String> {
         "t" | "tb" | "tib" => 1 << 40,
         _ => return Err(format!("there is no unit {:?}; use KiB, MiB, GiB or TiB", amount.unit)),
     };
-    usize::try_from(amount.times(factor)).map_err(|_| "that is more than there can be".to_owned())
+    usize::try_from(amount.multiplied_by(factor)).map_err(|_| "that is more than there can be".to_owned())
 }
 
-/// Lines a second, and after a slash how many at once; without one, as many at once as by default.
-pub(super) fn rate(text: &str) -> Result<chat::Rate, String> {
-    const RIGHT: &str = "write 10/20 for 10 lines a second after a burst of 20, or 0 for no limit";
-    let default = chat::Options::default().rate.burst;
+/// Lines a second, a slash, and the burst. Without a slash, the burst is the default one.
+pub(super) fn message_rate(text: &str) -> Result<MessageRate, String> {
+    const HINT: &str = "write 10/20 for 10 lines a second after a burst of 20, or 0 for no limit";
+    let default_burst = ChatOptions::default().rate.burst;
     let (per_second, burst) = match text.split_once('/') {
         Some((per_second, burst)) => (per_second, burst.parse().ok()),
-        None => (text, Some(default)),
+        None => (text, Some(default_burst)),
     };
     match (per_second.parse(), burst) {
         (Ok(1_000_001..), _) => Err("at most 1000000 lines a second can be set".to_owned()),
         (_, Some(0 | 10_001..)) => Err("the burst, after the slash, is from 1 to 10000".to_owned()),
-        (Ok(per_second), Some(burst)) => Ok(chat::Rate { per_second, burst }),
-        _ => Err(RIGHT.to_owned()),
+        (Ok(per_second), Some(burst)) => Ok(MessageRate { per_second, burst }),
+        _ => Err(HINT.to_owned()),
     }
 }
 
-/// A number, which may have a fraction, and the letters after it.
+/// A number with a unit, such as `1.5 s`.
 struct Amount<'t> {
     text: &'t str,
     whole: u64,
@@ -123,59 +125,60 @@ struct Amount<'t> {
 }
 
 impl Amount<'_> {
-    /// Rounded down.
-    fn times(&self, factor: u128) -> u128 {
-        // There are at most `FRACTION_DIGITS` of them.
+    /// The number times `factor`, rounded down.
+    fn multiplied_by(&self, factor: u128) -> u128 {
+        // An empty fraction is zero. Another one can be parsed, because it has at most `MAX_FRACTION_DIGITS` digits.
         let fraction = self.fraction.parse().unwrap_or(0);
         let scale = self.fraction.chars().fold(1, |scale: u128, _| scale * 10);
         u128::from(self.whole) * factor + fraction * factor / scale
     }
 }
 
-/// Why there is no amount.
-enum Wrong {
+/// Why a text does not begin with an amount.
+enum AmountError {
     NoNumber,
     TooLarge,
     TooPrecise,
 }
 
-impl Wrong {
-    fn told(&self, right: &str) -> String {
+impl AmountError {
+    /// The message for the user. `hint` says how to write the value.
+    fn message(&self, hint: &str) -> String {
         match self {
-            Wrong::NoNumber => right.to_owned(),
-            Wrong::TooLarge => "that number is too large".to_owned(),
-            Wrong::TooPrecise => format!("at most {FRACTION_DIGITS} digits may follow the point"),
+            AmountError::NoNumber => hint.to_owned(),
+            AmountError::TooLarge => "that number is too large".to_owned(),
+            AmountError::TooPrecise => format!("at most {MAX_FRACTION_DIGITS} digits may follow the point"),
         }
     }
 }
 
-/// Takes `64KiB` or `1.5 s` from the beginning.
-fn next_amount<'t>(rest: &mut &'t str) -> Result<Amount<'t>, Wrong> {
+/// Takes one amount, such as `64KiB` or `1.5 s`, from the beginning of `rest`.
+fn next_amount<'t>(rest: &mut &'t str) -> Result<Amount<'t>, AmountError> {
     let is_digit = |character: char| character.is_ascii_digit();
     let text = *rest;
-    let (whole, mut after) = split_where(text, |character| !is_digit(character));
+    let (whole, mut after) = split_before(text, |character| !is_digit(character));
     let mut fraction = "";
     if let Some(digits) = after.strip_prefix('.') {
-        (fraction, after) = split_where(digits, |character| !is_digit(character));
+        (fraction, after) = split_before(digits, |character| !is_digit(character));
         if fraction.is_empty() {
-            return Err(Wrong::NoNumber);
+            return Err(AmountError::NoNumber);
         }
     }
-    if fraction.len() > FRACTION_DIGITS {
-        return Err(Wrong::TooPrecise);
+    if fraction.len() > MAX_FRACTION_DIGITS {
+        return Err(AmountError::TooPrecise);
     }
     let whole = whole.parse().map_err(|error: std::num::ParseIntError| match error.kind() {
-        IntErrorKind::PosOverflow => Wrong::TooLarge,
-        _ => Wrong::NoNumber,
+        IntErrorKind::PosOverflow => AmountError::TooLarge,
+        _ => AmountError::NoNumber,
     })?;
-    let (unit, after) = split_where(after.trim_start(), is_digit);
+    let (unit, after) = split_before(after.trim_start(), is_digit);
     let text = text.strip_suffix(after).unwrap_or(text);
     *rest = after;
     Ok(Amount { text: text.trim_end(), whole, fraction, unit: unit.trim_end() })
 }
 
-/// The part before the first such character, and the rest.
-fn split_where(text: &str, is_end: impl Fn(char) -> bool) -> (&str, &str) {
+/// Splits a text before the first character for which `is_end` is true.
+fn split_before(text: &str, is_end: impl Fn(char) -> bool) -> (&str, &str) {
     text.split_at(text.find(is_end).unwrap_or(text.len()))
 }
 
@@ -184,7 +187,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn times_are_read() {
+    fn times_are_parsed() {
         for (text, millis) in [
             ("250ms", 250),
             ("10s", 10_000),
@@ -202,11 +205,11 @@ mod tests {
         ] {
             assert_eq!(time(text), Ok(Duration::from_millis(millis)), "{text}");
         }
-        assert!(some_time("0s").is_err());
+        assert!(nonzero_time("0s").is_err());
     }
 
     #[test]
-    fn a_wrong_time_is_told_what_is_wrong() {
+    fn the_error_for_a_wrong_time_says_what_is_wrong() {
         for (text, hint) in [
             ("", "write 250ms"),
             ("s", "write 250ms"),
@@ -224,13 +227,13 @@ mod tests {
             ("31536000001ms", "more than a year"),
             ("365d1ms", "more than a year"),
         ] {
-            let told = time(text).unwrap_err();
-            assert!(told.contains(hint), "{text}: {told}");
+            let message = time(text).unwrap_err();
+            assert!(message.contains(hint), "{text}: {message}");
         }
     }
 
     #[test]
-    fn sizes_are_read() {
+    fn sizes_are_parsed() {
         for (text, bytes) in [
             ("17", 17),
             ("17B", 17),
@@ -248,7 +251,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wrong_size_is_told_what_is_wrong() {
+    fn the_error_for_a_wrong_size_says_what_is_wrong() {
         for (text, hint) in [
             ("", "write 64KiB"),
             ("KiB", "write 64KiB"),
@@ -261,13 +264,13 @@ mod tests {
             ("18446744073709551616", "too large"),
             ("18014398509481984KiB", "more than there can be"),
         ] {
-            let told = size(text).unwrap_err();
-            assert!(told.contains(hint), "{text}: {told}");
+            let message = size(text).unwrap_err();
+            assert!(message.contains(hint), "{text}: {message}");
         }
     }
 
     #[test]
-    fn a_number_that_is_too_large_is_not_called_no_number() {
+    fn the_error_for_a_wrong_number_says_what_is_wrong() {
         assert!(at_least_one("99999999999999999999999").unwrap_err().contains("too large"));
         assert!(at_least_one("-1").unwrap_err().contains("1 or more"));
         assert!(at_least_one("0").unwrap_err().contains("at least 1"));
@@ -278,8 +281,8 @@ mod tests {
     }
 
     #[test]
-    fn a_rate_alone_keeps_the_usual_burst() {
-        let rate_of = |text| rate(text).map(|rate| (rate.per_second, rate.burst));
+    fn a_rate_without_a_burst_gets_the_default_burst() {
+        let rate_of = |text| message_rate(text).map(|rate| (rate.per_second, rate.burst));
         assert_eq!(rate_of("10"), Ok((10, 20)));
         assert_eq!(rate_of("5/7"), Ok((5, 7)));
         assert_eq!(rate_of("0"), Ok((0, 20)));
@@ -292,16 +295,16 @@ mod tests {
             ("10/10001", "from 1 to 10000"),
             ("1000001/5", "at most 1000000"),
         ] {
-            let told = rate_of(text).unwrap_err();
-            assert!(told.contains(hint), "{text}: {told}");
+            let message = rate_of(text).unwrap_err();
+            assert!(message.contains(hint), "{text}: {message}");
         }
     }
 
     #[test]
-    fn a_flag_has_a_value_in_the_environment() {
+    fn a_flag_in_the_environment_has_a_value() {
         for (text, count) in [("1", 1), ("0", 0), ("3", 3), ("true", 1), ("YES", 1), ("off", 0)] {
-            assert_eq!(times_given(text), Ok(count), "{text}");
+            assert_eq!(flag_count(text), Ok(count), "{text}");
         }
-        assert!(times_given("loud").unwrap_err().contains("write 1"));
+        assert!(flag_count("loud").unwrap_err().contains("write 1"));
     }
 }

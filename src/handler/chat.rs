@@ -25,18 +25,18 @@ mod line_reader;
 mod member;
 mod member_guard;
 mod membership;
+mod message_rate;
 mod name;
 mod other_protocol;
 mod plain;
-mod rate;
 mod room;
 mod session;
 mod state;
 mod text;
 
 use delivery::{Delivery, DeliveryHelper};
+pub use message_rate::MessageRate;
 use name::NameKey;
-pub use rate::Rate;
 use room::{Room, RoomMember};
 use state::ChatState;
 
@@ -51,18 +51,18 @@ const LIST_CHUNK: usize = 8;
 pub struct Chat {
     state: Mutex<ChatState>,
     helper: DeliveryHelper,
-    options: Options,
+    options: ChatOptions,
     started_at: Timestamp,
 }
 
 /// A chat's options.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Options {
+pub struct ChatOptions {
     /// Which dialects the chat speaks. Default: both.
-    pub protocol: Protocol,
+    pub protocol: ChatProtocol,
     /// How fast each client may send lines. Up to 200 more lines are queued; a client that sends more is closed. Default: 10
     /// a second after a burst of 20.
-    pub rate: Rate,
+    pub rate: MessageRate,
     /// An IRC client that sends nothing for this long gets a PING, and is closed if it sends nothing for as long again. Don't
     /// use zero, which closes every client at once. `Duration::MAX` means never. Default: 1 minute.
     pub ping: Duration,
@@ -73,7 +73,7 @@ pub struct Options {
 /// A program that speaks another protocol (HTTP, TLS, SSH, SMTP, SIP, RTSP, PROXY, WEBIRC, RESP) gets an error in that
 /// protocol, and is closed. So is a client whose first line is not text.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Protocol {
+pub enum ChatProtocol {
     /// Both. A client's first complete line decides, however late it arrives: a command with which IRC clients register, such
     /// as `NICK bob`, never reaches a room. A client that sends nothing for a second becomes a guest, and may still register
     /// as an IRC client.
@@ -86,15 +86,15 @@ pub enum Protocol {
     Irc,
 }
 
-impl Default for Options {
-    fn default() -> Options {
-        Options { protocol: Protocol::Auto, rate: Rate::default(), ping: Duration::from_secs(60) }
+impl Default for ChatOptions {
+    fn default() -> ChatOptions {
+        ChatOptions { protocol: ChatProtocol::Auto, rate: MessageRate::default(), ping: Duration::from_secs(60) }
     }
 }
 
 impl Chat {
     /// A chat without members. It starts a thread that helps to deliver messages in large rooms.
-    pub fn new(options: Options) -> Chat {
+    pub fn new(options: ChatOptions) -> Chat {
         Chat { state: Mutex::default(), helper: DeliveryHelper::start(), options, started_at: Timestamp::now() }
     }
 
@@ -159,7 +159,7 @@ impl Chat {
 
 impl Default for Chat {
     fn default() -> Chat {
-        Chat::new(Options::default())
+        Chat::new(ChatOptions::default())
     }
 }
 

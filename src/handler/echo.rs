@@ -22,8 +22,7 @@ impl Handler for Echo {
         }
     }
 
-    /// One line. Only a client that leaves in a drain is told nothing: what came back is what was sent, and nothing
-    /// else.
+    /// A line with the reason. In a drain there is no farewell, so that a client gets back exactly what it has sent.
     fn farewell(&self, reason: Farewell) -> Cow<'static, [u8]> {
         match reason {
             Farewell::Draining => Cow::Borrowed(b""),

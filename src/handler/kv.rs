@@ -1,9 +1,9 @@
 //! Kv: a key-value store for Redis's clients and for people at `nc`, on one port.
 //!
-//! The first byte of a connection selects the dialect: `*` begins a RESP array, and anything else a line that a person
-//! types. A client's session (`session.rs`) parses all requests that have arrived (`request.rs`), looks up their commands
-//! (`commands.rs`), and lets an engine execute these (`engine.rs`): `memory.rs` or `disk.rs`. The replies (`reply.rs`) are
-//! sent together.
+//! The first byte of a connection selects the dialect: `*` begins a RESP array, and any other byte begins a line that a
+//! person types. A client's session (`session.rs`) parses all requests that have arrived (`request.rs`), looks up their
+//! commands (`commands.rs`), and lets an engine execute these (`engine.rs`): `memory.rs` or `disk.rs`. The replies
+//! (`reply.rs`) are sent together.
 
 use std::borrow::Cow;
 use std::io;
@@ -15,7 +15,7 @@ use crate::protocol_error::protocol_error;
 use crate::{Connection, Paused};
 
 mod background_thread;
-mod clients;
+mod client_list;
 mod commands;
 mod dialect_detection;
 mod disk;
@@ -28,12 +28,12 @@ mod session;
 mod watched_keys;
 mod wrong_password_log;
 
-use clients::Clients;
+use client_list::ClientList;
 use disk::DiskEngine;
 pub use disk::Fsync;
 use engine::Engine;
 use memory::MemoryEngine;
-use reply::Dialect;
+use reply::KvDialect;
 use session::{KvSession, SessionAction};
 use wrong_password_log::WrongPasswordLog;
 
@@ -47,19 +47,20 @@ const IDLE_REPLY_CAPACITY: usize = 1024;
 /// A key-value store that speaks [RESP](https://redis.io/docs/latest/develop/reference/protocol-spec/) and text.
 pub struct Kv {
     engine: Box<dyn Engine>,
-    clients: Clients,
+    clients: ClientList,
     wrong_password_log: WrongPasswordLog,
-    options: Options,
+    options: KvOptions,
     started_at: Instant,
 }
 
 /// The options of a store.
 #[derive(Clone, Debug)]
-pub struct Options {
-    /// Which dialects are spoken. Default: both.
-    pub protocol: Protocol,
+pub struct KvOptions {
+    /// Which dialects the store speaks. Default: both.
+    pub protocol: KvProtocol,
     /// The password that clients must give first. Default: none. Wrong passwords are logged, at most ten a second. The
-    /// reply to one is delayed by 50 ms. The delay doubles with each further one of the same connection, up to 5 s.
+    /// reply to a wrong password is delayed by 50 ms. The delay doubles with each further one on the same connection, up to
+    /// 5 s.
     pub password: Option<Vec<u8>>,
     /// The longest word of a request, and so the longest value that one command can set, in bytes. Default: 8 MiB.
     pub max_value: usize,
@@ -70,7 +71,7 @@ pub struct Options {
 
 /// The dialects that a store speaks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Protocol {
+pub enum KvProtocol {
     /// The first byte of a connection decides.
     #[default]
     Auto,
@@ -80,9 +81,9 @@ pub enum Protocol {
     Resp,
 }
 
-impl Default for Options {
-    fn default() -> Options {
-        Options { protocol: Protocol::Auto, password: None, max_value: 8 << 20, max_memory: 0 }
+impl Default for KvOptions {
+    fn default() -> KvOptions {
+        KvOptions { protocol: KvProtocol::Auto, password: None, max_value: 8 << 20, max_memory: 0 }
     }
 }
 
@@ -92,7 +93,7 @@ impl Kv {
     /// # Errors
     ///
     /// The thread that removes expired keys can't be started.
-    pub fn in_memory(options: Options) -> io::Result<Kv> {
+    pub fn in_memory(options: KvOptions) -> io::Result<Kv> {
         Ok(Kv::with_engine(Box::new(MemoryEngine::new(options.max_value)?), options))
     }
 
@@ -102,15 +103,15 @@ impl Kv {
     /// # Errors
     ///
     /// The file can't be opened or created, another process has it open (`ResourceBusy`), or it is not a store
-    /// (`InvalidData`, and the file is left untouched). The message says which, and what to do.
-    pub fn in_file(path: &Path, fsync: Fsync, options: Options) -> io::Result<Kv> {
+    /// (`InvalidData`, and the file is left untouched). The message says what happened and what to do.
+    pub fn in_file(path: &Path, fsync: Fsync, options: KvOptions) -> io::Result<Kv> {
         Ok(Kv::with_engine(Box::new(DiskEngine::open(path, fsync, options.max_value)?), options))
     }
 
-    fn with_engine(engine: Box<dyn Engine>, options: Options) -> Kv {
+    fn with_engine(engine: Box<dyn Engine>, options: KvOptions) -> Kv {
         Kv {
             engine,
-            clients: Clients::default(),
+            clients: ClientList::default(),
             wrong_password_log: WrongPasswordLog::default(),
             options,
             started_at: Instant::now(),
@@ -160,10 +161,10 @@ impl Handler for Kv {
     }
 }
 
-fn farewell_for(dialect: Dialect) -> fn(Farewell) -> Cow<'static, [u8]> {
+fn farewell_for(dialect: KvDialect) -> fn(Farewell) -> Cow<'static, [u8]> {
     match dialect {
-        Dialect::Text => |reason| format!("ERROR {reason}\n").into_bytes().into(),
-        Dialect::Resp2 | Dialect::Resp3 => resp_farewell,
+        KvDialect::Text => |reason| format!("ERROR {reason}\n").into_bytes().into(),
+        KvDialect::Resp2 | KvDialect::Resp3 => resp_farewell,
     }
 }
 

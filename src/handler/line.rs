@@ -34,11 +34,11 @@ use text::decode;
 /// # let _: &dyn acceptd::Handler = &handler;
 /// ```
 ///
-/// The handler does the rest:
+/// In detail:
 ///
 /// - A line ends with LF, CRLF, CR NUL (RFC 854) or CR alone, which is what a terminal program sends for Return. After LF,
-///   the reply ends with LF too; otherwise it ends with CRLF. [`Limits::max_line`](crate::Limits::max_line) bounds a line
-///   with its end. An empty line gets no reply.
+///   the reply ends with LF too; otherwise it ends with CRLF. [`Limits::max_line`](crate::Limits::max_line) limits the
+///   length of a line with its end. An empty line gets no reply.
 /// - Backspace, DEL and telnet's EC erase the last character (grapheme), EL the whole line. A byte order mark at the very
 ///   start is skipped.
 /// - Telnet's commands (`IAC` and the bytes after it) may appear anywhere. AYT is answered with `[yes]` and
@@ -111,7 +111,7 @@ impl Line {
     }
 
     /// Does not look for HTTP and TLS. `GET / HTTP/1.1` and `Host: example.org` are then ordinary lines, and so is what a TLS
-    /// client sends. For a protocol that has such lines itself, such as one with request lines or mail headers.
+    /// client sends. Use it for a protocol that has such lines itself, such as one with request lines or mail headers.
     ///
     /// Detection protects the server from web pages: a page can make a browser send commands of this protocol, in the body of
     /// a request, to any port that the browser can reach. Without detection, a command that changes anything should need
@@ -128,17 +128,17 @@ impl Line {
         Line { detects_protocols: false, ..self }
     }
 
-    /// Finds what the unread bytes begin with, and how many of them to consume. A line of at most `limit` bytes stays unread,
-    /// so that it can be borrowed. A longer line is not found, so the connection reports it as too long.
-    fn receive(&self, scanner: &mut Scanner, unread: &[u8], limit: usize) -> Option<(Received, usize)> {
+    /// Returns what the unread bytes begin with, and how many of them to consume. A line of at most `limit` bytes stays
+    /// unread, so that it can be borrowed. A longer line is not found, so the connection reports it as too long.
+    fn receive(&self, scanner: &mut Scanner, unread: &[u8], limit: usize) -> Option<(LineInput, usize)> {
         // What lies beyond the limit is never looked at, however much has arrived at once.
         match scanner.scan(unread.get(..limit).unwrap_or(unread)) {
-            Some(Item::Line(line)) if line.size() <= limit => return Some((Received::Line(line), 0)),
-            Some(Item::Skip { length, reply }) => return Some((Received::Telnet { reply }, length)),
+            Some(Item::Line(line)) if line.size() <= limit => return Some((LineInput::Line(line), 0)),
+            Some(Item::Skip { length, reply }) => return Some((LineInput::Telnet { reply }, length)),
             Some(Item::Line(_)) | None => {}
         }
         let is_long_http = self.detects_protocols && unread.len() >= limit && http::begins_request(unread);
-        is_long_http.then_some((Received::LongHttpRequest, 0))
+        is_long_http.then_some((LineInput::LongHttpRequest, 0))
     }
 
     fn reply_to(&self, line: &[u8], context: &LineContext) -> Reply {
@@ -165,12 +165,12 @@ impl Handler for Line {
         let limit = client.limits().max_line;
         while let Some(received) = client.read_request(limit, |unread| self.receive(&mut scanner, unread, limit))? {
             let line = match received {
-                Received::Line(line) => line,
-                Received::Telnet { reply } => {
+                LineInput::Line(line) => line,
+                LineInput::Telnet { reply } => {
                     client.write_all(reply)?;
                     continue;
                 }
-                Received::LongHttpRequest => return refuse_http(client),
+                LineInput::LongHttpRequest => return refuse_http(client),
             };
             lines += 1;
             bytes += line.size() as u64;
@@ -204,7 +204,7 @@ impl Handler for Line {
     }
 }
 
-/// What a client that speaks HTTP is told.
+/// The text of the response to a client that speaks HTTP.
 const USAGE: &str = "It takes lines of text and answers each: connect with nc or telnet, and type one.";
 
 /// Ends the connection of a client that begins with a TLS handshake.
@@ -224,7 +224,7 @@ fn refuse_http(client: &mut Connection) -> io::Result<()> {
 }
 
 /// What has arrived from a client.
-enum Received {
+enum LineInput {
     /// A line, which is still unread.
     Line(LineSpan),
     /// Bytes outside a line, such as a telnet command, and the reply to them.

@@ -1,5 +1,5 @@
-//! What several protocols share: what clients of line protocols send besides, or instead of, plain lines. None of these is
-//! a protocol that acceptd serves.
+//! Code that several handlers share. It recognizes and answers what clients send to a line protocol besides plain lines:
+//! telnet commands, HTTP and TLS.
 
 pub(crate) mod http;
 pub(crate) mod telnet;

@@ -1,64 +1,64 @@
-//! The lines of the log that wait to be written.
+//! The queue of log lines that are not written yet.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-/// Lines that wait at the most.
+/// The most lines in the queue.
 const CAPACITY: usize = 1024;
 
-/// How long the end of the program waits for the last lines to be written.
+/// How long the program waits at its end for the last lines to be written.
 const FINISH_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// How long the start waits for its line to be written.
+/// How long the program waits at its start for the first lines to be written.
 const FLUSH_TIMEOUT: Duration = Duration::from_millis(100);
 
-/// Which lines give way first.
+/// Which lines are dropped first when the queue is full: ordinary ones.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Rank {
+pub(crate) enum Priority {
     Ordinary,
     Warning,
 }
 
-/// A line that waits.
+/// A line in the queue.
 #[derive(Debug)]
 pub(crate) struct Entry {
     pub(crate) line: Vec<u8>,
-    rank: Rank,
-    /// Lines between the one before and this one that have given way.
+    priority: Priority,
+    /// How many lines were dropped between the previous entry and this one.
     pub(crate) missing_before: u64,
 }
 
-/// The queue: a handle that its writer and those who log share.
+/// A handle to the queue, shared by the threads that log and the thread that writes.
 #[derive(Clone, Default)]
-pub(crate) struct LogWriter(Arc<Shared>);
+pub(crate) struct LogWriter(Arc<SharedQueue>);
 
 #[derive(Default)]
-struct Shared {
+struct SharedQueue {
     queue: Mutex<Queue>,
-    /// Tells the writer that a line waits.
-    ready: Condvar,
-    /// Tells who waits for the end that all is written.
-    written: Condvar,
+    /// Notified when a line is added. The writing thread waits for it.
+    line_added: Condvar,
+    /// Notified when all lines are written. `flush` and `finish` wait for it.
+    all_written: Condvar,
 }
 
 #[derive(Default)]
 struct Queue {
     entries: VecDeque<Entry>,
-    /// The writer has taken a line and not come back for the next.
+    /// The writing thread has taken a line and not asked for the next one.
     is_writing: bool,
 }
 
 impl LogWriter {
-    /// Adds a line. Never waits: when the queue is full, the oldest line gives way, warnings last.
-    pub(crate) fn put(&self, line: Vec<u8>, rank: Rank) {
+    /// Adds a line. Never waits for the writing thread: when the queue is full, it drops an old line.
+    pub(crate) fn push(&self, line: Vec<u8>, priority: Priority) {
         let mut queue = self.lock();
-        queue.entries.push_back(Entry { line, rank, missing_before: 0 });
+        queue.entries.push_back(Entry { line, priority, missing_before: 0 });
         if queue.entries.len() > CAPACITY {
-            queue.drop_one();
+            queue.drop_old_line();
         }
         drop(queue);
-        self.0.ready.notify_one();
+        self.0.line_added.notify_one();
     }
 
     /// The next line to be written. Waits until there is one.
@@ -70,8 +70,8 @@ impl LogWriter {
                 return entry;
             }
             queue.is_writing = false;
-            self.0.written.notify_all();
-            queue = self.0.ready.wait(queue).unwrap_or_else(PoisonError::into_inner);
+            self.0.all_written.notify_all();
+            queue = self.0.line_added.wait(queue).unwrap_or_else(PoisonError::into_inner);
         }
     }
 
@@ -80,32 +80,37 @@ impl LogWriter {
         self.flush_within(FINISH_TIMEOUT);
     }
 
-    /// Waits a moment for the lines so far to be written, so that the log and standard output come in their order.
+    /// Waits a moment for the lines so far to be written, so that they appear before a line on standard output.
     pub(crate) fn flush(&self) {
         self.flush_within(FLUSH_TIMEOUT);
     }
 
     fn flush_within(&self, timeout: Duration) {
         let unwritten = |queue: &mut Queue| queue.is_writing || !queue.entries.is_empty();
-        // The result does not matter: a log that is not read can't be waited for.
-        drop(self.0.written.wait_timeout_while(self.lock(), timeout, unwritten));
+        // The program goes on after a timeout too: nothing may be reading standard error.
+        drop(self.0.all_written.wait_timeout_while(self.lock(), timeout, unwritten));
     }
 
-    /// A panic while the lock is held leaves whole lines behind, so poison means nothing here.
+    /// Ignores poison: a panic while the lock is held leaves the queue valid.
     fn lock(&self) -> MutexGuard<'_, Queue> {
         self.0.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Queue {
-    /// Drops the oldest ordinary line, or the oldest warning if there are only warnings. The newest line stays in any case,
-    /// so there is always one behind, which counts what is missing before it.
-    fn drop_one(&mut self) {
-        let older = self.entries.len().saturating_sub(1);
-        let dropped = self.entries.iter().take(older).position(|entry| entry.rank == Rank::Ordinary).unwrap_or(0);
-        let Some(entry) = self.entries.remove(dropped) else { return };
-        if let Some(behind) = self.entries.get_mut(dropped) {
-            behind.missing_before += entry.missing_before + 1;
+    /// Drops the oldest ordinary line, or the oldest warning if there are only warnings. Never drops the newest line, so
+    /// there is always a next entry, which counts the dropped line.
+    fn drop_old_line(&mut self) {
+        let all_but_newest = self.entries.len().saturating_sub(1);
+        let index = self
+            .entries
+            .iter()
+            .take(all_but_newest)
+            .position(|entry| entry.priority == Priority::Ordinary)
+            .unwrap_or(0);
+        let Some(dropped) = self.entries.remove(index) else { return };
+        if let Some(next) = self.entries.get_mut(index) {
+            next.missing_before += dropped.missing_before + 1;
         }
     }
 }
@@ -114,9 +119,9 @@ impl Queue {
 mod tests {
     use super::*;
 
-    fn full_of(rank: Rank) -> LogWriter {
+    fn full_of(priority: Priority) -> LogWriter {
         let log_writer = LogWriter::default();
-        (0..CAPACITY).for_each(|_| log_writer.put(b"old\n".to_vec(), rank));
+        (0..CAPACITY).for_each(|_| log_writer.push(b"old\n".to_vec(), priority));
         log_writer
     }
 
@@ -125,10 +130,10 @@ mod tests {
     }
 
     #[test]
-    fn the_last_line_of_a_full_queue_is_kept_and_the_lines_that_gave_way_are_counted() {
-        let log_writer = full_of(Rank::Ordinary);
-        (0..5000).for_each(|_| log_writer.put(b"flood\n".to_vec(), Rank::Ordinary));
-        log_writer.put(b"the summary\n".to_vec(), Rank::Ordinary);
+    fn a_full_queue_keeps_its_last_line_and_counts_the_dropped_ones() {
+        let log_writer = full_of(Priority::Ordinary);
+        (0..5000).for_each(|_| log_writer.push(b"flood\n".to_vec(), Priority::Ordinary));
+        log_writer.push(b"the summary\n".to_vec(), Priority::Ordinary);
         let entries = all(&log_writer);
         assert_eq!(entries.len(), CAPACITY);
         assert_eq!(entries.last().unwrap().line, b"the summary\n");
@@ -137,20 +142,20 @@ mod tests {
     }
 
     #[test]
-    fn a_warning_outlasts_every_ordinary_line() {
+    fn ordinary_lines_are_dropped_before_warnings() {
         let log_writer = LogWriter::default();
-        log_writer.put(b"warning\n".to_vec(), Rank::Warning);
-        (0..5000).for_each(|_| log_writer.put(b"flood\n".to_vec(), Rank::Ordinary));
+        log_writer.push(b"warning\n".to_vec(), Priority::Warning);
+        (0..5000).for_each(|_| log_writer.push(b"flood\n".to_vec(), Priority::Ordinary));
         let entries = all(&log_writer);
         assert_eq!(entries[0].line, b"warning\n");
         assert_eq!((entries[0].missing_before, entries[1].missing_before), (0, 5001 - CAPACITY as u64));
     }
 
     #[test]
-    fn no_line_is_lost_uncounted_in_a_queue_full_of_warnings() {
-        let log_writer = full_of(Rank::Warning);
-        log_writer.put(b"ordinary\n".to_vec(), Rank::Ordinary);
-        log_writer.put(b"warning\n".to_vec(), Rank::Warning);
+    fn a_queue_full_of_warnings_counts_every_dropped_line() {
+        let log_writer = full_of(Priority::Warning);
+        log_writer.push(b"ordinary\n".to_vec(), Priority::Ordinary);
+        log_writer.push(b"warning\n".to_vec(), Priority::Warning);
         let entries = all(&log_writer);
         assert_eq!(entries.len(), CAPACITY);
         assert_eq!(entries.last().unwrap().line, b"warning\n");
@@ -158,8 +163,8 @@ mod tests {
     }
 
     #[test]
-    fn the_end_waits_for_a_writer_that_is_late() {
-        let log_writer = full_of(Rank::Ordinary);
+    fn a_flush_waits_for_the_writing_thread() {
+        let log_writer = full_of(Priority::Ordinary);
         let writer = log_writer.clone();
         std::thread::spawn(move || {
             loop {

@@ -25,8 +25,8 @@ struct Live {
     clients: HashMap<u64, LiveClient>,
     /// How many guards are held.
     active: usize,
-    /// How many guards were released since the drain began.
-    released_in_drain: usize,
+    /// How many slots were freed since the drain began.
+    freed_in_drain: usize,
 }
 
 struct LiveClient {
@@ -54,10 +54,10 @@ impl Connections {
         self.lock().active
     }
 
-    /// How many clients were being served when the drain began.
-    pub(super) fn active_at_drain(&self) -> usize {
+    /// How many clients held a slot when the drain began. A client that has seen the end of its connection holds none.
+    pub(super) fn connected_at_drain(&self) -> usize {
         let live = self.lock();
-        live.active + live.released_in_drain
+        live.clients.len() + live.freed_in_drain
     }
 
     /// Takes a slot for the connection `id`, unless all are taken.
@@ -103,7 +103,11 @@ pub(super) struct Slot {
 
 impl Drop for Slot {
     fn drop(&mut self) {
-        let client = self.connections.lock().clients.remove(&self.id);
+        let is_draining = self.connections.context.shutdown.is_requested();
+        let mut live = self.connections.lock();
+        let client = live.clients.remove(&self.id);
+        live.freed_in_drain += usize::from(is_draining);
+        drop(live);
         self.connections.context.totals.open.subtract(1);
         // Outside the lock, because this may close the socket.
         drop(client);
@@ -116,10 +120,8 @@ pub(super) struct ConnectionGuard(Arc<Connections>);
 impl Drop for ConnectionGuard {
     fn drop(&mut self) {
         let shutdown = &self.0.context.shutdown;
-        let draining = shutdown.is_requested();
         let mut live = self.0.lock();
         live.active -= 1;
-        live.released_in_drain += usize::from(draining);
         let is_last = live.active == 0;
         drop(live);
         if is_last && shutdown.is_accepting_stopped() {
@@ -173,6 +175,19 @@ mod tests {
         assert!(connections.acquire(2, PEER, &socket).is_some(), "the place is free before");
         drop(guard);
         assert_eq!(connections.active(), 0);
+    }
+
+    #[test]
+    fn a_client_counts_in_the_drain_if_it_holds_a_slot_when_the_drain_begins() {
+        let (connections, socket) = (connections(3), socket());
+        let (gone, _its_thread_goes_on) = connections.acquire(1, PEER, &socket).unwrap();
+        let (first, _first_guard) = connections.acquire(2, PEER, &socket).unwrap();
+        let _second = connections.acquire(3, PEER, &socket).unwrap();
+        drop(gone);
+        connections.context.shutdown.request();
+        assert_eq!(connections.connected_at_drain(), 2);
+        drop(first);
+        assert_eq!((connections.connected_at_drain(), connections.active()), (2, 3));
     }
 
     #[test]

@@ -28,7 +28,7 @@ pub(super) fn drain(listener: Listener, admission: &Admission) -> Summary {
     };
     let Admission { connections, service, .. } = admission;
     let (limits, context) = (&service.limits, &service.context);
-    event_log::draining(connections.active_at_drain(), limits.drain_timeout);
+    event_log::draining(connections.connected_at_drain(), limits.drain_timeout);
     let deadline = Instant::now() + limits.drain_timeout;
     if let Some(listener) = listener {
         refuse_backlog(listener, admission);
@@ -42,7 +42,7 @@ pub(super) fn drain(listener: Listener, admission: &Admission) -> Summary {
         stats.bytes_out += socket.sent();
     }
     Summary {
-        drained: connections.active_at_drain().saturating_sub(cut),
+        drained: connections.connected_at_drain().saturating_sub(cut),
         cut,
         stuck: connections.active(),
         stats,

@@ -19,7 +19,7 @@ use crate::connection::{ClosedConnection, EndReason};
 use crate::farewell::Farewell;
 use crate::panics;
 use crate::terminal::is_obeyed;
-use crate::throttle::{Rate, Throttle};
+use crate::throttle::{LogRate, Throttle};
 
 /// At most this many characters of foreign text are shown.
 const MAX_SHOWN: usize = 500;
@@ -81,12 +81,12 @@ enum Kind {
 }
 
 impl Kind {
-    fn rate(self) -> Rate {
+    fn rate(self) -> LogRate {
         match self {
             // The addresses and reasons may help against an attack.
-            Kind::Closed(_) => Rate { lines: 10, interval: Duration::from_secs(1) },
+            Kind::Closed(_) => LogRate { lines: 10, interval: Duration::from_secs(1) },
             // One line says it all.
-            Kind::Refused(_) | Kind::Trouble => Rate { lines: 1, interval: Duration::from_secs(5) },
+            Kind::Refused(_) | Kind::Trouble => LogRate { lines: 1, interval: Duration::from_secs(5) },
         }
     }
 }

@@ -60,12 +60,12 @@ fn short_drain_limits() -> Limits {
 #[cfg(feature = "daemon")]
 #[test]
 fn a_value_that_is_cut_by_a_drain_or_client_kill_ends_with_a_reset() {
-    use acceptd::handler::kv::{Kv, Options};
+    use acceptd::handler::kv::{Kv, KvOptions};
 
     use crate::support::kv::request;
 
     for is_killed in [false, true] {
-        let store = Kv::in_memory(Options::default()).unwrap();
+        let store = Kv::in_memory(KvOptions::default()).unwrap();
         let mut server = TestServer::with(short_drain_limits(), store);
         let mut owner = server.connect();
         owner.send(request(&[b"SET".as_slice(), b"k", &vec![b'v'; 4 << 20]]));

@@ -10,7 +10,7 @@ use crate::support::telnet::{self, NEGOTIATION};
 use crate::support::{PATIENCE, TestServer, http_response, logged};
 
 #[test]
-fn every_line_gets_its_reply() {
+fn every_line_gets_a_reply() {
     let server = TestServer::start(Line::default());
     let mut client = server.connect();
     for (line, reply) in [("ECHO hello", "hello"), ("upper abc", "ABC"), ("COUNT", "lines=3 bytes=27")] {
@@ -148,7 +148,7 @@ fn a_line_may_be_as_long_as_the_limit_and_no_longer() {
 }
 
 #[test]
-fn an_unfinished_last_line_is_not_carried_out_and_the_client_is_told() {
+fn an_unfinished_last_line_is_not_executed_and_its_client_gets_an_error() {
     let server = TestServer::start(Line::default());
     let reply = server.connect().talk("ECHO a\nECHO b");
     assert_eq!(reply, "a\nERROR the last request was not complete and was not carried out\r\n");
@@ -201,8 +201,8 @@ fn streams() -> impl Strategy<Value = Vec<u8>> {
 fn the_replies_are_the_same_however_the_stream_is_split() {
     let server = TestServer::with(Limits { max_line: 128, ..Limits::default() }, Line::default());
     proptest!(ProptestConfig::with_cases(192), |((bytes, places) in splits(streams()))| {
-        let whole = server.connect().talk_freely(&[&bytes]);
-        let split = server.connect().talk_freely(&pieces(&bytes, &places));
+        let whole = server.connect().talk_in_pieces(&[&bytes]);
+        let split = server.connect().talk_in_pieces(&pieces(&bytes, &places));
         prop_assert_eq!(whole, split);
     });
 }
@@ -218,9 +218,9 @@ fn a_telnet_command_behind_a_line_that_is_too_long_is_not_answered() {
 fn the_replies_are_the_same_byte_by_byte() {
     let server = TestServer::with(Limits { max_line: 128, ..Limits::default() }, Line::default());
     proptest!(ProptestConfig::with_cases(16), |(bytes in streams())| {
-        let whole = server.connect().talk_freely(&[&bytes]);
+        let whole = server.connect().talk_in_pieces(&[&bytes]);
         let bytewise: Vec<&[u8]> = bytes.chunks(1).collect();
-        prop_assert_eq!(whole, server.connect().talk_freely(&bytewise));
+        prop_assert_eq!(whole, server.connect().talk_in_pieces(&bytewise));
     });
 }
 

@@ -31,7 +31,7 @@ fn an_invalid_command_line_gets_a_hint() {
         (&["*:17007"], "write 0.0.0.0:17007"),
         (&["tcp://127.0.0.1:17007"], "write 127.0.0.1:17007 alone"),
         (&["127.0.0.1:80:80"], "there are two ports"),
-        (&["256.1.1.1:80"], "256.1.1.1 is no IPv4 address"),
+        (&["256.1.1.1:80"], "256.1.1.1 is not an IPv4 address"),
         (&["unix:/run/acceptd"], "Unix sockets are not supported"),
         (&["127.0.0.1:17007", "127.0.0.1:17008"], "give one address"),
         (&["--port", "8080"], "write the address alone, as in: acceptd 127.0.0.1:8080"),
@@ -108,7 +108,7 @@ fn a_variable_that_the_handler_does_not_use_logs_a_warning() {
     for (arguments, variable, expected) in [
         (&[][..], ("ACCEPTD_STORE", "data"), "ACCEPTD_STORE is for --handler kv; --handler echo does not use it"),
         (&["-H", "kv"], ("ACCEPTD_FSYNC", "always"), "ACCEPTD_FSYNC is for a store in a file"),
-        (&[], ("ACCEPTD_MAX_CONECTIONS", "5"), "no such variable, but ACCEPTD_MAX_CONNECTIONS"),
+        (&[], ("ACCEPTD_MAX_CONECTIONS", "5"), "no such variable; did you mean ACCEPTD_MAX_CONNECTIONS?"),
         (&[], ("ACCEPTD_COLOUR", "red"), "ACCEPTD_COLOUR is ignored: there is no such variable"),
     ] {
         let log = log_with(arguments, &[variable]);

@@ -19,7 +19,7 @@ mod members;
 mod memory;
 mod slow;
 
-use members::{Dialect, Readers, ReceiveBuffer, connect, join, join_with_name, request_to_join, resume_reading};
+use members::{ChatDialect, Readers, ReceiveBuffer, connect, join, join_with_name, request_to_join, resume_reading};
 
 /// A chat without flood control, because most of these tests send fast.
 fn chat(more: &[&str]) -> Daemon {
@@ -35,8 +35,8 @@ fn count_members(daemon: &Daemon) -> usize {
     line.1.split(' ').next().unwrap().parse::<usize>().unwrap() - 1
 }
 
-fn dialect_of(n: u32) -> Dialect {
-    if n.is_multiple_of(2) { Dialect::Plain } else { Dialect::Irc }
+fn dialect_of(n: u32) -> ChatDialect {
+    if n.is_multiple_of(2) { ChatDialect::Plain } else { ChatDialect::Irc }
 }
 
 /// The text of a message that one of these tests sent, without its sender and the rest of the line.
@@ -57,7 +57,7 @@ fn five_thousand_members_receive_everything_in_the_same_order() {
     }
     let daemon = chat(&[]);
     let mut senders: Vec<Client> =
-        (0..SENDERS).map(|n| join(n, daemon.addr, Dialect::Plain, ReceiveBuffer::Default)).collect();
+        (0..SENDERS).map(|n| join(n, daemon.addr, ChatDialect::Plain, ReceiveBuffer::Default)).collect();
     let start = Instant::now();
     let mut readers = Readers::join(SENDERS..members, daemon.addr, dialect_of);
     println!("all have joined after {:?}", start.elapsed());
@@ -83,7 +83,7 @@ fn five_thousand_members_receive_everything_in_the_same_order() {
 }
 
 /// Members who join, and then never read.
-fn non_readers(numbers: std::ops::Range<u32>, daemon: &Daemon, dialect: fn(u32) -> Dialect) -> Vec<Client> {
+fn non_readers(numbers: std::ops::Range<u32>, daemon: &Daemon, dialect: fn(u32) -> ChatDialect) -> Vec<Client> {
     numbers.map(|n| join(n, daemon.addr, dialect(n), ReceiveBuffer::Small)).collect()
 }
 
@@ -97,12 +97,12 @@ fn wait_until_handled(sender: &mut Client) {
 fn connect_and_leave(n: u32, addr: SocketAddr) {
     match n % 9 {
         0 => {
-            let mut client = join(n, addr, Dialect::Plain, ReceiveBuffer::Default);
+            let mut client = join(n, addr, ChatDialect::Plain, ReceiveBuffer::Default);
             client.send("hello\n/quit bye\n");
             assert!(client.rest().contains("* goodbye\n"));
         }
         1 => {
-            let mut client = join(n, addr, Dialect::Irc, ReceiveBuffer::Default);
+            let mut client = join(n, addr, ChatDialect::Irc, ReceiveBuffer::Default);
             client.send("PRIVMSG #lobby :hello\r\nQUIT :bye\r\n");
             assert!(client.rest().contains("ERROR :Closing link: bye\r\n"));
         }
@@ -115,7 +115,7 @@ fn connect_and_leave(n: u32, addr: SocketAddr) {
             client.talk("PRIVMSG #lobby :hello\n");
         }
         6 => {
-            let mut client = join(n, addr, Dialect::Plain, ReceiveBuffer::Default);
+            let mut client = join(n, addr, ChatDialect::Plain, ReceiveBuffer::Default);
             client.talk("half a li");
         }
         7 => {
@@ -192,7 +192,7 @@ fn no_thread_runs_while_a_thousand_members_are_idle() {
         return;
     }
     let daemon = chat(&[]);
-    let mut sender = join(0, daemon.addr, Dialect::Plain, ReceiveBuffer::Default);
+    let mut sender = join(0, daemon.addr, ChatDialect::Plain, ReceiveBuffer::Default);
     let mut readers = Readers::join(1..1000, daemon.addr, dialect_of);
     sender.send("message hello\n");
     let mut missing = readers.len();
@@ -223,7 +223,7 @@ fn a_drain_of_a_thousand_members_ends_in_time_with_a_farewell_to_all_who_can_get
         return;
     }
     let mut daemon = chat(&["--drain-timeout", "2s", "--write-timeout", "60s"]);
-    let mut sender = join(0, daemon.addr, Dialect::Plain, ReceiveBuffer::Default);
+    let mut sender = join(0, daemon.addr, ChatDialect::Plain, ReceiveBuffer::Default);
     let mut readers = Readers::join(1..800, daemon.addr, dialect_of);
     // Neither of these groups reads. The kernel buffers everything for the first, but not for the second.
     let mut quiet: Vec<Client> =

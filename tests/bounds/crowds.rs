@@ -37,7 +37,7 @@ fn connect_from(n: u32, addr: SocketAddr) -> Client {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
     socket.bind(&source(n).into()).unwrap();
     socket.connect(&addr.into()).unwrap();
-    Client::of(socket.into())
+    Client::from_stream(socket.into())
 }
 
 #[test]

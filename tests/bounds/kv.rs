@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use crate::alone;
 use crate::support::daemon::{Daemon, acceptd};
-use crate::support::kv::{Engine, bulk, request, words};
+use crate::support::kv::{TestEngine, bulk, request, words};
 use crate::support::{Client, PATIENCE, eventually};
 
 crate::for_each_engine! {
@@ -23,13 +23,13 @@ crate::for_each_engine! {
 const NOISE: usize = 2048;
 
 /// The command line of the program with a store of this engine.
-fn command(engine: Engine, more: &[&str]) -> Command {
+fn command(engine: TestEngine, more: &[&str]) -> Command {
     let mut command = acceptd(&["--handler", "kv"]);
     command.args((engine.arguments)()).args(more);
     command
 }
 
-fn start(engine: Engine, more: &[&str]) -> Daemon {
+fn start(engine: TestEngine, more: &[&str]) -> Daemon {
     Daemon::spawn(command(engine, more).arg("127.0.0.1:0"))
 }
 
@@ -52,7 +52,7 @@ fn send_until_stopped(client: &Client, chunk: &[u8], limit: usize) -> usize {
     sent
 }
 
-fn endless_requests_with_unread_replies_take_no_memory(engine: Engine) {
+fn endless_requests_with_unread_replies_take_no_memory(engine: TestEngine) {
     let _alone = alone();
     for (what, requests) in [
         ("in RESP", words("GET k").repeat(4096)),
@@ -77,7 +77,7 @@ fn endless_requests_with_unread_replies_take_no_memory(engine: Engine) {
     }
 }
 
-fn a_thousand_unread_large_values_take_the_memory_of_one_reply(engine: Engine) {
+fn a_thousand_unread_large_values_take_the_memory_of_one_reply(engine: TestEngine) {
     const LENGTH: usize = 8 << 20;
     let _alone = alone();
     let daemon = start(engine, &["--write-timeout", "500ms"]);
@@ -99,7 +99,7 @@ fn is_only_client(daemon: &Daemon) -> bool {
     daemon.connect().ask("CLIENT LIST").text().lines().count() == 1
 }
 
-fn clients_that_never_read_take_a_batch_of_replies_each_and_end_at_the_write_timeout(engine: Engine) {
+fn clients_that_never_read_take_a_batch_of_replies_each_and_end_at_the_write_timeout(engine: TestEngine) {
     const CLIENTS: usize = 50;
     let _alone = alone();
     let daemon = start(engine, &["--write-timeout", "1s"]);
@@ -110,7 +110,7 @@ fn clients_that_never_read_take_a_batch_of_replies_each_and_end_at_the_write_tim
     let senders: Vec<_> = clients
         .iter()
         .map(|client| {
-            let client = Client::of(client.stream.try_clone().unwrap());
+            let client = Client::from_stream(client.stream.try_clone().unwrap());
             let requests = requests.clone();
             thread::spawn(move || send_until_stopped(&client, &requests, 100 << 20))
         })
@@ -126,7 +126,7 @@ fn clients_that_never_read_take_a_batch_of_replies_each_and_end_at_the_write_tim
     eventually("they are cut", || is_only_client(&daemon));
 }
 
-fn announced_lengths_that_are_never_sent_take_no_memory(engine: Engine) {
+fn announced_lengths_that_are_never_sent_take_no_memory(engine: TestEngine) {
     const CLIENTS: usize = 50;
     let _alone = alone();
     let daemon = start(engine, &["--max-value", "1GiB"]);
@@ -144,7 +144,7 @@ fn announced_lengths_that_are_never_sent_take_no_memory(engine: Engine) {
     assert!(grown < 4 * 1024, "{grown} KiB");
 }
 
-fn a_client_that_was_busy_frees_its_memory_once_it_is_idle(engine: Engine) {
+fn a_client_that_was_busy_frees_its_memory_once_it_is_idle(engine: TestEngine) {
     const CLIENTS: usize = 16;
     const LENGTH: usize = 4 << 20;
     let _alone = alone();
@@ -173,7 +173,7 @@ fn a_client_that_was_busy_frees_its_memory_once_it_is_idle(engine: Engine) {
     }
 }
 
-fn a_steady_reader_gets_all_replies_however_long_they_take(engine: Engine) {
+fn a_steady_reader_gets_all_replies_however_long_they_take(engine: TestEngine) {
     const LENGTH: usize = 1 << 20;
     const COUNT: usize = 60;
     let _alone = alone();

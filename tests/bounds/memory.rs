@@ -34,7 +34,7 @@ fn an_endless_line_is_rejected_with_an_error_and_uses_no_memory() {
     let _alone = alone();
     let (daemon, before) = warmed_up(&["--handler", "line"]);
     let mut client = daemon.connect();
-    let mut reader = Client::of(client.stream.try_clone().unwrap());
+    let mut reader = Client::from_stream(client.stream.try_clone().unwrap());
     let reply = thread::spawn(move || reader.line());
     let sent = send_until_stopped(&client, &[b'x'; 1 << 20], 1 << 30);
     assert!(sent < 1 << 30, "the server has taken a line of 1 GiB");
@@ -68,7 +68,7 @@ fn clients_that_never_read_use_less_than_64_kib_each_and_are_cut_by_the_write_ti
     let senders: Vec<_> = clients
         .iter()
         .map(|client| {
-            let client = Client::of(client.stream.try_clone().unwrap());
+            let client = Client::from_stream(client.stream.try_clone().unwrap());
             thread::spawn(move || send_until_stopped(&client, &[b'x'; 1 << 16], 100 << 20))
         })
         .collect();
@@ -89,7 +89,7 @@ fn the_large_buffer_of_a_busy_client_is_freed_once_it_is_idle() {
     let idle = daemon.status("VmRSS");
     let clients: Vec<Client> = (0..CLIENTS).map(|_| daemon.connect()).collect();
     for client in &clients {
-        let sender = Client::of(client.stream.try_clone().unwrap());
+        let sender = Client::from_stream(client.stream.try_clone().unwrap());
         let sender = thread::spawn(move || send_until_stopped(&sender, &[b'x'; 1 << 20], 300 << 20));
         std::io::copy(&mut (&client.stream).take(300 << 20), &mut std::io::sink()).unwrap();
         assert_eq!(sender.join().unwrap(), 300 << 20);

@@ -150,7 +150,7 @@ fn clients_in_the_backlog_do_not_delay_shutdown() {
 fn connect_until(addr: std::net::SocketAddr, stop: &AtomicBool, served: &AtomicU64) {
     while !stop.load(Ordering::Relaxed) {
         let Ok(stream) = TcpStream::connect(addr) else { continue };
-        let mut client = Client::of(stream);
+        let mut client = Client::from_stream(stream);
         client.try_send("x");
         let _ = client.stream.shutdown(std::net::Shutdown::Write);
         let mut got = Vec::new();

@@ -4,21 +4,21 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use crate::generate::Command;
+use crate::generate::TestCommand;
 
 /// A reply. Two replies are equal if and only if all their bytes are.
 #[derive(Clone, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Frame {
+pub struct RawReply {
     pub kind: u8,
     /// The rest of the first line, after the kind.
     pub line: Vec<u8>,
     /// The content of a string.
     pub body: Vec<u8>,
     /// The elements of an array, a set or a map.
-    pub items: Vec<Frame>,
+    pub items: Vec<RawReply>,
 }
 
-impl fmt::Debug for Frame {
+impl fmt::Debug for RawReply {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}{}", char::from(self.kind), self.line.escape_ascii())?;
         if self.kind == b'$' && self.line != b"-1" {
@@ -71,7 +71,7 @@ enum Equality {
 }
 
 impl Equality {
-    fn of(command: &Command) -> Equality {
+    fn of(command: &TestCommand) -> Equality {
         match command.name().as_str() {
             "keys" => Equality::Members,
             // Each server has its own order, so it may return any keys for another cursor.
@@ -87,7 +87,7 @@ impl Equality {
         }
     }
 
-    fn holds(self, redis: &Frame, acceptd: &Frame, tolerance: Tolerance) -> bool {
+    fn holds(self, redis: &RawReply, acceptd: &RawReply, tolerance: Tolerance) -> bool {
         if redis == acceptd {
             return true;
         }
@@ -117,19 +117,19 @@ impl Equality {
     }
 }
 
-fn sorted(frame: &Frame) -> Frame {
+fn sorted(frame: &RawReply) -> RawReply {
     let mut frame = frame.clone();
     frame.items.sort();
     frame
 }
 
-fn number(frame: &Frame) -> Option<i64> {
+fn number(frame: &RawReply) -> Option<i64> {
     let digits = std::str::from_utf8(&frame.line).ok().filter(|_| frame.kind == b':')?;
     digits.parse().ok()
 }
 
 /// Whether both are numbers of at least 0 and at most `distance` apart. Negative numbers have special meanings.
-fn within(left: &Frame, right: &Frame, distance: i64) -> bool {
+fn within(left: &RawReply, right: &RawReply, distance: i64) -> bool {
     match (number(left), number(right)) {
         (Some(left @ 0..), Some(right @ 0..)) => (left - right).abs() <= distance,
         _ => false,
@@ -144,12 +144,12 @@ fn in_a_year() -> i64 {
 
 /// The commands of a sequence and both replies to each. They are compared at the end of the sequence.
 #[derive(Debug, Default)]
-pub struct Comparison {
-    exchanges: Vec<(usize, Command, Frame, Frame)>,
+pub struct ReplyComparison {
+    exchanges: Vec<(usize, TestCommand, RawReply, RawReply)>,
 }
 
-impl Comparison {
-    pub fn add(&mut self, client: usize, commands: &[&Command], replies: Vec<(Frame, Frame)>) {
+impl ReplyComparison {
+    pub fn add(&mut self, client: usize, commands: &[&TestCommand], replies: Vec<(RawReply, RawReply)>) {
         for (command, (redis, acceptd)) in commands.iter().zip(replies) {
             self.exchanges.push((client, (*command).clone(), redis, acceptd));
         }

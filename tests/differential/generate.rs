@@ -28,11 +28,11 @@ use crate::words::{
 
 /// A command: its name and its arguments.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Command(pub Vec<Word>);
+pub struct TestCommand(pub Vec<Word>);
 
-impl Command {
-    pub fn of(words: &[&str]) -> Command {
-        Command(words.iter().map(|word| word.as_bytes().to_vec()).collect())
+impl TestCommand {
+    pub fn of(words: &[&str]) -> TestCommand {
+        TestCommand(words.iter().map(|word| word.as_bytes().to_vec()).collect())
     }
 
     /// In lower case.
@@ -52,7 +52,7 @@ impl Command {
     }
 }
 
-impl fmt::Debug for Command {
+impl fmt::Debug for TestCommand {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let words: Vec<String> = self.0.iter().map(|word| show(word)).collect();
         f.write_str(&words.join(" "))
@@ -62,7 +62,7 @@ impl fmt::Debug for Command {
 #[derive(Clone, Debug)]
 pub enum Step {
     /// The client with this index sends a command.
-    Execute(usize, Command),
+    Execute(usize, TestCommand),
     /// A key is set and expires before any other command is sent.
     Expire(Word, Word),
 }
@@ -109,9 +109,9 @@ fn watching() -> impl Strategy<Value = Vec<Step>> {
     let watch = vec(keys(), 1..4).prop_map(|keys| {
         let mut words = vec![b"WATCH".to_vec()];
         words.extend(keys);
-        vec![Step::Execute(0, Command(words))]
+        vec![Step::Execute(0, TestCommand(words))]
     });
-    let execute = |name| Just(vec![Step::Execute(0, Command::of(&[name]))]);
+    let execute = |name| Just(vec![Step::Execute(0, TestCommand::of(&[name]))]);
     let parts = (
         some(&[0, 1], 1..5),
         watch,
@@ -169,7 +169,7 @@ fn single(word: impl Strategy<Value = Word> + 'static) -> Arguments {
     word.prop_map(|word| vec![word]).boxed()
 }
 
-fn commands() -> BoxedStrategy<Command> {
+fn commands() -> BoxedStrategy<TestCommand> {
     let key = || single(keys());
     let value = || single(values());
     let several_keys = || vec(keys(), 1..5).boxed();
@@ -247,7 +247,7 @@ fn commands() -> BoxedStrategy<Command> {
     {
         all.push((4, name, vec![key(), single(times(unit)), expire_options().boxed()]));
     }
-    let mut all: Vec<(u32, BoxedStrategy<Command>)> =
+    let mut all: Vec<(u32, BoxedStrategy<TestCommand>)> =
         all.into_iter().map(|(weight, name, arguments)| (weight, command(name, arguments))).collect();
     all.push((3, unknown().boxed()));
     Union::new_weighted(all).boxed()
@@ -272,7 +272,7 @@ fn scan_mistakes() -> impl Strategy<Value = Vec<Word>> {
 }
 
 /// Commands that do not exist.
-fn unknown() -> impl Strategy<Value = Command> {
+fn unknown() -> impl Strategy<Value = TestCommand> {
     let name = prop_oneof![
         4 => texts(&["NOSUCH", "", "gett", "get ", "set\r\nget", "HELP", "ge", "ä"]),
         1 => choice(&[b"\0", b"get\0", b"\xff\xfe", b"\x01\x7f", &[b'x'; 200]]),
@@ -280,12 +280,12 @@ fn unknown() -> impl Strategy<Value = Command> {
     ];
     (name, vec(values(), 0..8)).prop_map(|(name, mut words)| {
         words.insert(0, name);
-        Command(words)
+        TestCommand(words)
     })
 }
 
 /// A command with these arguments. Sometimes one is missing, superfluous or replaced.
-fn command(name: &'static str, arguments: Vec<Arguments>) -> BoxedStrategy<Command> {
+fn command(name: &'static str, arguments: Vec<Arguments>) -> BoxedStrategy<TestCommand> {
     let mistake = prop_oneof![
         40 => Just(Mistake::None),
         1 => Just(Mistake::Missing),
@@ -308,7 +308,7 @@ fn command(name: &'static str, arguments: Vec<Arguments>) -> BoxedStrategy<Comma
                 Mistake::Missing => {}
                 Mistake::Superfluous(word) | Mistake::Replaced(_, word) => words.push(word),
             }
-            Command(words)
+            TestCommand(words)
         })
         .boxed()
 }

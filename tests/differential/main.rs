@@ -19,7 +19,7 @@ use std::time::Instant;
 
 use proptest::test_runner::{Config, FileFailurePersistence, RngAlgorithm, TestCaseError, TestRunner};
 
-use compare::{Comparison, Tolerance};
+use compare::{ReplyComparison, Tolerance};
 use generate::{Case, Step, cases};
 use servers::{Redis, ServerPair, start_acceptd};
 
@@ -75,7 +75,7 @@ fn compare_with_redis(arguments: &[&str], sequences: u32) {
 /// Runs a sequence on both servers. The error describes the first difference.
 fn run(pair: &mut ServerPair, case: &Case) -> Result<(), String> {
     let start = Instant::now();
-    let mut comparison = Comparison::default();
+    let mut comparison = ReplyComparison::default();
     pair.reset(case.resp3)?;
     let mut steps = case.steps.iter().peekable();
     while let Some(step) = steps.next() {

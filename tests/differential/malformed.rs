@@ -1,6 +1,6 @@
 //! Malformed requests: both servers must reply with the same error and close the connection.
 
-use crate::servers::{Connection, Redis, start_acceptd};
+use crate::servers::{Redis, RespConnection, start_acceptd};
 use crate::support::text;
 
 /// Some cases have valid requests around the malformed one, to show that earlier requests get their replies and later
@@ -40,7 +40,7 @@ fn malformed_requests_get_the_same_errors_as_from_redis() {
     let acceptd = start_acceptd(&[]);
     for case in CASES {
         let [expected, got] = [redis.addr, acceptd.addr].map(|addr| {
-            let mut connection = Connection::connect(addr);
+            let mut connection = RespConnection::connect(addr);
             connection.send(case).unwrap();
             // Without an error, the server closes the connection because the input ends.
             connection.end_output();

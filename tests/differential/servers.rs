@@ -8,8 +8,8 @@ use std::process::{Child, Command as Process, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::compare::{Frame, show};
-use crate::generate::Command;
+use crate::compare::{RawReply, show};
+use crate::generate::TestCommand;
 use crate::support::PATIENCE;
 use crate::support::daemon::{Daemon, acceptd};
 use crate::support::machine::skip;
@@ -85,21 +85,21 @@ const CONTROL: usize = 2;
 
 /// The same connections to both servers.
 pub struct ServerPair {
-    redis: Vec<Connection>,
-    acceptd: Vec<Connection>,
+    redis: Vec<RespConnection>,
+    acceptd: Vec<RespConnection>,
 }
 
 impl ServerPair {
     pub fn connect(redis: SocketAddr, acceptd: SocketAddr) -> ServerPair {
-        let connect = |addr| (0..CONNECTIONS).map(|_| Connection::connect(addr)).collect();
+        let connect = |addr| (0..CONNECTIONS).map(|_| RespConnection::connect(addr)).collect();
         ServerPair { redis: connect(redis), acceptd: connect(acceptd) }
     }
 
     /// Removes all keys, and resets transactions and protocol versions.
     pub fn reset(&mut self, resp3: bool) -> Result<(), String> {
-        let mut commands = vec![Command::of(&["RESET"]), Command::of(&["FLUSHALL"])];
+        let mut commands = vec![TestCommand::of(&["RESET"]), TestCommand::of(&["FLUSHALL"])];
         if resp3 {
-            commands.push(Command::of(&["HELLO", "3"]));
+            commands.push(TestCommand::of(&["HELLO", "3"]));
         }
         for connection in 0..CONNECTIONS {
             let replies = self.exchange(connection, &commands.iter().collect::<Vec<_>>())?;
@@ -114,11 +114,15 @@ impl ServerPair {
     }
 
     /// Sends the commands to both servers at once. Returns the replies to each, Redis's first.
-    pub fn exchange(&mut self, connection: usize, commands: &[&Command]) -> Result<Vec<(Frame, Frame)>, String> {
+    pub fn exchange(
+        &mut self,
+        connection: usize,
+        commands: &[&TestCommand],
+    ) -> Result<Vec<(RawReply, RawReply)>, String> {
         let bytes: Vec<u8> = commands.iter().flat_map(|command| command.request()).collect();
         self.redis[connection].send(&bytes).map_err(|error| format!("to Redis: {error}"))?;
         self.acceptd[connection].send(&bytes).map_err(|error| format!("to acceptd: {error}"))?;
-        let reply = |connection: &mut Connection, whose: &str, command: &Command| {
+        let reply = |connection: &mut RespConnection, whose: &str, command: &TestCommand| {
             connection.reply().map_err(|error| format!("instead of {whose} reply to {command:?}: {error}"))
         };
         let mut replies = Vec::new();
@@ -134,7 +138,7 @@ impl ServerPair {
     /// Reading the key would delete it, but the next command is meant to find an expired key that is still stored. So
     /// this asks both servers for their time until it is past the key's expiry time.
     pub fn let_expire(&mut self, key: &Word, value: &Word) -> Result<(), String> {
-        let set = Command(vec![b"PSETEX".to_vec(), key.clone(), b"1".to_vec(), value.clone()]);
+        let set = TestCommand(vec![b"PSETEX".to_vec(), key.clone(), b"1".to_vec(), value.clone()]);
         self.exchange(CONTROL, &[&set])?;
         let (redis, acceptd) = self.times()?;
         let start = Instant::now();
@@ -149,9 +153,9 @@ impl ServerPair {
 
     /// The clocks of Redis and of acceptd, in milliseconds since 1970.
     fn times(&mut self) -> Result<(u64, u64), String> {
-        let replies = self.exchange(CONTROL, &[&Command(vec![b"TIME".to_vec()])])?;
-        let millis = |reply: &Frame| {
-            let number = |item: &Frame| std::str::from_utf8(&item.body).ok()?.parse::<u64>().ok();
+        let replies = self.exchange(CONTROL, &[&TestCommand(vec![b"TIME".to_vec()])])?;
+        let millis = |reply: &RawReply| {
+            let number = |item: &RawReply| std::str::from_utf8(&item.body).ok()?.parse::<u64>().ok();
             let [seconds, micros] = &reply.items[..] else { return None };
             Some(number(seconds)? * 1000 + number(micros)? / 1000)
         };
@@ -177,12 +181,12 @@ impl ServerPair {
 }
 
 /// Iterates over all keys. Some may be returned twice.
-fn scan(connection: &mut Connection, options: &[Word]) -> Result<BTreeSet<Word>, String> {
+fn scan(connection: &mut RespConnection, options: &[Word]) -> Result<BTreeSet<Word>, String> {
     let (mut keys, mut cursor) = (BTreeSet::new(), b"0".to_vec());
     for _ in 0..10_000 {
         let mut words = vec![b"SCAN".to_vec(), cursor];
         words.extend_from_slice(options);
-        connection.send(&Command(words).request()).map_err(|error| error.to_string())?;
+        connection.send(&TestCommand(words).request()).map_err(|error| error.to_string())?;
         let reply = connection.reply().map_err(|error| error.to_string())?;
         let [next, found] = &reply.items[..] else { return Err(format!("the reply to SCAN is {reply:?}")) };
         keys.extend(found.items.iter().map(|key| key.body.clone()));
@@ -195,20 +199,20 @@ fn scan(connection: &mut Connection, options: &[Word]) -> Result<BTreeSet<Word>,
 }
 
 /// A connection and the input that was received on it.
-pub struct Connection {
+pub struct RespConnection {
     stream: TcpStream,
     received: Vec<u8>,
     /// Replies have been parsed up to here.
     position: usize,
 }
 
-impl Connection {
-    pub fn connect(addr: SocketAddr) -> Connection {
+impl RespConnection {
+    pub fn connect(addr: SocketAddr) -> RespConnection {
         let stream = TcpStream::connect(addr).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         stream.set_write_timeout(Some(PATIENCE)).unwrap();
         stream.set_nodelay(true).unwrap();
-        Connection { stream, received: Vec::new(), position: 0 }
+        RespConnection { stream, received: Vec::new(), position: 0 }
     }
 
     pub fn send(&mut self, bytes: &[u8]) -> std::io::Result<()> {
@@ -227,7 +231,7 @@ impl Connection {
     }
 
     /// The next reply.
-    pub fn reply(&mut self) -> std::io::Result<Frame> {
+    pub fn reply(&mut self) -> std::io::Result<RawReply> {
         if self.position == self.received.len() {
             self.received.clear();
             self.position = 0;
@@ -236,7 +240,7 @@ impl Connection {
         let [kind, ref text @ ..] = line[..] else {
             return Err(std::io::Error::new(ErrorKind::InvalidData, "an empty line"));
         };
-        let mut frame = Frame { kind, line: text.to_vec(), ..Frame::default() };
+        let mut frame = RawReply { kind, line: text.to_vec(), ..RawReply::default() };
         let count = || String::from_utf8_lossy(text).parse::<i64>().unwrap_or(-1);
         match kind {
             b'$' | b'=' => {

@@ -4,7 +4,7 @@ use std::io::{BufRead, BufReader};
 use std::net::TcpStream;
 
 use acceptd::Limits;
-use acceptd::handler::chat::{Chat, Options, Rate};
+use acceptd::handler::chat::{Chat, ChatOptions, MessageRate};
 
 use super::{Client, TestServer, eventually, text};
 
@@ -12,11 +12,11 @@ use super::{Client, TestServer, eventually, text};
 const MAX_IRC_LINE: usize = 512;
 
 /// No flood control.
-pub const NO_RATE: Rate = Rate { per_second: 0, burst: 1 };
+pub const UNLIMITED_RATE: MessageRate = MessageRate { per_second: 0, burst: 1 };
 
 /// The options of most tests: without flood control, no line waits.
-pub fn options() -> Options {
-    Options { rate: NO_RATE, ..Options::default() }
+pub fn options() -> ChatOptions {
+    ChatOptions { rate: UNLIMITED_RATE, ..ChatOptions::default() }
 }
 
 pub fn limits() -> Limits {
@@ -27,32 +27,32 @@ pub fn serve() -> TestServer {
     serve_with(limits(), options())
 }
 
-pub fn serve_with(limits: Limits, options: Options) -> TestServer {
+pub fn serve_with(limits: Limits, options: ChatOptions) -> TestServer {
     TestServer::with(limits, Chat::new(options))
 }
 
-/// A client of a chat that reads whole lines.
-pub struct Member {
+/// A chat's client that reads whole lines.
+pub struct ChatClient {
     pub client: Client,
     pub name: String,
     reader: BufReader<TcpStream>,
     is_irc: bool,
-    /// How many times [`received`](Member::received) has been called.
+    /// How many times [`received`](ChatClient::received) has been called.
     sync_count: usize,
 }
 
-impl Member {
+impl ChatClient {
     /// A person at a terminal, in the lobby.
-    pub fn person(server: &TestServer, name: &str) -> Member {
-        let mut member = Member::new(server.connect(), name, false);
+    pub fn person(server: &TestServer, name: &str) -> ChatClient {
+        let mut member = ChatClient::new(server.connect(), name, false);
         member.send_line(&format!("/name {name}"));
         assert!(member.received().contains(&format!("* you are now {name}")), "{name} was refused");
         member
     }
 
     /// An IRC client, in no channel.
-    pub fn irc(server: &TestServer, name: &str) -> Member {
-        let mut member = Member::unregistered(server);
+    pub fn irc(server: &TestServer, name: &str) -> ChatClient {
+        let mut member = ChatClient::unregistered(server);
         name.clone_into(&mut member.name);
         let replies = member.ask(&format!("NICK {name}\r\nUSER {name} 0 * :{name} in person"));
         assert!(replies[0].contains(" 001 "), "{name} was refused: {replies:?}");
@@ -60,25 +60,25 @@ impl Member {
     }
 
     /// An IRC client in the lobby.
-    pub fn irc_in_lobby(server: &TestServer, name: &str) -> Member {
-        let mut member = Member::irc(server, name);
+    pub fn irc_in_lobby(server: &TestServer, name: &str) -> ChatClient {
+        let mut member = ChatClient::irc(server, name);
         member.ask("JOIN #lobby");
         member
     }
 
-    /// An IRC client that has sent nothing yet.
-    pub fn unregistered(server: &TestServer) -> Member {
-        Member::new(server.connect(), "*", true)
+    /// An IRC client that has not sent anything.
+    pub fn unregistered(server: &TestServer) -> ChatClient {
+        ChatClient::new(server.connect(), "*", true)
     }
 
-    /// A person who has sent nothing yet.
-    pub fn guest(server: &TestServer) -> Member {
-        Member::new(server.connect(), "", false)
+    /// A person who has not sent anything.
+    pub fn guest(server: &TestServer) -> ChatClient {
+        ChatClient::new(server.connect(), "", false)
     }
 
-    fn new(client: Client, name: &str, is_irc: bool) -> Member {
+    fn new(client: Client, name: &str, is_irc: bool) -> ChatClient {
         let reader = BufReader::new(client.stream.try_clone().unwrap());
-        Member { client, name: name.to_owned(), reader, is_irc, sync_count: 0 }
+        ChatClient { client, name: name.to_owned(), reader, is_irc, sync_count: 0 }
     }
 
     pub fn send_line(&mut self, line: &str) {
@@ -110,7 +110,7 @@ impl Member {
         self.next().unwrap_or_else(|| panic!("the connection of {name} has ended"))
     }
 
-    /// The lines that this member has been sent up to now. It finds the end with a command whose reply it knows.
+    /// The lines that the server has sent to this member so far. A command with a known reply marks their end.
     pub fn received(&mut self) -> Vec<String> {
         self.sync_count += 1;
         let (command, reply) = if self.is_irc {

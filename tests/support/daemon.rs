@@ -11,7 +11,7 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use super::{Client, PATIENCE, eventually};
 
-/// A running `acceptd`, killed when it goes out of scope.
+/// A running `acceptd`. Dropping it kills the process.
 pub struct Daemon {
     pub addr: SocketAddr,
     child: Child,
@@ -29,8 +29,8 @@ pub fn acceptd(arguments: &[&str]) -> Command {
     command
 }
 
-/// Makes sure that the program does not inherit ignored signals, which nohup for example leaves behind. A signal that has a
-/// handler goes back to its default action on exec.
+/// Makes sure that the program does not inherit ignored signals, for example from nohup. A signal with a handler gets its
+/// default action back on exec.
 fn reset_ignored_signals() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {

@@ -3,24 +3,24 @@
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use acceptd::handler::kv::{Fsync, Kv, Options};
+use acceptd::handler::kv::{Fsync, Kv, KvOptions};
 
 use super::{Client, TestServer};
 
 /// An engine of the store. All engines must pass the same tests.
 #[derive(Clone, Copy)]
-pub struct Engine {
+pub struct TestEngine {
     /// Opens an empty store of the library.
-    pub open: fn(Options) -> Kv,
+    pub open: fn(KvOptions) -> Kv,
     /// The arguments with which the program opens such a store, besides `--handler kv`.
     pub arguments: fn() -> Vec<String>,
 }
 
-pub const MEMORY: Engine =
-    Engine { open: |options| Kv::in_memory(options).expect("a store in memory"), arguments: Vec::new };
+pub const MEMORY: TestEngine =
+    TestEngine { open: |options| Kv::in_memory(options).expect("a store in memory"), arguments: Vec::new };
 
 /// A store in a new file. The file stays in the system's temporary directory.
-pub const STORE: Engine = Engine {
+pub const STORE: TestEngine = TestEngine {
     open: |options| Kv::in_file(&new_file(), Fsync::Always, options).expect("a store in a file"),
     arguments: || vec!["--store".into(), new_file().display().to_string()],
 };
@@ -33,7 +33,7 @@ fn new_file() -> PathBuf {
     directory.join(format!("store-{}", COUNT.fetch_add(1, Ordering::Relaxed)))
 }
 
-/// Runs tests for each engine. A test is a function that takes an [`Engine`]. A new engine is one more line here.
+/// Runs tests for each engine. A test is a function that takes an [`TestEngine`]. A new engine is one more line here.
 #[macro_export]
 macro_rules! for_each_engine {
     ($($test:ident)*) => {
@@ -63,12 +63,12 @@ macro_rules! for_one_engine {
     };
 }
 
-impl Engine {
+impl TestEngine {
     pub fn serve(self) -> TestServer {
-        self.serve_with(Options::default())
+        self.serve_with(KvOptions::default())
     }
 
-    pub fn serve_with(self, options: Options) -> TestServer {
+    pub fn serve_with(self, options: KvOptions) -> TestServer {
         TestServer::start((self.open)(options))
     }
 }
@@ -95,7 +95,7 @@ pub fn bulk(value: impl AsRef<[u8]>) -> Vec<u8> {
 
 /// A reply in RESP2 or RESP3.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Reply {
+pub enum RespReply {
     Simple(String),
     Error(String),
     Integer(i64),
@@ -105,42 +105,42 @@ pub enum Reply {
     Nil2,
     /// `_`.
     Nil3,
-    Array(Vec<Reply>),
-    Set(Vec<Reply>),
-    Map(Vec<(Reply, Reply)>),
+    Array(Vec<RespReply>),
+    Set(Vec<RespReply>),
+    Map(Vec<(RespReply, RespReply)>),
 }
 
-impl From<&str> for Reply {
-    fn from(text: &str) -> Reply {
-        Reply::Bulk(text.as_bytes().to_vec())
+impl From<&str> for RespReply {
+    fn from(text: &str) -> RespReply {
+        RespReply::Bulk(text.as_bytes().to_vec())
     }
 }
 
-impl From<i64> for Reply {
-    fn from(number: i64) -> Reply {
-        Reply::Integer(number)
+impl From<i64> for RespReply {
+    fn from(number: i64) -> RespReply {
+        RespReply::Integer(number)
     }
 }
 
-impl Reply {
+impl RespReply {
     pub fn text(&self) -> &str {
         match self {
-            Reply::Simple(text) | Reply::Error(text) | Reply::Verbatim(text) => text,
-            Reply::Bulk(bytes) => std::str::from_utf8(bytes).unwrap(),
+            RespReply::Simple(text) | RespReply::Error(text) | RespReply::Verbatim(text) => text,
+            RespReply::Bulk(bytes) => std::str::from_utf8(bytes).unwrap(),
             other => panic!("{other:?} is not text"),
         }
     }
 
     pub fn number(&self) -> i64 {
         match self {
-            Reply::Integer(number) => *number,
+            RespReply::Integer(number) => *number,
             other => panic!("{other:?} is not a number"),
         }
     }
 
-    pub fn elements(&self) -> &[Reply] {
+    pub fn elements(&self) -> &[RespReply] {
         match self {
-            Reply::Array(elements) | Reply::Set(elements) => elements,
+            RespReply::Array(elements) | RespReply::Set(elements) => elements,
             other => panic!("{other:?} has no elements"),
         }
     }
@@ -148,7 +148,7 @@ impl Reply {
 
 impl Client {
     /// Sends a request in RESP, from words that are separated by spaces, and reads the reply.
-    pub fn ask(&mut self, line: &str) -> Reply {
+    pub fn ask(&mut self, line: &str) -> RespReply {
         self.send(words(line));
         self.reply()
     }
@@ -159,24 +159,26 @@ impl Client {
         self.line()
     }
 
-    pub fn reply(&mut self) -> Reply {
+    pub fn reply(&mut self) -> RespReply {
         let line = self.line();
         let Some((kind, rest)) = line.split_at_checked(1) else { panic!("an empty line is not a reply") };
         let length = || rest.parse::<usize>().unwrap_or_else(|_| panic!("{line:?} has no length"));
         match kind {
-            "+" => Reply::Simple(rest.to_owned()),
-            "-" => Reply::Error(rest.to_owned()),
-            ":" => Reply::Integer(rest.parse().unwrap()),
-            "_" => Reply::Nil3,
-            "$" | "*" if rest == "-1" => Reply::Nil2,
-            "$" => Reply::Bulk(self.bytes(length())),
+            "+" => RespReply::Simple(rest.to_owned()),
+            "-" => RespReply::Error(rest.to_owned()),
+            ":" => RespReply::Integer(rest.parse().unwrap()),
+            "_" => RespReply::Nil3,
+            "$" | "*" if rest == "-1" => RespReply::Nil2,
+            "$" => RespReply::Bulk(self.bytes(length())),
             "=" => {
                 let text = String::from_utf8(self.bytes(length())).unwrap();
-                Reply::Verbatim(text.strip_prefix("txt:").expect("a verbatim string begins with its format").to_owned())
+                RespReply::Verbatim(
+                    text.strip_prefix("txt:").expect("a verbatim string begins with its format").to_owned(),
+                )
             }
-            "*" => Reply::Array((0..length()).map(|_| self.reply()).collect()),
-            "~" => Reply::Set((0..length()).map(|_| self.reply()).collect()),
-            "%" => Reply::Map((0..length()).map(|_| (self.reply(), self.reply())).collect()),
+            "*" => RespReply::Array((0..length()).map(|_| self.reply()).collect()),
+            "~" => RespReply::Set((0..length()).map(|_| self.reply()).collect()),
+            "%" => RespReply::Map((0..length()).map(|_| (self.reply(), self.reply())).collect()),
             _ => panic!("{line:?} is not a reply"),
         }
     }

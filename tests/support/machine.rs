@@ -1,4 +1,4 @@
-//! What the machine can do. A test that needs more is skipped with a message; in CI it fails instead.
+//! Checks what this machine can do. A test that needs more is skipped with a message, and fails in CI.
 
 use std::io::Write;
 use std::net::TcpListener;
@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::PATIENCE;
 
-/// Prints what is not tested and how to get it tested. Panics in CI.
+/// Prints what is not tested and how to test it. Panics in CI.
 pub fn skip(what: &str, remedy: &str) {
     let text = format!("skipped: {what}; {remedy}");
     assert!(!is_ci(std::env::var("CI").ok().as_deref()), "{text}");
@@ -38,14 +38,14 @@ pub fn at_most(time: Duration) -> Duration {
     if cfg!(debug_assertions) { time.max(PATIENCE) } else { time }
 }
 
-/// Whether ratios of times are measured. They are noise in an unoptimized build, or while other tests run.
-pub fn measures_ratios(what: &str) -> bool {
-    let measures = !cfg!(debug_assertions);
-    if !measures {
+/// Whether this build can measure ratios of times. They mean nothing in an unoptimized build, or while other tests run.
+pub fn can_measure_ratios(what: &str) -> bool {
+    let can_measure = !cfg!(debug_assertions);
+    if !can_measure {
         // Not `skip`, which would fail in CI: another step there measures them.
         print_uncaptured(&format!("skipped: {what}; cargo test --release --test bounds measures it"));
     }
-    measures
+    can_measure
 }
 
 #[test]

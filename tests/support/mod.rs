@@ -88,12 +88,12 @@ pub struct Client {
 }
 
 impl Client {
-    /// Over IPv4, each client has its own address (127.1.x.y), so that a test finds its lines in the log.
+    /// Connects. Over IPv4, each client has its own address (127.1.x.y), so that a test finds its lines in the log.
     pub fn connect(addr: SocketAddr) -> Client {
         Client::connect_with(addr, None)
     }
 
-    /// With a small receive buffer, so that the server soon notices a client that does not read.
+    /// Connects with a small receive buffer, so that the server soon notices that this client does not read.
     pub fn connect_with_buffer(addr: SocketAddr, bytes: usize) -> Client {
         Client::connect_with(addr, Some(bytes))
     }
@@ -109,10 +109,10 @@ impl Client {
             socket.bind(&SocketAddr::from(([127, 1, high, low], 0)).into()).unwrap();
         }
         socket.connect_timeout(&addr.into(), PATIENCE).unwrap();
-        Client::of(socket.into())
+        Client::from_stream(socket.into())
     }
 
-    pub fn of(stream: TcpStream) -> Client {
+    pub fn from_stream(stream: TcpStream) -> Client {
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         stream.set_write_timeout(Some(PATIENCE)).unwrap();
         stream.set_nodelay(true).unwrap();
@@ -189,8 +189,9 @@ impl Client {
         self.rest()
     }
 
-    /// Like `talk`, in pieces that arrive one by one. The server may close before the last piece.
-    pub fn talk_freely(&mut self, pieces: &[&[u8]]) -> String {
+    /// Like [`talk`](Client::talk), in pieces that arrive one by one. The server may close the connection before the last
+    /// piece.
+    pub fn talk_in_pieces(&mut self, pieces: &[&[u8]]) -> String {
         for piece in pieces {
             self.try_send(piece);
             if pieces.len() > 1 {

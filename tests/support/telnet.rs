@@ -1,4 +1,4 @@
-//! What telnet clients send, and checks that every protocol with a line `ECHO text` must pass.
+//! The bytes that telnet clients send, and checks that every protocol with a command `ECHO text` must pass.
 
 use std::time::Duration;
 
@@ -36,20 +36,20 @@ pub fn commands_are_answered_at_once(client: &mut Client) {
 
 /// The farewell of a server with very short timeouts to a client that sends `bytes` and then waits.
 pub fn farewell_after(handler: impl Handler, bytes: &[u8]) -> String {
-    let server = impatient_server(handler);
+    let server = server_with_short_timeouts(handler);
     let mut client = server.connect();
     client.send(bytes);
     client.rest()
 }
 
-fn impatient_server(handler: impl Handler) -> TestServer {
+fn server_with_short_timeouts(handler: impl Handler) -> TestServer {
     let (request_timeout, idle_timeout) = (Duration::from_millis(1), Some(Duration::from_millis(50)));
     TestServer::with(Limits { request_timeout, idle_timeout, ..Limits::default() }, handler)
 }
 
 /// If a command began a request, the client would run into the request timeout instead of the idle timeout.
 pub fn commands_between_lines_do_not_begin_a_request(handler: impl Handler) {
-    let server = impatient_server(handler);
+    let server = server_with_short_timeouts(handler);
     let anywhere = [
         NOP,
         NEGOTIATION,

@@ -11,7 +11,7 @@ use super::line_reader::{InputLine, LineReader};
 use super::other_protocol::{OtherProtocol, is_binary};
 use super::plain::PlainSession;
 use super::session::{Flow, Session, run_session};
-use super::{Chat, Protocol, irc, plain};
+use super::{Chat, ChatProtocol, irc, plain};
 use crate::connection::{Connection, Next};
 use crate::handler::Farewell;
 use crate::handler::shared::tls;
@@ -21,7 +21,7 @@ use crate::protocol_error::protocol_error;
 /// sent their first line, and port scanners have left.
 const GREETING_DELAY: Duration = Duration::from_secs(1);
 
-/// How long the socket is checked once more right before the greeting. On a busy machine this thread may wake up late, when a
+/// How long to check the socket once more right before the greeting. On a busy machine this thread may wake up late, when a
 /// line has already begun to arrive.
 const LAST_CHECK: Duration = Duration::from_millis(1);
 
@@ -35,15 +35,15 @@ const LINE_END: usize = 2;
 /// The connection's errors.
 pub(super) fn serve(chat: &Chat, client: &mut Connection) -> io::Result<()> {
     let protocol = chat.options.protocol;
-    let max_line = if protocol == Protocol::Irc { MAX_IRC_LINE } else { plain::MAX_LINE };
+    let max_line = if protocol == ChatProtocol::Irc { MAX_IRC_LINE } else { plain::MAX_LINE };
     let mut lines = LineReader::new(max_line, chat.options.rate);
     let mut detection = Detection::new(chat, client);
-    client.set_farewell(if protocol == Protocol::Irc { irc::farewell } else { Detection::farewell });
+    client.set_farewell(if protocol == ChatProtocol::Irc { irc::farewell } else { Detection::farewell });
     let outcome = detection.run(client, &mut lines);
     let Detection { guest, decision, .. } = detection;
     if outcome.is_err() {
         if let Some(guest) = guest {
-            guest.leave_after(&outcome);
+            guest.quit_after(&outcome);
         }
         return outcome;
     }
@@ -55,14 +55,14 @@ pub(super) fn serve(chat: &Chat, client: &mut Connection) -> io::Result<()> {
         }
         Some(Decision::Irc(line)) => {
             if let Some(guest) = guest {
-                guest.leave_because("goes on in IRC");
+                guest.quit_with_reason("goes on in IRC");
             }
             lines.set_max_length(MAX_IRC_LINE);
             irc::serve(chat, client, line, &mut lines)
         }
         Some(Decision::OtherProtocol(protocol)) => {
             if let Some(guest) = guest {
-                guest.leave_because("wrong protocol");
+                guest.quit_with_reason("wrong protocol");
             }
             client.write_all(&protocol.reply())?;
             Err(protocol_error(format!("{} spoken to a chat", protocol.name())))
@@ -92,8 +92,8 @@ enum Decision {
 impl<'a> Detection<'a> {
     fn new(chat: &'a Chat, client: &Connection) -> Detection<'a> {
         let delay = match chat.options.protocol {
-            Protocol::Auto | Protocol::Text => GREETING_DELAY,
-            Protocol::Irc => client.limits().request_timeout,
+            ChatProtocol::Auto | ChatProtocol::Text => GREETING_DELAY,
+            ChatProtocol::Irc => client.limits().request_timeout,
         };
         let deadline = Instant::now() + delay;
         Detection { chat, guest: None, deadline, decision: None, delivery: Delivery::default() }
@@ -145,8 +145,8 @@ impl Session for Detection<'_> {
             // The next line decides.
             InputLine::TooLong => {
                 match self.chat.options.protocol {
-                    Protocol::Auto | Protocol::Text => plain::refuse_long_line(client)?,
-                    Protocol::Irc => irc::refuse_long_line(client, "*")?,
+                    ChatProtocol::Auto | ChatProtocol::Text => plain::refuse_long_line(client)?,
+                    ChatProtocol::Irc => irc::refuse_long_line(client, "*")?,
                 }
                 return Ok(Flow::Continue);
             }
@@ -155,11 +155,13 @@ impl Session for Detection<'_> {
         Ok(match (classify(&bytes), self.chat.options.protocol) {
             (FirstLine::Blank, _) => Flow::Continue,
             (FirstLine::OtherProtocol(protocol), _) => self.decide(Decision::OtherProtocol(protocol)),
-            (FirstLine::Irc, Protocol::Auto) | (_, Protocol::Irc) => {
+            (FirstLine::Irc, ChatProtocol::Auto) | (_, ChatProtocol::Irc) => {
                 let is_too_long = bytes.len() + LINE_END > MAX_IRC_LINE;
                 self.decide(Decision::Irc(if is_too_long { InputLine::TooLong } else { line }))
             }
-            (FirstLine::Irc | FirstLine::Text, Protocol::Auto | Protocol::Text) => self.decide(Decision::Text(line)),
+            (FirstLine::Irc | FirstLine::Text, ChatProtocol::Auto | ChatProtocol::Text) => {
+                self.decide(Decision::Text(line))
+            }
         })
     }
 
@@ -168,7 +170,7 @@ impl Session for Detection<'_> {
     }
 
     fn on_deadline(&mut self, client: &mut Connection) -> io::Result<Flow> {
-        if self.chat.options.protocol == Protocol::Irc {
+        if self.chat.options.protocol == ChatProtocol::Irc {
             irc::write_error(client, irc::REGISTRATION_TIMEOUT)?;
             return Ok(Flow::Close);
         }
@@ -185,8 +187,8 @@ impl Session for Detection<'_> {
 
     fn on_flood(&mut self, client: &mut Connection) -> io::Result<()> {
         match self.chat.options.protocol {
-            Protocol::Auto | Protocol::Text => plain::refuse_flood(client),
-            Protocol::Irc => irc::write_error(client, irc::FLOOD),
+            ChatProtocol::Auto | ChatProtocol::Text => plain::refuse_flood(client),
+            ChatProtocol::Irc => irc::write_error(client, irc::FLOOD),
         }
     }
 

@@ -1,4 +1,4 @@
-//! Events that members are told about, and how each dialect renders them.
+//! The events that members receive, and how each dialect renders them.
 
 use std::fmt::{self, Write};
 use std::sync::Arc;
@@ -23,9 +23,9 @@ pub(super) const MAX_IRC_LINE: usize = 512;
 /// The longest reason, topic, away message or real name, in bytes. The line that carries it stays within [`MAX_IRC_LINE`].
 pub(super) const MAX_TEXT: usize = 300;
 
-/// The form in which a client gets events.
+/// How the events for a member are rendered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Dialect {
+pub(super) enum ChatDialect {
     /// Lines for people.
     Plain,
     /// IRC.
@@ -34,9 +34,9 @@ pub(super) enum Dialect {
     IrcWithTime,
 }
 
-impl Dialect {
+impl ChatDialect {
     pub(super) fn is_irc(self) -> bool {
-        self != Dialect::Plain
+        self != ChatDialect::Plain
     }
 }
 
@@ -57,7 +57,7 @@ pub(super) enum MessageKind {
     Notice,
 }
 
-/// What a member has done, or has become. The other members are told about it.
+/// What a member has done or become, for the other members.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum ChatEvent<'a> {
     RoomMessage {
@@ -119,12 +119,12 @@ impl<'a> RenderedEvent<'a> {
     }
 
     /// The lines of the event. Empty if this dialect doesn't show it.
-    pub(super) fn lines(&mut self, dialect: Dialect) -> Arc<[u8]> {
+    pub(super) fn lines(&mut self, dialect: ChatDialect) -> Arc<[u8]> {
         let (event, source) = (self.event, self.source);
         let lines = match dialect {
-            Dialect::Plain => self.plain.get_or_insert_with(|| event.render_plain(source).into_bytes().into()),
-            Dialect::Irc => self.irc.get_or_insert_with(|| event.render_irc(source, "").into_bytes().into()),
-            Dialect::IrcWithTime => self.irc_with_time.get_or_insert_with(|| {
+            ChatDialect::Plain => self.plain.get_or_insert_with(|| event.render_plain(source).into_bytes().into()),
+            ChatDialect::Irc => self.irc.get_or_insert_with(|| event.render_irc(source, "").into_bytes().into()),
+            ChatDialect::IrcWithTime => self.irc_with_time.get_or_insert_with(|| {
                 let tag = self.time.strftime("@time=%Y-%m-%dT%H:%M:%S.%3fZ ").to_string();
                 event.render_irc(source, &tag).into_bytes().into()
             }),
@@ -274,7 +274,7 @@ mod tests {
     fn an_event_carries_its_time_with_server_time() {
         let (bob, room) = (bob(), Name::parse_room("lobby").unwrap());
         let mut event = RenderedEvent::new(ChatEvent::Joined { room: &room }, &bob);
-        let line = event.lines(Dialect::IrcWithTime);
+        let line = event.lines(ChatDialect::IrcWithTime);
         let line = std::str::from_utf8(&line).unwrap();
         let (time, rest) = line.strip_prefix("@time=").unwrap().split_once(' ').unwrap();
         assert_eq!(rest, ":bob!~bob@chat JOIN #lobby\r\n");

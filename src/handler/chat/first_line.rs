@@ -297,7 +297,7 @@ mod tests {
     }
 
     #[test]
-    fn a_blank_line_decides_nothing() {
+    fn a_blank_line_does_not_decide_the_dialect() {
         for line in ["", " ", "\t \t", "\u{feff}", "\r", "\u{1b}[A", "\u{1b}["] {
             assert_eq!(classify(line.as_bytes()), FirstLine::Blank, "{line:?}");
         }

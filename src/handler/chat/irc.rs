@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use super::Chat;
 use super::delivery::Delivery;
-use super::event::{Dialect, MAX_IRC_LINE, MAX_TEXT, SERVER_NAME};
+use super::event::{ChatDialect, MAX_IRC_LINE, MAX_TEXT, SERVER_NAME};
 use super::line_reader::{InputLine, LineReader};
 use super::name::{Name, NameKey};
 use super::session::{Flow, Session, run_session_from};
@@ -26,7 +26,7 @@ mod registration;
 mod server_info;
 mod users;
 
-use message::Message;
+use message::IrcMessage;
 use registration::{Capabilities, PendingRegistration, Registration};
 
 /// Reasons for closing a client.
@@ -89,7 +89,7 @@ impl Session for IrcSession<'_> {
             return Ok(Flow::Continue);
         };
         let text = String::from_utf8_lossy(&bytes);
-        let Some(message) = Message::parse(&text) else { return Ok(Flow::Continue) };
+        let Some(message) = IrcMessage::parse(&text) else { return Ok(Flow::Continue) };
         if matches!(text, Cow::Owned(_)) && !self.accepts_repaired(client, &message)? {
             return Ok(Flow::Continue);
         }
@@ -132,10 +132,10 @@ impl Session for IrcSession<'_> {
 }
 
 impl IrcSession<'_> {
-    /// Whether to carry out a message whose line was not UTF-8, and has been repaired with U+FFFD. If not, tells the client
-    /// (IRCv3 UTF8ONLY). The commands of the registration are carried out: a repaired nickname is refused as malformed, and no
-    /// password is checked.
-    fn accepts_repaired(&self, client: &mut Connection, message: &Message) -> io::Result<bool> {
+    /// Whether to execute a message whose line was not UTF-8 and was repaired with U+FFFD. If not, sends an error (IRCv3
+    /// UTF8ONLY). The commands of the registration are executed: a repaired nickname is refused as malformed, and no password
+    /// is checked.
+    fn accepts_repaired(&self, client: &mut Connection, message: &IrcMessage) -> io::Result<bool> {
         match message.command.as_str() {
             "NICK" | "PASS" | "QUIT" => return Ok(true),
             "USER" => {
@@ -153,7 +153,7 @@ impl IrcSession<'_> {
         Ok(false)
     }
 
-    fn on_message(&mut self, client: &mut Connection, message: &Message) -> io::Result<Flow> {
+    fn on_message(&mut self, client: &mut Connection, message: &IrcMessage) -> io::Result<Flow> {
         if !matches!(message.command.as_str(), "PRIVMSG" | "NOTICE") {
             // Sending the reply may wait for this client. Messages for other members should not.
             self.delivery().flush();
@@ -217,8 +217,8 @@ impl IrcSession<'_> {
         Ok(Flow::Close)
     }
 
-    fn dialect(&self) -> Dialect {
-        if self.capabilities.server_time { Dialect::IrcWithTime } else { Dialect::Irc }
+    fn dialect(&self) -> ChatDialect {
+        if self.capabilities.server_time { ChatDialect::IrcWithTime } else { ChatDialect::Irc }
     }
 
     /// The client's nickname; `*` while it has none.

@@ -1,10 +1,10 @@
-//! Reads a client's lines, and bounds their length, their rate, and how many of them are queued.
+//! Reads a client's lines, and limits their length, their rate, and how many of them are queued.
 
 use std::collections::VecDeque;
 use std::io::{self, Write};
 use std::time::Instant;
 
-use super::rate::{Rate, TokenBucket};
+use super::message_rate::{MessageRate, TokenBucket};
 use crate::connection::{Connection, Next, Paused};
 use crate::handler::shared::http;
 use crate::handler::shared::telnet::{Item, Scanner};
@@ -39,11 +39,11 @@ pub(super) enum ReadOutcome {
     Flood,
 }
 
-/// Reads lines, and returns them at a bounded rate.
+/// Reads lines, and returns them at a limited rate.
 pub(super) struct LineReader {
     decoder: LineDecoder,
     bucket: TokenBucket,
-    /// Lines that have arrived, and wait until the rate allows them.
+    /// Lines that have arrived, but that the rate does not allow yet.
     queue: VecDeque<InputLine>,
     queued_bytes: usize,
     /// The beginning of a line that arrived while others were queued. It can't stay in the connection's buffer: if the input
@@ -58,7 +58,7 @@ pub(super) struct LineReader {
 
 impl LineReader {
     /// A line may have at most `max_length` bytes, with its end.
-    pub(super) fn new(max_length: usize, rate: Rate) -> LineReader {
+    pub(super) fn new(max_length: usize, rate: MessageRate) -> LineReader {
         LineReader {
             decoder: LineDecoder::new(max_length),
             bucket: TokenBucket::new(rate),
@@ -108,7 +108,7 @@ impl LineReader {
                     return Ok(ReadOutcome::Deadline);
                 }
             } else {
-                match client.read_request_until(until, usize::MAX, |unread| self.decode(unread))? {
+                match client.read_request_until(until, usize::MAX, |unread| self.decode_next(unread))? {
                     Next::Request(Found::Skipped) => {}
                     Next::Request(Found::Line(line)) => self.enqueue(line),
                     Next::End | Next::Draining => self.has_ended = true,
@@ -127,7 +127,7 @@ impl LineReader {
     ///
     /// # Errors
     ///
-    /// When there will be a token, if there is none now.
+    /// There is no token. The error is the time at which there will be one.
     fn take_token(&mut self, client: &Connection) -> Result<(), Instant> {
         if client.is_draining() { Ok(()) } else { self.bucket.take(Instant::now()) }
     }
@@ -149,8 +149,9 @@ impl LineReader {
         Ok(Some(since + client.limits().request_timeout))
     }
 
-    /// What `unread` begins with, and how many bytes of it to consume. `None` if more bytes are needed.
-    fn decode(&mut self, unread: &[u8]) -> Option<(Found, usize)> {
+    /// Decodes the bytes of `partial` and `unread`. Returns what they begin with, and how many bytes of `unread` to consume.
+    /// `None` if more bytes are needed.
+    fn decode_next(&mut self, unread: &[u8]) -> Option<(Found, usize)> {
         if !self.partial.is_empty() {
             return Some(self.decode_after_partial(unread));
         }
@@ -162,13 +163,13 @@ impl LineReader {
         decoded
     }
 
-    /// The same for bytes that continue `partial`.
+    /// Like [`decode_next`](LineReader::decode_next), if `partial` is not empty.
     fn decode_after_partial(&mut self, unread: &[u8]) -> (Found, usize) {
         let old_length = self.partial.len();
         self.partial.extend_from_slice(unread);
         match self.decoder.decode(&self.partial) {
             None => (Found::Skipped, unread.len()),
-            // A telnet command in the middle of the line needs a reply. The line goes on after it.
+            // A telnet command in the middle of the line needs a reply.
             Some((_, 0)) => {
                 self.partial.truncate(self.decoder.scanner.scanned());
                 (Found::Skipped, self.partial.len() - old_length)

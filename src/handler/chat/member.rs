@@ -7,7 +7,7 @@ use std::time::Instant;
 use jiff::Timestamp;
 
 use super::delivery::Delivery;
-use super::event::{ChatEvent, Dialect, Identity, RenderedEvent};
+use super::event::{ChatDialect, ChatEvent, Identity, RenderedEvent};
 use super::name::NameKey;
 use crate::Outbox;
 
@@ -25,7 +25,7 @@ pub(super) struct Member {
     pub(super) rooms: Vec<NameKey>,
     /// The ids of members whose messages this member does not get.
     pub(super) ignored: Arc<HashSet<u64>>,
-    pub(super) dialect: Dialect,
+    pub(super) dialect: ChatDialect,
     pub(super) outbox: Outbox,
 }
 

@@ -21,7 +21,7 @@ impl<'a> MemberGuard<'a> {
         MemberGuard { chat, id: client.id(), quit_reason: String::new(), delivery }
     }
 
-    /// Sets the quit reason to what the session's outcome says, unless there is a reason already.
+    /// Sets the quit reason that fits the outcome of the session, unless there is a reason already.
     pub(super) fn set_quit_reason(&mut self, outcome: &io::Result<()>) {
         let Err(error) = outcome else { return };
         if !self.quit_reason.is_empty() {

@@ -16,7 +16,7 @@ pub(super) struct Name(String);
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(super) struct NameKey(String);
 
-/// What a client is told about a malformed name.
+/// The error text for a malformed name.
 pub(super) const MEMBER_NAME_RULE: &str = "a name is 1 to 20 letters (a to z), digits, _ or -";
 pub(super) const CHANNEL_NAME_RULE: &str = "A channel's name is # and 1 to 30 letters (a to z), digits, _ or -";
 pub(super) const ROOM_NAME_RULE: &str = "a room's name is 1 to 30 letters (a to z), digits, _ or -";

@@ -1,4 +1,4 @@
-//! Recognises programs that speak another protocol to the chat by mistake, and answers them.
+//! Recognizes programs that speak another protocol to the chat by mistake, and answers them.
 
 use std::borrow::Cow;
 
@@ -166,7 +166,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn other_protocols_are_recognised_by_their_first_line() {
+    fn other_protocols_are_recognized_by_their_first_line() {
         for (line, expected) in [
             ("GET / HTTP/1.1", OtherProtocol::Http),
             ("GET /", OtherProtocol::Http),
@@ -225,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn binary_protocols_are_recognised_before_the_line_ends_and_telnet_is_not_one() {
+    fn binary_protocols_are_recognized_before_the_line_ends_and_telnet_is_not_one() {
         for bytes in [&b"\0\0\0\xa4\xffSMBr"[..], b"l\0\x0b", b"AMQP\0\0\x09\x01"] {
             assert_eq!(is_binary(bytes), Some(true), "{bytes:?}");
         }

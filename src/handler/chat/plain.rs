@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use super::Chat;
 use super::delivery::Delivery;
-use super::event::{Dialect, MAX_TEXT, MessageKind};
+use super::event::{ChatDialect, MAX_TEXT, MessageKind};
 use super::line_reader::{InputLine, LineReader};
 use super::member::Member;
 use super::member_guard::MemberGuard;
@@ -28,7 +28,7 @@ const NAMES_PER_LINE: usize = 8;
 /// The room that everyone joins first.
 const LOBBY: &str = "lobby";
 
-/// What `/help` lists.
+/// The commands and what they do, for `/help`.
 const COMMANDS: [(&str, &str); 14] = [
     ("/name NEW", "call yourself NEW; /nick NEW does it too"),
     ("/who", "who is in your room"),
@@ -118,7 +118,7 @@ impl<'a> PlainSession<'a> {
         client.set_farewell(PlainSession::farewell);
         let outbox = client.outbox()?;
         // This can't fail, because a guest gets a name that is free.
-        let added = chat.lock_state().add_member(client.id(), None, Dialect::Plain, outbox);
+        let added = chat.lock_state().add_member(client.id(), None, ChatDialect::Plain, outbox);
         let name = added.map_err(|_| io::Error::other("no name is left for a guest"))?;
         let mut session = PlainSession { guard: MemberGuard::new(chat, client), room: None };
         session.welcome(client, &name)?;
@@ -127,12 +127,12 @@ impl<'a> PlainSession<'a> {
     }
 
     /// Leaves the chat with a reason that the others are told.
-    pub(super) fn leave_because(mut self, reason: &str) {
+    pub(super) fn quit_with_reason(mut self, reason: &str) {
         reason.clone_into(&mut self.guard.quit_reason);
     }
 
-    /// Leaves the chat because the connection failed.
-    pub(super) fn leave_after(mut self, outcome: &io::Result<()>) {
+    /// Leaves the chat with the reason that the outcome of the connection gives.
+    pub(super) fn quit_after(mut self, outcome: &io::Result<()>) {
         self.guard.set_quit_reason(outcome);
     }
 
@@ -155,23 +155,28 @@ impl<'a> PlainSession<'a> {
         };
         // Sending the reply may wait for this client. Messages for other members should not.
         self.delivery().flush();
-        let (command, rest) = command.split_once(' ').unwrap_or((command, ""));
-        let rest = rest.trim();
-        match command.to_ascii_lowercase().as_str() {
-            "name" | "nick" => self.rename(client, rest)?,
+        let (command, argument) = command.split_once(' ').unwrap_or((command, ""));
+        self.on_command(client, &command.to_ascii_lowercase(), argument.trim())
+    }
+
+    /// Executes a command. `command` is its name in lower case and without the slash.
+    fn on_command(&mut self, client: &mut Connection, command: &str, argument: &str) -> io::Result<Flow> {
+        match command {
+            "name" | "nick" => self.rename(client, argument)?,
             "who" => self.list_members(client)?,
             "rooms" => self.list_rooms(client)?,
-            "join" => match Name::parse_room(rest) {
+            "join" => match Name::parse_room(argument) {
                 Some(room) => self.join(client, &room, String::new())?,
                 None => notice(client, format_args!("{ROOM_NAME_RULE}: /join ROOM"))?,
             },
             "leave" => self.leave(client)?,
-            "msg" => self.send_private(client, rest)?,
-            "me" if rest.is_empty() => notice(client, "what do you do? /me waves")?,
-            "me" => self.say(client, MessageKind::Action, rest)?,
-            "topic" => self.topic(client, rest)?,
-            "away" => self.away(client, rest)?,
-            "ignore" => self.ignore(client, rest)?,
+            "msg" => self.send_private(client, argument)?,
+            "me" if argument.is_empty() => notice(client, "what do you do? /me waves")?,
+            "me" => self.say(client, MessageKind::Action, argument)?,
+            "topic" if argument.is_empty() => self.show_topic(client)?,
+            "topic" => self.set_topic(client, argument)?,
+            "away" => self.set_or_toggle_away(client, argument)?,
+            "ignore" => self.toggle_ignore(client, argument)?,
             "history" => self.show_history(client)?,
             "help" => {
                 for (command, help) in COMMANDS {
@@ -179,7 +184,7 @@ impl<'a> PlainSession<'a> {
                 }
             }
             "quit" => {
-                truncate(rest, MAX_TEXT).clone_into(&mut self.guard.quit_reason);
+                truncate(argument, MAX_TEXT).clone_into(&mut self.guard.quit_reason);
                 notice(client, "goodbye")?;
                 return Ok(Flow::Close);
             }
@@ -196,14 +201,12 @@ impl<'a> PlainSession<'a> {
             .or_else(|_| refuse_without_room(client))
     }
 
-    fn send_private(&mut self, client: &mut Connection, rest: &str) -> io::Result<()> {
-        let (target, text) = rest.split_once(' ').unwrap_or((rest, ""));
-        let (Some(target), text) = (Name::parse_member(target), text.trim()) else {
+    fn send_private(&mut self, client: &mut Connection, argument: &str) -> io::Result<()> {
+        let (target, text) = argument.split_once(' ').unwrap_or((argument, ""));
+        let text = text.trim();
+        let (Some(target), false) = (Name::parse_member(target), text.is_empty()) else {
             return notice(client, "to whom, and what? /msg NAME TEXT");
         };
-        if text.is_empty() {
-            return notice(client, "to whom, and what? /msg NAME TEXT");
-        }
         // A member can write to themselves. The replies so far must arrive before the message.
         self.flush_reply(client)?;
         let id = self.guard.id;
@@ -286,15 +289,17 @@ impl<'a> PlainSession<'a> {
         self.guard.chat.write_room_list(client, line)
     }
 
-    fn topic(&mut self, client: &mut Connection, text: &str) -> io::Result<()> {
+    fn set_topic(&mut self, client: &mut Connection, text: &str) -> io::Result<()> {
         let Some(key) = self.current_room() else { return refuse_without_room(client) };
-        let text = truncate(text, MAX_TEXT);
-        if !text.is_empty() {
-            let id = self.guard.id;
-            self.flush_reply(client)?;
-            let outcome = self.with_state(|state, delivery| state.set_topic(id, &key, text, delivery));
-            return outcome.or_else(|_| refuse_without_room(client));
-        }
+        // The replies so far must arrive before the event, which this member gets too.
+        self.flush_reply(client)?;
+        let (id, text) = (self.guard.id, truncate(text, MAX_TEXT));
+        self.with_state(|state, delivery| state.set_topic(id, &key, text, delivery))
+            .or_else(|_| refuse_without_room(client))
+    }
+
+    fn show_topic(&mut self, client: &mut Connection) -> io::Result<()> {
+        let Some(key) = self.current_room() else { return refuse_without_room(client) };
         let topic = self.with_state(|state, _| {
             let topic = state.room(&key)?.topic.as_ref()?;
             Some(format!("topic: {} (set by {})", topic.text, topic.set_by))
@@ -302,16 +307,20 @@ impl<'a> PlainSession<'a> {
         notice(client, topic.as_deref().unwrap_or("there is no topic; /topic TEXT sets one"))
     }
 
-    fn away(&mut self, client: &mut Connection, text: &str) -> io::Result<()> {
+    /// Sets the member's away message. Without a text, `/away` says that the member is back, or away with a default message.
+    fn set_or_toggle_away(&mut self, client: &mut Connection, text: &str) -> io::Result<()> {
         let id = self.guard.id;
-        let is_away = !text.is_empty()
-            || self.with_state(|state, _| state.member(id).is_some_and(|member| member.away.is_none()));
+        let was_away = self.with_state(|state, _| state.member(id).is_some_and(|member| member.away.is_some()));
+        if text.is_empty() && was_away {
+            self.with_state(|state, _| state.set_away(id, None));
+            return notice(client, "you are back");
+        }
         let text = if text.is_empty() { "away" } else { truncate(text, MAX_TEXT) };
-        self.with_state(|state, _| state.set_away(id, is_away.then(|| text.to_owned())));
-        notice(client, if is_away { "you are away; /away says that you are back" } else { "you are back" })
+        self.with_state(|state, _| state.set_away(id, Some(text.to_owned())));
+        notice(client, "you are away; /away says that you are back")
     }
 
-    fn ignore(&mut self, client: &mut Connection, target: &str) -> io::Result<()> {
+    fn toggle_ignore(&mut self, client: &mut Connection, target: &str) -> io::Result<()> {
         let Some(target) = Name::parse_member(target) else { return notice(client, "whom? /ignore NAME") };
         let id = self.guard.id;
         match self.with_state(|state, _| state.toggle_ignore(id, &target.key())) {
@@ -323,24 +332,28 @@ impl<'a> PlainSession<'a> {
 
     fn show_history(&mut self, client: &mut Connection) -> io::Result<()> {
         let Some(key) = self.current_room() else { return refuse_without_room(client) };
-        let numbers = self.with_state(|state, _| state.room(&key).map(|room| room.history.numbers()));
-        let mut numbers = numbers.unwrap_or_default();
-        if numbers.is_empty() {
+        let line_numbers = self.with_state(|state, _| state.room(&key).map(|room| room.history.numbers()));
+        let mut line_numbers = line_numbers.unwrap_or_default();
+        if line_numbers.is_empty() {
             return notice(client, "nothing was said here yet");
         }
-        notice(client, format_args!("the last lines ({}), with their times in UTC:", numbers.end - numbers.start))?;
+        notice(
+            client,
+            format_args!("the last lines ({}), with their times in UTC:", line_numbers.end - line_numbers.start),
+        )?;
         self.guard.chat.write_list(client, |state| {
-            // Skips lines that have been dropped in the meantime.
-            let line = numbers.find_map(|number| state.room(&key)?.history.line(number));
+            // The next line that has not been dropped meanwhile.
+            let line = line_numbers.find_map(|number| state.room(&key)?.history.line(number));
             line.map(|(at, line)| format!("{} {line}", at.strftime("%H:%M:%S"))).into_iter().collect()
         })
     }
 
     /// The room that messages go to, unless the member has been kicked out of it.
     fn current_room(&mut self) -> Option<NameKey> {
-        let id = self.guard.id;
-        let room = self.room.take();
-        self.room = room.filter(|key| self.with_state(|state, _| state.is_in_room(id, key)));
+        let (id, key) = (self.guard.id, self.room.clone()?);
+        if !self.with_state(|state, _| state.is_in_room(id, &key)) {
+            self.room = None;
+        }
         self.room.clone()
     }
 

@@ -3,14 +3,14 @@
 //! Events are queued in the members' outboxes under that lock, so all members see them in the same order. They are sent
 //! after it is released: see [`Delivery`].
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Instant;
 
 use jiff::Timestamp;
 
 use super::delivery::Delivery;
-use super::event::{ChatEvent, Dialect, Identity, MessageKind};
+use super::event::{ChatDialect, ChatEvent, Identity, MessageKind};
 use super::member::Member;
 use super::name::{Name, NameKey};
 use super::room::Room;
@@ -72,7 +72,7 @@ impl ChatState {
         &mut self,
         id: u64,
         name: Option<Name>,
-        dialect: Dialect,
+        dialect: ChatDialect,
         outbox: Outbox,
     ) -> Result<Name, ChatError> {
         let name = name.unwrap_or_else(|| self.next_guest_name());
@@ -140,6 +140,7 @@ impl ChatState {
         }
         let event = ChatEvent::Renamed { to: &name };
         self.notify_shared_rooms(id, event, delivery);
+        // An IRC client expects the event for its own NICK. A person gets a reply instead.
         if member.dialect.is_irc() {
             member.queue(event, member, delivery);
         }
@@ -187,32 +188,36 @@ impl ChatState {
     pub(super) fn toggle_ignore(&mut self, id: u64, target: &NameKey) -> Result<(Name, bool), ChatError> {
         let target = self.member_by_name(target).ok_or(ChatError::NoSuchMember)?;
         let (target_id, target_name) = (target.id, target.identity.name.clone());
-        // Members who have left don't count towards the limit.
-        let ignored = self.members.get(&id).map(|member| Arc::clone(&member.ignored)).unwrap_or_default();
-        let gone: Vec<u64> = ignored.iter().copied().filter(|other| !self.members.contains_key(other)).collect();
-        let member = self.members.get_mut(&id).ok_or(ChatError::NoSuchMember)?;
-        let ignored = Arc::make_mut(&mut member.ignored);
-        ignored.retain(|other| !gone.contains(other));
-        let is_new = !ignored.remove(&target_id);
-        if is_new && ignored.len() >= MAX_IGNORED {
-            return Err(ChatError::LimitReached);
-        }
-        if is_new {
+        let member = self.members.get(&id).ok_or(ChatError::NoSuchMember)?;
+        // Members who have left the chat don't count towards the limit.
+        let is_present = |other: &u64| self.members.contains_key(other);
+        let mut ignored: HashSet<u64> = member.ignored.iter().copied().filter(is_present).collect();
+        let was_ignored = ignored.remove(&target_id);
+        if !was_ignored {
+            if ignored.len() >= MAX_IGNORED {
+                return Err(ChatError::LimitReached);
+            }
             ignored.insert(target_id);
         }
+        if let Some(member) = self.members.get_mut(&id) {
+            member.ignored = Arc::new(ignored);
+        }
         self.update_memberships(id);
-        Ok((target_name, is_new))
+        Ok((target_name, !was_ignored))
     }
 
     /// Queues a reply in the member's own outbox: it arrives before every event that is queued after it.
     pub(super) fn queue_reply(&self, id: u64, text: String, delivery: &mut Delivery) {
-        if let Some(member) = self.members.get(&id).filter(|_| !text.is_empty()) {
+        if text.is_empty() {
+            return;
+        }
+        if let Some(member) = self.members.get(&id) {
             delivery.add_member(&member.outbox, text.len());
             member.outbox.queue(text.into_bytes());
         }
     }
 
-    pub(super) fn set_dialect(&mut self, id: u64, dialect: Dialect) {
+    pub(super) fn set_dialect(&mut self, id: u64, dialect: ChatDialect) {
         if let Some(member) = self.members.get_mut(&id) {
             member.dialect = dialect;
         }
@@ -258,7 +263,7 @@ impl ChatState {
         self.members.get(&id).is_some_and(|member| member.rooms.contains(key))
     }
 
-    /// Brings a member's memberships, which repeat the member's dialect and ignored members, up to date.
+    /// Copies a member's dialect and ignored members into the member's memberships, which repeat both.
     fn update_memberships(&mut self, id: u64) {
         let Some(member) = self.members.get(&id) else { return };
         for key in &member.rooms {

@@ -57,7 +57,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn no_character_is_left_that_a_terminal_might_obey() {
+    fn sanitized_text_has_no_characters_that_a_terminal_obeys() {
         for character in ('\0'..='\u{FFFF}').filter(|&character| is_obeyed(character)) {
             let safe = sanitize(&format!("a{character}z"));
             assert!(!safe.contains(is_obeyed), "{character:?}");

@@ -1,4 +1,4 @@
-//! A thread of an engine, which ends before the engine is gone.
+//! A thread that an engine owns. It ends before the engine is dropped.
 
 use std::io;
 use std::thread::{self, JoinHandle};

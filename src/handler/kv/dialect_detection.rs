@@ -2,8 +2,8 @@
 
 use std::io::{self, Write};
 
-use super::Protocol;
-use super::reply::Dialect;
+use super::KvProtocol;
+use super::reply::KvDialect;
 use super::request::MAX_LINE;
 use crate::Connection;
 use crate::handler::shared::telnet::{Item, Scanner};
@@ -12,7 +12,7 @@ use crate::protocol_error::protocol_error;
 
 /// What the unread input begins with.
 enum Start {
-    Dialect(Dialect),
+    Dialect(KvDialect),
     Tls,
     /// A telnet command or a byte order mark, and the answer to it.
     Telnet(&'static [u8]),
@@ -24,7 +24,7 @@ enum Start {
 /// # Errors
 ///
 /// Those of the connection, and one for a client that speaks TLS, after a TLS alert.
-pub(super) fn detect(client: &mut Connection, protocol: Protocol) -> io::Result<Option<Dialect>> {
+pub(super) fn detect(client: &mut Connection, protocol: KvProtocol) -> io::Result<Option<KvDialect>> {
     let mut scanner = Scanner::default();
     loop {
         match client.read_request(MAX_LINE, |unread| recognize(&mut scanner, unread, protocol))? {
@@ -39,7 +39,7 @@ pub(super) fn detect(client: &mut Connection, protocol: Protocol) -> io::Result<
     }
 }
 
-fn recognize(scanner: &mut Scanner, unread: &[u8], protocol: Protocol) -> Option<(Start, usize)> {
+fn recognize(scanner: &mut Scanner, unread: &[u8], protocol: KvProtocol) -> Option<(Start, usize)> {
     if tls::is_handshake(unread)? {
         return Some((Start::Tls, unread.len()));
     }
@@ -54,10 +54,10 @@ fn recognize(scanner: &mut Scanner, unread: &[u8], protocol: Protocol) -> Option
     }
 }
 
-fn dialect_of(unread: &[u8], protocol: Protocol) -> Dialect {
+fn dialect_of(unread: &[u8], protocol: KvProtocol) -> KvDialect {
     match protocol {
-        Protocol::Auto if unread.first() == Some(&b'*') => Dialect::Resp2,
-        Protocol::Auto | Protocol::Text => Dialect::Text,
-        Protocol::Resp => Dialect::Resp2,
+        KvProtocol::Auto if unread.first() == Some(&b'*') => KvDialect::Resp2,
+        KvProtocol::Auto | KvProtocol::Text => KvDialect::Text,
+        KvProtocol::Resp => KvDialect::Resp2,
     }
 }

@@ -53,7 +53,7 @@ impl DiskEngine {
     ///
     /// # Errors
     ///
-    /// The file can't be opened, or another process uses it: the message says which.
+    /// The file can't be opened, another process has it open, or it is not a store. The message says which.
     pub(super) fn open(path: &Path, fsync: Fsync, max_value: usize) -> io::Result<DiskEngine> {
         let store = Arc::new(Store::open(path, max_value)?);
         if let Some(directory) = path.canonicalize()?.parent() {
@@ -66,7 +66,7 @@ impl DiskEngine {
         Ok(DiskEngine { store, queue, _writer: writer })
     }
 
-    /// Executes calls on the committed state. Returns where the reply to each of them ends.
+    /// Executes calls on the committed state. Returns where the reply to each call ends.
     fn read(&self, calls: &[Call<'_>], replies: &mut Replies) -> Vec<usize> {
         let start = replies.len();
         let result = self.store.read(&self.queue, |keyspace| Ok(execute_each(calls, keyspace, replies)));
@@ -93,12 +93,12 @@ impl Drop for DiskEngine {
 
 impl Engine for DiskEngine {
     fn execute(&self, calls: &[Call<'_>], replies: &mut Replies) {
-        if only_read(calls) {
+        if are_read_only(calls) {
             self.read(calls, replies);
             return;
         }
-        if let JobOutcome::Executed { replies: written, .. } = self.write(calls, &[], replies) {
-            replies.append(written.bytes());
+        if let JobOutcome::Executed { replies: new_replies, .. } = self.write(calls, &[], replies) {
+            replies.append(new_replies.bytes());
         }
     }
 
@@ -108,14 +108,14 @@ impl Engine for DiskEngine {
         watched: &[WatchedKey],
         replies: &mut Replies,
     ) -> Option<Vec<usize>> {
-        if watched.is_empty() && only_read(calls) {
+        if watched.is_empty() && are_read_only(calls) {
             // A read transaction sees one unchanging state.
             return Some(self.read(calls, replies));
         }
         let start = replies.len();
         match self.write(calls, watched, replies) {
-            JobOutcome::Executed { replies: written, reply_ends } => {
-                replies.append(written.bytes());
+            JobOutcome::Executed { replies: new_replies, reply_ends } => {
+                replies.append(new_replies.bytes());
                 Some(reply_ends.into_iter().map(|end| start + end).collect())
             }
             JobOutcome::WatchedKeyChanged => None,
@@ -131,7 +131,7 @@ impl Engine for DiskEngine {
     }
 
     fn watch(&self, key: &[u8]) -> WatchedKey {
-        // The version comes first: a write that is committed between the two steps then makes EXEC fail, as it must.
+        // The order matters: a write that is committed after the first step changes the version, so EXEC fails.
         let version = self.store.watched_keys().add(key);
         let expires_at = self.store.read(&self.queue, |keyspace| keyspace.expires_at(key));
         WatchedKey { key: key.to_vec(), version, expires_at: expires_at.unwrap_or_default() }
@@ -158,6 +158,6 @@ impl Engine for DiskEngine {
 }
 
 /// Whether none of the calls writes.
-fn only_read(calls: &[Call<'_>]) -> bool {
+fn are_read_only(calls: &[Call<'_>]) -> bool {
     calls.iter().all(|call| call.command.access == Access::Reads)
 }

@@ -2,7 +2,7 @@
 
 use super::commands::{Command, KeySpec};
 use super::keyspace::{CommandError, Keyspace};
-use super::reply::{Dialect, Replies};
+use super::reply::{KvDialect, Replies};
 use super::watched_keys::WatchedKey;
 
 /// Stores the keys. Any thread may call any of its methods.
@@ -87,7 +87,7 @@ impl<'a> Call<'a> {
         }
         let Err(error) = result else { return };
         replies.truncate(start);
-        if replies.dialect() == Dialect::Text && error.is_usage_error() {
+        if replies.dialect() == KvDialect::Text && error.is_usage_error() {
             replies.error(&format!("{}; write {}", error.0, self.command.usage()));
         } else {
             replies.error(&error.0);

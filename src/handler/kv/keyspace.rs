@@ -4,7 +4,7 @@
 use std::borrow::Cow;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// Threads that wait for a time look at the clock at least once a day, because the clock may be set meanwhile.
+/// The longest wait before the clock is read again. Somebody may set the clock during a wait.
 pub(super) const MAX_CLOCK_WAIT: Duration = Duration::from_secs(24 * 3600);
 
 /// Why a command failed. The message is Redis's; its first word tells clients the kind of error.

@@ -5,16 +5,16 @@ use std::io::Write;
 
 use crate::terminal::is_obeyed;
 
-/// The protocol of the replies to a client.
+/// How the replies to a client are encoded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Dialect {
+pub(super) enum KvDialect {
     Text,
     Resp2,
     Resp3,
 }
 
-/// Once the replies are longer than this, in bytes, no further value is added. So whatever a client requests, its replies
-/// take no more memory than this and one value.
+/// Once the replies are longer than this, in bytes, no further value is added. So the replies to any requests take no more
+/// memory than this and one value.
 const MAX_LENGTH: usize = 64 * 1024 * 1024;
 
 /// A buffer of replies, one after the other.
@@ -24,7 +24,7 @@ const MAX_LENGTH: usize = 64 * 1024 * 1024;
 #[derive(Debug)]
 pub(super) struct Replies {
     bytes: Vec<u8>,
-    dialect: Dialect,
+    dialect: KvDialect,
     /// In text, lines end as the client's lines do. `nc` sends LF alone.
     line_end: &'static [u8],
     /// A value has been left out, because the replies were too long.
@@ -32,7 +32,7 @@ pub(super) struct Replies {
 }
 
 impl Replies {
-    pub(super) fn new(dialect: Dialect) -> Replies {
+    pub(super) fn new(dialect: KvDialect) -> Replies {
         Replies { bytes: Vec::new(), dialect, line_end: b"\r\n", overflowed: false }
     }
 
@@ -41,11 +41,11 @@ impl Replies {
         Replies { bytes: Vec::new(), dialect: self.dialect, line_end: self.line_end, overflowed: false }
     }
 
-    pub(super) fn dialect(&self) -> Dialect {
+    pub(super) fn dialect(&self) -> KvDialect {
         self.dialect
     }
 
-    pub(super) fn set_dialect(&mut self, dialect: Dialect) {
+    pub(super) fn set_dialect(&mut self, dialect: KvDialect) {
         self.dialect = dialect;
     }
 
@@ -75,7 +75,7 @@ impl Replies {
         std::mem::take(&mut self.overflowed)
     }
 
-    /// Frees memory that only a large reply has needed.
+    /// Frees the memory of a large reply.
     pub(super) fn shrink_to(&mut self, capacity: usize) {
         self.bytes.shrink_to(capacity);
     }
@@ -86,7 +86,7 @@ impl Replies {
     }
 
     fn is_text(&self) -> bool {
-        self.dialect == Dialect::Text
+        self.dialect == KvDialect::Text
     }
 
     fn line(&mut self, prefix: &[u8], text: &[u8]) {
@@ -158,14 +158,14 @@ impl Replies {
     /// Text of several lines, for people.
     pub(super) fn verbatim(&mut self, text: &str) {
         match self.dialect {
-            Dialect::Text if text.is_empty() => self.line(b"EMPTY", b""),
-            Dialect::Text => {
+            KvDialect::Text if text.is_empty() => self.line(b"EMPTY", b""),
+            KvDialect::Text => {
                 for line in text.lines() {
                     self.line(b"", line.as_bytes());
                 }
             }
-            Dialect::Resp2 => self.bulk(text.as_bytes()),
-            Dialect::Resp3 => {
+            KvDialect::Resp2 => self.bulk(text.as_bytes()),
+            KvDialect::Resp3 => {
                 self.length_line(b'=', text.len() + 4);
                 self.line(b"txt:", text.as_bytes());
             }
@@ -174,16 +174,16 @@ impl Replies {
 
     pub(super) fn nil(&mut self) {
         let nil: &[u8] = match self.dialect {
-            Dialect::Text => b"NOT_FOUND",
-            Dialect::Resp2 => b"$-1",
-            Dialect::Resp3 => b"_",
+            KvDialect::Text => b"NOT_FOUND",
+            KvDialect::Resp2 => b"$-1",
+            KvDialect::Resp3 => b"_",
         };
         self.line(nil, b"");
     }
 
     /// Nil in place of an array.
     pub(super) fn nil_array(&mut self) {
-        if self.dialect == Dialect::Resp2 {
+        if self.dialect == KvDialect::Resp2 {
             self.line(b"*-1", b"");
         } else {
             self.nil();
@@ -202,23 +202,23 @@ impl Replies {
     /// Begins a set: an array without an order. Only RESP3 distinguishes the two.
     pub(super) fn set(&mut self, count: usize) {
         match self.dialect {
-            Dialect::Text => self.array(count),
-            Dialect::Resp2 => self.length_line(b'*', count),
-            Dialect::Resp3 => self.length_line(b'~', count),
+            KvDialect::Text => self.array(count),
+            KvDialect::Resp2 => self.length_line(b'*', count),
+            KvDialect::Resp3 => self.length_line(b'~', count),
         }
     }
 
     /// Begins a map. The next `count` pairs of replies are its keys and values.
     pub(super) fn map(&mut self, count: usize) {
         match self.dialect {
-            Dialect::Text => self.array(count),
-            Dialect::Resp2 => self.length_line(b'*', count * 2),
-            Dialect::Resp3 => self.length_line(b'%', count),
+            KvDialect::Text => self.array(count),
+            KvDialect::Resp2 => self.length_line(b'*', count * 2),
+            KvDialect::Resp3 => self.length_line(b'%', count),
         }
     }
 
-    /// A value in text: as it is if it is plain text that can't be mistaken for anything else, otherwise quoted as
-    /// `redis-cli` quotes it. So one reply never looks like two, nor like `NOT_FOUND`.
+    /// Writes a value in text. Plain text that can't be mistaken for anything else has no quotes. Other values are quoted as
+    /// in `redis-cli`, so that one value never looks like two replies or like `NOT_FOUND`.
     fn text_value(&mut self, value: &[u8]) {
         let text = std::str::from_utf8(value).ok().filter(|text| is_plain(text));
         match text {

@@ -24,8 +24,8 @@ pub(super) const MAX_LINE: usize = 64 * 1024;
 const MAX_WORDS_UNAUTHENTICATED: usize = 10;
 const MAX_WORD_LENGTH_UNAUTHENTICATED: usize = 16 * 1024;
 
-/// The error reply to input that is not a request. The connection must end, because there is no telling where the next
-/// request begins.
+/// The error reply to input that is not a request. The connection must end, because nothing shows where the next request
+/// begins.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Malformed(pub(super) Vec<u8>);
 
@@ -79,7 +79,7 @@ pub(super) enum Frame<'i> {
 }
 
 impl Frame<'_> {
-    /// How many bytes of input it takes.
+    /// Its length in the input, in bytes.
     pub(super) fn length(&self) -> usize {
         match self {
             Frame::Array { length, .. } | Frame::Line { length, .. } | Frame::TelnetCommand { length, .. } => *length,

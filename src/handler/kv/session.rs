@@ -3,10 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::clients::Client;
+use super::client_list::ListedClient;
 use super::commands::{self, Access, Command, Flag};
 use super::engine::Call;
-use super::reply::{Dialect, Replies};
+use super::reply::{KvDialect, Replies};
 use super::request::{Frame, Parser, RequestLimits, Syntax};
 use super::watched_keys::WatchedKey;
 use super::{Kv, MAX_PENDING_REPLIES};
@@ -33,7 +33,7 @@ const OUT_OF_MEMORY: &str = "OOM command not allowed when used memory > 'maxmemo
 /// One client's session. The connection lends it the input, and sends the replies.
 pub(super) struct KvSession<'k> {
     kv: &'k Kv,
-    client: Arc<Client>,
+    client: Arc<ListedClient>,
     /// Replies that have not been sent.
     pub(super) replies: Replies,
     parser: Parser,
@@ -51,7 +51,7 @@ pub(super) struct KvSession<'k> {
     max_clients: usize,
 }
 
-/// What CLIENT REPLY has set.
+/// Which replies are sent, as CLIENT REPLY has set it.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum ReplyMode {
     On,
@@ -63,7 +63,7 @@ enum ReplyMode {
 /// What the session asks the connection to do with the replies so far, and after them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum SessionAction {
-    /// Send the replies, and read on.
+    /// Send the replies, and read the next requests.
     Continue,
     /// The same, but send the replies only after this delay.
     DelayReplies(Duration),
@@ -82,12 +82,12 @@ impl Drop for KvSession<'_> {
 
 impl<'k> KvSession<'k> {
     pub(super) fn new(kv: &'k Kv, connection: &Connection) -> KvSession<'k> {
-        let client = Arc::new(Client::new(connection));
+        let client = Arc::new(ListedClient::new(connection));
         kv.clients.add(&client);
         KvSession {
             kv,
             client,
-            replies: Replies::new(Dialect::Resp2),
+            replies: Replies::new(KvDialect::Resp2),
             parser: Parser::default(),
             is_authenticated: kv.options.password.is_none(),
             wrong_passwords: 0,
@@ -109,8 +109,8 @@ impl<'k> KvSession<'k> {
     }
 
     /// Executes the complete requests in `input`, until the pending replies reach their limit. Returns what to do next
-    /// and how many bytes were consumed, at most `limit`. Returns `None` if no request is complete and there is nothing
-    /// to send.
+    /// and how many bytes were consumed, at most `limit`. Returns `None` if no request is complete and there is no reply to
+    /// send.
     pub(super) fn process(&mut self, input: &[u8], limit: usize) -> Option<(SessionAction, usize)> {
         let mut consumed = 0;
         let mut action = SessionAction::Continue;
@@ -137,7 +137,7 @@ impl<'k> KvSession<'k> {
     }
 
     fn syntax(&self) -> Syntax {
-        if self.replies.dialect() == Dialect::Text { Syntax::Text } else { Syntax::Resp }
+        if self.replies.dialect() == KvDialect::Text { Syntax::Text } else { Syntax::Resp }
     }
 
     /// Handles a frame that begins at the first byte of `input`.
@@ -190,17 +190,18 @@ impl<'k> KvSession<'k> {
 
     /// The command with this name, if the client's dialect has it.
     fn find_command(&self, name: &[u8]) -> Option<&'static Command> {
-        let is_text = self.replies.dialect() == Dialect::Text;
+        let is_text = self.replies.dialect() == KvDialect::Text;
         commands::find(name).filter(|command| is_text || !command.has_flag(Flag::TextOnly))
     }
 
-    /// Whether a command works on the store only, and its reply is sent as it is.
+    /// Whether a command can join a batch: it works only on the store, is not queued for EXEC, and its reply is sent.
     fn may_join_batch(&self, command: &Command) -> bool {
         !command.is_connection_command() && self.transaction.is_none() && self.reply_mode == ReplyMode::On
     }
 
-    /// Removes the reply that begins at `reply_start`, if CLIENT REPLY says so. `mode_before` is the mode before the
-    /// command that was just executed: the reply to CLIENT REPLY ON is sent, and CLIENT REPLY SKIP does not skip itself.
+    /// Removes the reply that begins at `reply_start`, if CLIENT REPLY has switched replies off. `mode_before` is the mode
+    /// before the command that was just executed: the reply to CLIENT REPLY ON is sent, and CLIENT REPLY SKIP does not
+    /// count as the command that it skips.
     fn apply_reply_mode(&mut self, mode_before: ReplyMode, reply_start: usize) {
         if mode_before != ReplyMode::On && self.reply_mode != ReplyMode::On {
             self.replies.truncate(reply_start);
@@ -212,7 +213,7 @@ impl<'k> KvSession<'k> {
 
     /// Returns the command if the request may be executed. The error is the reply.
     fn check(&self, found: Option<&'static Command>, words: &[&[u8]]) -> Result<&'static Command, Vec<u8>> {
-        let is_text = self.replies.dialect() == Dialect::Text;
+        let is_text = self.replies.dialect() == KvDialect::Text;
         if !self.is_authenticated && !found.is_some_and(|command| command.has_flag(Flag::NoAuth)) {
             return Err(if is_text { line::NOAUTH } else { "NOAUTH Authentication required." }.into());
         }
@@ -243,7 +244,7 @@ impl<'k> KvSession<'k> {
     /// Executes a request outside of a batch, or queues it for EXEC.
     fn execute_alone(&mut self, command: &'static Command, words: &[&[u8]]) -> SessionAction {
         if self.transaction.is_some() && !command.has_flag(Flag::Immediate) {
-            self.queue(command, words);
+            self.queue_command(command, words);
         } else if command.is_connection_command() {
             return self.execute_connection_command(command, words);
         } else {
@@ -283,7 +284,7 @@ impl<'i> CallBatch<'i> {
         self.calls.push((command, words));
     }
 
-    /// Whether no further call may be added: there are enough, or the last one may not share a batch with later ones.
+    /// Whether no further call may be added: the batch is full, or its last call must not share a batch with later ones.
     fn is_complete(&self) -> bool {
         let may_grow = self.calls.last().is_some_and(|(command, words)| command.is_batchable(words.len()));
         self.calls.len() >= MAX_BATCH_CALLS || !may_grow

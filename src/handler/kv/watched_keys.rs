@@ -12,11 +12,11 @@ use crate::panics::lock_ignoring_poison;
 pub(super) struct WatchedKey {
     pub(super) key: Vec<u8>,
     pub(super) version: u64,
-    /// An expiry counts as a change, but nothing reports it: EXEC compares this with the clock.
+    /// An expiry counts as a change, but it does not change the version. EXEC compares this time with the clock instead.
     pub(super) expires_at: Option<u64>,
 }
 
-/// All watched keys of a store. Keys that nobody watches cost nothing.
+/// All watched keys of a store. It has no entry for a key that nobody watches.
 #[derive(Debug, Default)]
 pub(super) struct WatchedKeys {
     /// The number of watched keys, so that a write takes no lock while there are none.

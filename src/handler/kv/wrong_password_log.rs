@@ -1,5 +1,5 @@
 //! The log of wrong passwords: a line for each, so that a program like fail2ban can block the address. The rate of
-//! lines is limited; a count stands for the rest.
+//! lines is limited. The next line has the number of those that were suppressed.
 
 use std::net::SocketAddr;
 use std::sync::Mutex;
@@ -8,10 +8,10 @@ use std::time::{Duration, Instant};
 use log::warn;
 
 use crate::panics::lock_ignoring_poison;
-use crate::throttle::{Rate, Throttle};
+use crate::throttle::{LogRate, Throttle};
 
 /// The most lines, for all clients together.
-const RATE: Rate = Rate { lines: 10, interval: Duration::from_secs(1) };
+const RATE: LogRate = LogRate { lines: 10, interval: Duration::from_secs(1) };
 
 /// Shared by all clients of a store.
 pub(super) struct WrongPasswordLog {
@@ -37,7 +37,7 @@ impl WrongPasswordLog {
 }
 
 impl Drop for WrongPasswordLog {
-    /// The count of the last burst, which no later line has.
+    /// Logs how many lines were suppressed since the last one.
     fn drop(&mut self) {
         match lock_ignoring_poison(&self.throttle).suppressed() {
             0 => {}

@@ -92,8 +92,8 @@ pub fn reply(line: &str, context: &LineContext) -> Reply {
     match command.action {
         Action::Text(reply) => reply(rest).into(),
         Action::Context(reply) => reply(context).into(),
-        Action::Help if is_alone => COMMANDS.iter().map(help).collect::<String>().into(),
-        Action::Help => find(rest.trim()).map_or_else(|| unknown(rest.trim()), help).into(),
+        Action::Help if is_alone => COMMANDS.iter().map(help_line).collect::<String>().into(),
+        Action::Help => find(rest.trim()).map_or_else(|| unknown(rest.trim()), help_line).into(),
         Action::Quit => Reply { text: "BYE".into(), after: AfterReply::Close },
     }
 }
@@ -109,8 +109,8 @@ fn unknown(word: &str) -> String {
     }
 }
 
-/// A command's line in the list of commands.
-fn help(command: &LineCommand) -> String {
+/// A command's line in HELP.
+fn help_line(command: &LineCommand) -> String {
     format!("{:<14}{}\n", format!("{} {}", command.name, command.argument), command.help)
 }
 
@@ -210,7 +210,7 @@ mod tests {
     }
 
     #[test]
-    fn help_for_a_command_is_its_line_of_the_list() {
+    fn help_for_a_command_shows_its_line_of_the_list() {
         for command in &COMMANDS {
             let line = reply_text(&format!("HELP  {} ", command.name.to_lowercase()));
             assert_eq!(line.lines().count(), 1);

@@ -1,10 +1,10 @@
 //! Decodes a line as text, and describes what is wrong if it is not text.
 
-/// The line as text.
+/// Returns the line as text.
 ///
 /// # Errors
 ///
-/// What is wrong with it, for the client.
+/// The line is not text. The message tells the client what is wrong with it.
 pub(super) fn decode(line: &[u8]) -> Result<&str, String> {
     let text = std::str::from_utf8(line).map_err(|_| "invalid UTF-8".to_owned())?;
     match text.chars().find(|&character| character.is_control() && character != '\t') {

@@ -1,4 +1,4 @@
-//! Recognises HTTP aimed at a line protocol, and answers it as HTTP.
+//! Recognizes HTTP aimed at a line protocol, and answers it as HTTP.
 //!
 //! A web page can make a browser send any bytes in the body of a request to any port of the visitor's own network. A
 //! line protocol that answers each header with an error and carries on would run that body as commands. So the first line

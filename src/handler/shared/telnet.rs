@@ -81,12 +81,12 @@ pub(crate) struct Scanner {
     byte_order_mark: MarkState,
 }
 
-/// How much of a byte order mark the connection has begun with.
+/// Whether the connection begins with a byte order mark.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum MarkState {
-    /// So far only this many bytes of it.
+    /// Only this many bytes of the mark have arrived.
     Matched(usize),
-    /// The whole mark, or something else.
+    /// The whole mark has arrived, or something else.
     Done,
 }
 
@@ -128,14 +128,14 @@ impl Scanner {
         self.scanned
     }
 
-    /// Tells the scanner that the caller has consumed the scanned bytes of an incomplete line. The line, and a command that
-    /// these bytes have begun, go on with the next byte.
+    /// Tells the scanner that the caller has consumed the scanned bytes of an incomplete line. The next byte continues the
+    /// line, and the telnet command if one is incomplete.
     pub(crate) fn forget_scanned(&mut self) {
         self.scanned = 0;
     }
 
-    /// The length of the late LF or NUL of the last line's end, if `unread` begins with it, or else 0. For a caller that
-    /// switches to another parser.
+    /// The length of the LF or NUL that completes the end of the last line, if `unread` begins with it, and 0 otherwise. A
+    /// caller that switches to another parser must skip it.
     pub(crate) fn late_line_end(&mut self, unread: &[u8]) -> usize {
         let may_follow = !unread.is_empty() && std::mem::take(&mut self.is_after_cr);
         usize::from(may_follow && matches!(unread, [b'\n' | 0, ..]))

@@ -1,4 +1,4 @@
-//! Recognises TLS aimed at a port without TLS, and answers it with a TLS alert.
+//! Recognizes TLS aimed at a port without TLS, and answers it with a TLS alert.
 //!
 //! A ClientHello contains no line end, or contains one by chance. A line protocol would wait for its timeout, or answer
 //! garbage.
@@ -12,7 +12,7 @@ pub(crate) const ALERT: [u8; 7] = [21, 3, 1, 0, 2, 2, 70];
 pub(crate) const DETECTION_BYTES: usize = 3;
 
 /// Whether a connection begins with a TLS handshake: a record of type 22 and version 3.0 (SSL) to 3.4 (RFC 8446, 5.1). Text
-/// never begins like that. `None`: it takes more bytes to decide.
+/// never begins like that. `None` if more bytes are needed.
 pub(crate) fn is_handshake(first_bytes: &[u8]) -> Option<bool> {
     match first_bytes {
         [] | [22] | [22, 3] => None,
@@ -26,7 +26,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn three_bytes_are_enough_to_recognise_a_handshake() {
+    fn three_bytes_are_enough_to_recognize_a_handshake() {
         let hello = b"\x16\x03\x01\x02\x00\x01\x00";
         for length in 0..hello.len() {
             let expected = (length >= 3).then_some(true);

@@ -7,12 +7,12 @@ use acceptd::Limits;
 use socket2::SockRef;
 
 use crate::support::TestServer;
-use crate::support::chat::{Member, limits, options, serve, serve_with};
+use crate::support::chat::{ChatClient, limits, options, serve, serve_with};
 
 /// A person and an IRC client in the lobby. The IRC client joined first.
-fn ann_and_ike(server: &TestServer) -> (Member, Member) {
-    let mut ike = Member::irc_in_lobby(server, "ike");
-    let ann = Member::person(server, "ann");
+fn ann_and_ike(server: &TestServer) -> (ChatClient, ChatClient) {
+    let mut ike = ChatClient::irc_in_lobby(server, "ike");
+    let ann = ChatClient::person(server, "ann");
     ike.received();
     (ann, ike)
 }
@@ -47,7 +47,7 @@ fn messages_actions_and_private_messages_cross_dialects_both_ways() {
 fn joins_parts_renames_topics_and_kicks_cross_dialects() {
     let server = serve();
     let (mut ann, mut ike) = ann_and_ike(&server);
-    let mut client = Member::irc(&server, "eve");
+    let mut client = ChatClient::irc(&server, "eve");
     assert!(ann.received().is_empty(), "a member without a room is not announced");
     client.ask("JOIN #lobby");
     client.ask("NICK eva");
@@ -139,7 +139,7 @@ fn a_private_message_is_not_delivered_to_a_member_who_ignores_the_sender() {
 fn a_member_who_reads_too_slowly_is_cut_with_a_reason_that_the_others_see() {
     let server = serve_with(Limits { max_outbox: 64 * 1024, ..limits() }, options());
     let (mut ann, mut ike) = ann_and_ike(&server);
-    let mut bob = Member::person(&server, "bob");
+    let mut bob = ChatClient::person(&server, "bob");
     let line = "x".repeat(4000);
     let mut left = Vec::new();
     for count in 0.. {
@@ -164,8 +164,8 @@ fn a_member_who_reads_gets_everything_even_with_a_small_outbox() {
     for (max_outbox, length, count) in [(4, 250, 20), (8, 3000, 5), (16, 4000, 5), (16, 1, 600)] {
         let attempt = || {
             let server = serve_with(Limits { max_outbox: max_outbox * 1024, ..limits() }, options());
-            let mut ann = Member::person(&server, "ann");
-            let mut bob = Member::person(&server, "bob");
+            let mut ann = ChatClient::person(&server, "ann");
+            let mut bob = ChatClient::person(&server, "bob");
             bob.client.send(format!("{}\n", "x".repeat(length)).repeat(count));
             receives(&mut ann, "bob: x", count)
         };
@@ -181,7 +181,7 @@ fn long_lists_do_not_overflow_the_outbox_of_a_member_who_reads() {
     let names: Vec<String> = (0..MEMBERS).map(|number| format!("m{number:02}")).collect();
     let attempt = || {
         let server = serve_with(Limits { max_outbox: 16 * 1024, ..limits() }, options());
-        let mut members: Vec<Member> = names.iter().map(|name| Member::irc(&server, name)).collect();
+        let mut members: Vec<ChatClient> = names.iter().map(|name| ChatClient::irc(&server, name)).collect();
         members[0].send_line(&format!("JOIN {}", rooms.join(",")));
         rooms.iter().for_each(|room| members[0].send_line(&format!("TOPIC {room} :{}", "x".repeat(300))));
         let mut all_received = receives(&mut members[0], " TOPIC ", ROOMS);
@@ -211,7 +211,7 @@ fn succeeds(mut attempt: impl FnMut() -> bool) -> bool {
 }
 
 /// Whether a member receives `count` lines with this text before anybody is cut.
-fn receives(member: &mut Member, text: &str, count: usize) -> bool {
+fn receives(member: &mut ChatClient, text: &str, count: usize) -> bool {
     let received = std::iter::from_fn(|| member.next()).take_while(|line| !line.contains("read too slowly"));
     received.filter(|line| line.contains(text)).take(count).count() == count
 }
@@ -219,9 +219,9 @@ fn receives(member: &mut Member, text: &str, count: usize) -> bool {
 #[test]
 fn messages_of_a_member_who_does_not_read_are_delivered_at_once() {
     let server = serve();
-    let mut ann = Member::person(&server, "ann");
-    let mut bob = Member::person(&server, "bob");
-    let mut slow = Member::irc_in_lobby(&server, "slow");
+    let mut ann = ChatClient::person(&server, "ann");
+    let mut bob = ChatClient::person(&server, "bob");
+    let mut slow = ChatClient::irc_in_lobby(&server, "slow");
     SockRef::from(&slow.client.stream).set_recv_buffer_size(4096).unwrap();
     ann.received();
     // Fills the buffers of the kernel, so that the replies have to wait.
@@ -243,15 +243,15 @@ fn all_members_see_messages_in_the_same_order() {
     // Senders don't read while they send, so everything must fit into their outboxes.
     let server = serve_with(Limits { max_outbox: 4 << 20, ..limits() }, options());
     let mut listeners = [
-        Member::person(&server, "listener1"),
-        Member::irc_in_lobby(&server, "listener2"),
-        Member::person(&server, "listener3"),
-        Member::irc_in_lobby(&server, "listener4"),
+        ChatClient::person(&server, "listener1"),
+        ChatClient::irc_in_lobby(&server, "listener2"),
+        ChatClient::person(&server, "listener3"),
+        ChatClient::irc_in_lobby(&server, "listener4"),
     ];
-    let senders: Vec<Member> = (0..6)
+    let senders: Vec<ChatClient> = (0..6)
         .map(|number| {
             let name = format!("sender{number}");
-            if number % 2 == 0 { Member::person(&server, &name) } else { Member::irc_in_lobby(&server, &name) }
+            if number % 2 == 0 { ChatClient::person(&server, &name) } else { ChatClient::irc_in_lobby(&server, &name) }
         })
         .collect();
     listeners.iter_mut().for_each(|listener| drop(listener.received()));

@@ -5,11 +5,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Instant;
 
-use crate::support::chat::{Member, numerics, serve};
+use crate::support::chat::{ChatClient, numerics, serve};
 use crate::support::{PATIENCE, TestServer};
 
 /// The value of a token of RPL_ISUPPORT.
-fn supported(member: &mut Member, token: &str) -> String {
+fn supported(member: &mut ChatClient, token: &str) -> String {
     let lines = member.ask("VERSION");
     let mut tokens = lines.iter().filter(|line| line.contains(" 005 ")).flat_map(|line| line.split(' '));
     let found = tokens.find(|word| word.split('=').next() == Some(token));
@@ -17,14 +17,14 @@ fn supported(member: &mut Member, token: &str) -> String {
     found.split_once('=').map_or("", |(_, value)| value).to_owned()
 }
 
-fn number(member: &mut Member, token: &str) -> usize {
+fn number(member: &mut ChatClient, token: &str) -> usize {
     supported(member, token).parse().unwrap()
 }
 
 /// Two clients in `#lobby`. alice joined first.
-fn alice_and_bob(server: &TestServer) -> (Member, Member) {
-    let mut alice = Member::irc_in_lobby(server, "alice");
-    let bob = Member::irc_in_lobby(server, "bob");
+fn alice_and_bob(server: &TestServer) -> (ChatClient, ChatClient) {
+    let mut alice = ChatClient::irc_in_lobby(server, "alice");
+    let bob = ChatClient::irc_in_lobby(server, "bob");
     alice.received();
     (alice, bob)
 }
@@ -88,14 +88,14 @@ fn the_other_tokens_in_isupport_are_true() {
     assert_eq!(supported(&mut alice, "CHANMODES"), ",,,n");
     assert_eq!(supported(&mut alice, "UTF8ONLY"), "");
     assert_eq!(alice.ask("MODE #lobby")[0], ":acceptd 324 alice #lobby +n");
-    let mut eve = Member::irc(&server, "eve");
+    let mut eve = ChatClient::irc(&server, "eve");
     assert_eq!(numerics(&eve.ask("PRIVMSG #lobby :from outside")), [404], "+n means no messages from outside");
 }
 
 #[test]
 fn a_join_is_announced_and_answered_with_topic_and_names() {
     let server = serve();
-    let mut alice = Member::irc(&server, "alice");
+    let mut alice = ChatClient::irc(&server, "alice");
     assert_eq!(
         alice.ask("JOIN #Lobby"),
         [
@@ -105,7 +105,7 @@ fn a_join_is_announced_and_answered_with_topic_and_names() {
         ]
     );
     alice.ask("TOPIC #lobby :tea");
-    let mut bob = Member::irc(&server, "bob");
+    let mut bob = ChatClient::irc(&server, "bob");
     let reply = bob.ask("JOIN #LOBBY");
     assert_eq!(reply[..2], [":bob!~bob@chat JOIN #Lobby", ":acceptd 332 bob #Lobby :tea"]);
     assert!(reply[2].starts_with(":acceptd 333 bob #Lobby alice "));
@@ -118,7 +118,7 @@ fn a_join_is_announced_and_answered_with_topic_and_names() {
 #[test]
 fn join_takes_a_list_of_channels_and_zero_leaves_all() {
     let server = serve();
-    let mut alice = Member::irc(&server, "alice");
+    let mut alice = ChatClient::irc(&server, "alice");
     assert_eq!(numerics(&alice.ask("JOIN #a,b,#c,#d!,,# key1,key2")), [353, 366, 403, 353, 366, 403, 403]);
     let rule = "A channel's name is # and 1 to 30 letters (a to z), digits, _ or -";
     assert_eq!(alice.ask_one("JOIN b"), format!(":acceptd 403 alice b :{rule}"));
@@ -143,7 +143,7 @@ fn a_part_is_announced_with_its_reason() {
 fn a_topic_can_be_queried_set_and_removed() {
     let server = serve();
     let (mut alice, mut bob) = alice_and_bob(&server);
-    let mut eve = Member::irc(&server, "eve");
+    let mut eve = ChatClient::irc(&server, "eve");
     assert_eq!(alice.ask_one("TOPIC #lobby"), ":acceptd 331 alice #lobby :No topic is set");
     assert_eq!(bob.ask("TOPIC #lobby :a  b"), [":bob!~bob@chat TOPIC #lobby :a  b"]);
     assert_eq!(alice.received(), [":bob!~bob@chat TOPIC #lobby :a  b"]);
@@ -188,12 +188,12 @@ fn names_and_list_show_members_and_channels() {
 #[test]
 fn names_are_in_order_with_joins_and_parts() {
     let server = serve();
-    let mut first = Member::irc(&server, "first");
+    let mut first = ChatClient::irc(&server, "first");
     first.ask("JOIN #room");
     let is_over = AtomicBool::new(false);
     thread::scope(|scope| {
         for number in 0..4 {
-            let mut other = Member::irc(&server, &format!("other{number}"));
+            let mut other = ChatClient::irc(&server, &format!("other{number}"));
             let (is_over, start) = (&is_over, Instant::now());
             scope.spawn(move || {
                 while !is_over.load(Ordering::Relaxed) && start.elapsed() < PATIENCE {
@@ -202,7 +202,7 @@ fn names_are_in_order_with_joins_and_parts() {
                 }
             });
         }
-        let mut watcher = Member::irc(&server, "watcher");
+        let mut watcher = ChatClient::irc(&server, "watcher");
         for _ in 0..300 {
             watcher.send_line("JOIN #room");
             let (mut present, mut names) = (HashMap::new(), None);
@@ -233,8 +233,8 @@ fn names_are_in_order_with_joins_and_parts() {
 #[test]
 fn a_long_names_list_takes_several_lines() {
     let server = serve();
-    let mut members: Vec<Member> =
-        (10..70).map(|number| Member::irc_in_lobby(&server, &format!("member-of-20-chars{number}"))).collect();
+    let mut members: Vec<ChatClient> =
+        (10..70).map(|number| ChatClient::irc_in_lobby(&server, &format!("member-of-20-chars{number}"))).collect();
     let reply = members[0].ask("NAMES #lobby");
     let lines = reply.iter().filter(|line| line.contains(" 353 "));
     let names: Vec<&str> = lines.flat_map(|line| line.rsplit(':').next().unwrap().split(' ')).collect();
@@ -247,7 +247,7 @@ fn a_long_names_list_takes_several_lines() {
 fn only_the_operator_can_kick() {
     let server = serve();
     let (mut alice, mut bob) = alice_and_bob(&server);
-    let mut carol = Member::irc_in_lobby(&server, "carol");
+    let mut carol = ChatClient::irc_in_lobby(&server, "carol");
     [&mut alice, &mut bob].into_iter().for_each(|member| drop(member.received()));
     assert_eq!(bob.ask_one("KICK #lobby carol"), ":acceptd 482 bob #lobby :You are not the channel's operator");
     assert_eq!(alice.ask("KICK #lobby CAROL :enough"), [":alice!~alice@chat KICK #lobby carol :enough"]);
@@ -270,7 +270,7 @@ fn only_the_operator_can_kick() {
 fn when_the_operator_leaves_the_next_member_becomes_operator() {
     let server = serve();
     let (mut alice, mut bob) = alice_and_bob(&server);
-    let mut carol = Member::irc_in_lobby(&server, "carol");
+    let mut carol = ChatClient::irc_in_lobby(&server, "carol");
     bob.received();
     alice.ask("PART #lobby");
     let events = [":alice!~alice@chat PART #lobby", ":acceptd MODE #lobby +o bob"];

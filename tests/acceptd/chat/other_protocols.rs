@@ -7,11 +7,11 @@ use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 
 use crate::echo::{pieces, splits};
-use crate::support::chat::{Member, serve};
+use crate::support::chat::{ChatClient, serve};
 use crate::support::{TestServer, logged};
 
 /// The reply to a client that sends these bytes. Checks that `listener` receives nothing.
-fn reply_to(server: &TestServer, listener: &mut Member, bytes: &[u8]) -> String {
+fn reply_to(server: &TestServer, listener: &mut ChatClient, bytes: &[u8]) -> String {
     let mut client = server.connect();
     client.try_send(bytes);
     let reply = client.rest();
@@ -22,7 +22,7 @@ fn reply_to(server: &TestServer, listener: &mut Member, bytes: &[u8]) -> String 
 #[test]
 fn other_protocols_are_answered_and_closed_without_an_announcement() {
     let server = serve();
-    let mut alice = Member::irc_in_lobby(&server, "alice");
+    let mut alice = ChatClient::irc_in_lobby(&server, "alice");
     for (bytes, expected) in [
         (&b"WEBIRC hunter2 gw host.example 192.0.2.7\r\nCAP LS 302\r\nNICK a\r\n"[..], "ERROR :"),
         (b"webirc hunter2 gw host.example 192.0.2.7\r\n", "ERROR :"),
@@ -52,9 +52,9 @@ fn other_protocols_are_answered_and_closed_without_an_announcement() {
 }
 
 #[test]
-fn http_with_a_long_url_is_answered_and_none_of_its_headers_is_said() {
+fn http_with_a_long_url_is_answered_and_its_headers_never_reach_a_room() {
     let server = serve();
-    let mut alice = Member::irc_in_lobby(&server, "alice");
+    let mut alice = ChatClient::irc_in_lobby(&server, "alice");
     let request = format!("GET /{} HTTP/1.1\r\nAuthorization: Basic SECRET\r\nHost: x\r\n\r\n", "a".repeat(5000));
     let received = reply_to(&server, &mut alice, request.as_bytes());
     assert!(received.starts_with("HTTP/1.1 400 "), "{received:?}");
@@ -73,7 +73,7 @@ fn the_log_names_the_protocol() {
 #[test]
 fn tls_hellos_get_an_alert_and_are_never_announced() {
     let server = serve();
-    let mut alice = Member::person(&server, "alice");
+    let mut alice = ChatClient::person(&server, "alice");
     for number in 0..40_u8 {
         // The beginning of curl's ClientHello, then arbitrary bytes that contain a line end.
         let mut hello = b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03".to_vec();
@@ -88,7 +88,7 @@ fn tls_hellos_get_an_alert_and_are_never_announced() {
 #[test]
 fn a_port_scan_is_never_announced() {
     let server = serve();
-    let mut alice = Member::person(&server, "alice");
+    let mut alice = ChatClient::person(&server, "alice");
     for _ in 0..20 {
         drop(server.connect());
         server.connect().talk("\r\n\r\n");
@@ -99,7 +99,7 @@ fn a_port_scan_is_never_announced() {
 #[test]
 fn first_commands_of_irc_programs_get_irc_replies_and_never_reach_a_room() {
     let server = serve();
-    let mut alice = Member::irc_in_lobby(&server, "alice");
+    let mut alice = ChatClient::irc_in_lobby(&server, "alice");
     for (line, number) in [
         ("AUTHENTICATE PLAIN", 451),
         ("STARTTLS", 451),
@@ -162,9 +162,9 @@ fn registrations() -> impl Strategy<Value = Vec<u8>> {
 #[test]
 fn a_registration_never_reaches_a_room_however_it_is_split() {
     let server = serve();
-    let alice = RefCell::new(Member::person(&server, "alice"));
+    let alice = RefCell::new(ChatClient::person(&server, "alice"));
     proptest!(ProptestConfig::with_cases(300), |((bytes, places) in splits(registrations()))| {
-        server.connect().talk_freely(&pieces(&bytes, &places));
+        server.connect().talk_in_pieces(&pieces(&bytes, &places));
         let received = alice.borrow_mut().received();
         prop_assert!(!received.iter().any(|line| line.contains("secret") || line.contains(": ")), "{:?}", received);
     });
@@ -174,10 +174,10 @@ fn a_registration_never_reaches_a_room_however_it_is_split() {
 #[test]
 fn a_registration_never_reaches_a_room_however_late_it_arrives() {
     let server = serve();
-    let mut alice = Member::person(&server, "alice");
+    let mut alice = ChatClient::person(&server, "alice");
     let mut runner = proptest::test_runner::TestRunner::deterministic();
     let streams: Vec<Vec<u8>> = (0..40).map(|_| registrations().new_tree(&mut runner).unwrap().current()).collect();
-    let mut clients: Vec<Member> = streams.iter().map(|_| Member::guest(&server)).collect();
+    let mut clients: Vec<ChatClient> = streams.iter().map(|_| ChatClient::guest(&server)).collect();
     for (client, stream) in clients.iter_mut().zip(&streams) {
         while !client.line().starts_with("* you are in lobby") {}
         client.client.try_send(stream);

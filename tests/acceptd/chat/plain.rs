@@ -7,16 +7,16 @@ use std::thread;
 use std::time::Duration;
 
 use acceptd::Limits;
-use acceptd::handler::chat::{Options, Rate};
+use acceptd::handler::chat::{ChatOptions, MessageRate};
 use socket2::SockRef;
 
 use crate::support::TestServer;
-use crate::support::chat::{Member, limits, options, serve, serve_with};
+use crate::support::chat::{ChatClient, limits, options, serve, serve_with};
 
 /// Two people in the lobby who have read everything.
-fn alice_and_bob(server: &TestServer) -> (Member, Member) {
-    let mut alice = Member::person(server, "alice");
-    let bob = Member::person(server, "bob");
+fn alice_and_bob(server: &TestServer) -> (ChatClient, ChatClient) {
+    let mut alice = ChatClient::person(server, "alice");
+    let bob = ChatClient::person(server, "bob");
     alice.received();
     (alice, bob)
 }
@@ -24,11 +24,11 @@ fn alice_and_bob(server: &TestServer) -> (Member, Member) {
 #[test]
 fn the_welcome_shows_your_name_the_number_of_members_and_help() {
     let server = serve();
-    let mut first = Member::guest(&server);
+    let mut first = ChatClient::guest(&server);
     assert_eq!(first.line(), "* welcome, you are guest1; 1 person is here");
     assert_eq!(first.line(), "* what you type is said in your room; /help lists the commands");
     assert_eq!(first.line(), "* you are in lobby; 1 person is here");
-    let mut second = Member::guest(&server);
+    let mut second = ChatClient::guest(&server);
     assert_eq!(second.line(), "* welcome, you are guest2; 2 people are here");
     assert_eq!(first.line(), "* guest2 joined");
 }
@@ -37,8 +37,8 @@ fn the_welcome_shows_your_name_the_number_of_members_and_help() {
 fn a_line_reaches_every_other_member_of_the_room_but_not_its_sender() {
     let server = serve();
     let (mut alice, mut bob) = alice_and_bob(&server);
-    let mut carol = Member::person(&server, "carol");
-    let mut dave = Member::person(&server, "dave");
+    let mut carol = ChatClient::person(&server, "carol");
+    let mut dave = ChatClient::person(&server, "dave");
     dave.ask("/join elsewhere");
     [&mut alice, &mut bob, &mut carol].into_iter().for_each(|member| drop(member.received()));
     assert!(bob.ask("hello, all").is_empty());
@@ -50,9 +50,9 @@ fn a_line_reaches_every_other_member_of_the_room_but_not_its_sender() {
 #[test]
 fn joins_and_quits_are_announced_with_the_reason() {
     let server = serve();
-    let mut alice = Member::person(&server, "alice");
-    let mut leave = |act: &dyn Fn(&mut Member), announcement: &str| {
-        let mut bob = Member::person(&server, "bob");
+    let mut alice = ChatClient::person(&server, "alice");
+    let mut leave = |act: &dyn Fn(&mut ChatClient), announcement: &str| {
+        let mut bob = ChatClient::person(&server, "bob");
         let received = alice.received();
         assert!(received[0].starts_with("* guest") && received[0].ends_with(" joined"), "{received:?}");
         assert!(received[1].starts_with("* guest") && received[1].ends_with(" is now bob"), "{received:?}");
@@ -63,14 +63,14 @@ fn joins_and_quits_are_announced_with_the_reason() {
     leave(&|bob| assert_eq!(bob.ask_then_rest("/quit see you"), ["* goodbye"]), "* bob left (see you)");
     leave(&|bob| bob.client.end_output(), "* bob left");
     leave(&|bob| bob.send_half_then_rest("half a line"), "* bob left");
-    let reset = |bob: &mut Member| {
+    let reset = |bob: &mut ChatClient| {
         SockRef::from(&bob.client.stream).set_linger(Some(Duration::ZERO)).unwrap();
-        *bob = Member::guest(&server);
+        *bob = ChatClient::guest(&server);
     };
     leave(&reset, "* bob left (connection lost)");
 }
 
-impl Member {
+impl ChatClient {
     fn ask_then_rest(&mut self, line: &str) -> Vec<String> {
         self.send_line(line);
         self.rest()
@@ -92,7 +92,7 @@ fn a_member_who_is_idle_too_long_times_out() {
 }
 
 #[test]
-fn a_name_is_letters_digits_underscores_and_dashes_up_to_20() {
+fn a_name_is_up_to_20_letters_digits_underscores_and_dashes() {
     let server = serve();
     let (mut alice, mut bob) = alice_and_bob(&server);
     let longest = "abcdefghij-_34567890";
@@ -106,7 +106,7 @@ fn a_name_is_letters_digits_underscores_and_dashes_up_to_20() {
 }
 
 #[test]
-fn a_name_in_use_is_refused_whatever_its_case() {
+fn a_name_in_use_is_refused_in_any_case() {
     let server = serve();
     let (mut alice, mut bob) = alice_and_bob(&server);
     for taken in ["alice", "ALICE", "aLiCe"] {
@@ -129,7 +129,7 @@ fn no_member_can_impersonate_the_server() {
         assert_eq!(bob.ask_one(&format!("/name {word}")), format!("* {word} is taken; choose another name"));
     }
     assert!(alice.received().is_empty());
-    let mut unregistered = Member::unregistered(&server);
+    let mut unregistered = ChatClient::unregistered(&server);
     let refused = ":acceptd 433 * Acceptd :Nickname is already in use";
     assert_eq!(unregistered.ask("NICK Acceptd\r\nUSER a 0 * :A"), [refused]);
 }
@@ -137,8 +137,8 @@ fn no_member_can_impersonate_the_server() {
 #[test]
 fn a_guest_never_gets_a_name_in_use() {
     let server = serve();
-    let mut alice = Member::person(&server, "guest2");
-    let mut guest = Member::guest(&server);
+    let mut alice = ChatClient::person(&server, "guest2");
+    let mut guest = ChatClient::guest(&server);
     assert_eq!(guest.line(), "* welcome, you are guest3; 2 people are here");
     assert_eq!(alice.line(), "* guest3 joined");
 }
@@ -147,7 +147,7 @@ fn a_guest_never_gets_a_name_in_use() {
 fn actions_private_messages_and_away_messages_are_shown() {
     let server = serve();
     let (mut alice, mut bob) = alice_and_bob(&server);
-    let mut carol = Member::person(&server, "carol");
+    let mut carol = ChatClient::person(&server, "carol");
     alice.received();
     bob.received();
     assert!(bob.ask("/me waves").is_empty());
@@ -183,12 +183,12 @@ fn messages_of_an_ignored_member_are_not_shown_until_ignore_is_undone() {
 #[test]
 fn up_to_100_present_members_can_be_ignored() {
     let server = serve();
-    let mut alice = Member::person(&server, "alice");
+    let mut alice = ChatClient::person(&server, "alice");
     let mut ignore = |name: &str| alice.ask(&format!("/ignore {name}")).pop().unwrap();
     let mut present = Vec::new();
     for number in 0..110 {
         let name = format!("bob{number}");
-        let mut bob = Member::person(&server, &name);
+        let mut bob = ChatClient::person(&server, &name);
         assert!(ignore(&name).starts_with("* you hear no more"), "{name}");
         // The first ten leave, so they no longer count.
         if number < 10 {
@@ -197,7 +197,7 @@ fn up_to_100_present_members_can_be_ignored() {
             present.push(bob);
         }
     }
-    present.push(Member::person(&server, "eve"));
+    present.push(ChatClient::person(&server, "eve"));
     assert_eq!(ignore("eve"), "* that is one too many");
     assert!(ignore("bob50").starts_with("* you hear bob50 again"));
     assert!(ignore("eve").starts_with("* you hear no more"));
@@ -206,7 +206,7 @@ fn up_to_100_present_members_can_be_ignored() {
 #[test]
 fn malformed_commands_are_answered_with_their_usage() {
     let server = serve();
-    let mut alice = Member::person(&server, "alice");
+    let mut alice = ChatClient::person(&server, "alice");
     for (line, answer) in [
         ("/msg", "* to whom, and what? /msg NAME TEXT"),
         ("/msg bob", "* to whom, and what? /msg NAME TEXT"),
@@ -229,7 +229,7 @@ fn malformed_commands_are_answered_with_their_usage() {
 #[test]
 fn help_lists_every_command_and_each_of_them_exists() {
     let server = serve();
-    let mut alice = Member::person(&server, "alice");
+    let mut alice = ChatClient::person(&server, "alice");
     let help = alice.ask("/help");
     for command in
         ["name", "who", "rooms", "join", "leave", "msg", "me", "topic", "away", "ignore", "history", "help", "quit"]
@@ -276,10 +276,10 @@ fn a_line_longer_than_4_kib_is_discarded_with_a_notice_and_the_session_goes_on()
 #[test]
 fn a_line_that_is_not_completed_in_time_closes_the_client() {
     let limits = Limits { request_timeout: Duration::from_millis(600), ..limits() };
-    let options = Options { rate: Rate { per_second: 10, burst: 1 }, ..options() };
+    let options = ChatOptions { rate: MessageRate { per_second: 10, burst: 1 }, ..options() };
     for start in ["x".repeat(5000), "short".to_owned(), "/me\n/me\n/me\nshort".to_owned()] {
         let server = serve_with(limits.clone(), options);
-        let mut client = Member::guest(&server);
+        let mut client = ChatClient::guest(&server);
         client.client.send(&start);
         let received = thread::scope(|scope| {
             let mut stream = client.client.stream.try_clone().unwrap();

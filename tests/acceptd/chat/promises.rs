@@ -7,13 +7,13 @@ use proptest::prelude::*;
 use std::io::BufRead;
 
 use crate::echo::{pieces, splits};
-use crate::support::chat::{Member, limits, options, serve};
+use crate::support::chat::{ChatClient, limits, options, serve};
 use crate::support::{TestServer, http_response, logged};
 
 /// The replies of a new chat to these pieces, without the lines that contain a time.
 fn replies_to(pieces: &[&[u8]]) -> String {
     let server = serve();
-    let received = server.connect().talk_freely(pieces);
+    let received = server.connect().talk_in_pieces(pieces);
     let has_time = |line: &&str| [" 003 ", " 317 ", " 329 ", " 333 "].iter().any(|number| line.contains(number));
     received.split_inclusive('\n').filter(|line| !has_time(line)).collect()
 }
@@ -112,7 +112,7 @@ const IRC_COMMANDS: [&str; 14] = [
     "WHOIS {}\r\nMODE {}\r\nTOPIC #{}\r\nUSER {} {} {} :{}",
 ];
 
-fn send_text(member: &mut Member, command: &str, text: &[u8]) {
+fn send_text(member: &mut ChatClient, command: &str, text: &[u8]) {
     let mut line = Vec::new();
     let mut parts = command.split("{}");
     line.extend(parts.next().unwrap().bytes());
@@ -125,11 +125,11 @@ fn send_text(member: &mut Member, command: &str, text: &[u8]) {
 /// Sends texts with every command, and checks everything that two other members receive.
 fn send_everywhere(texts: &[Vec<u8>]) {
     let server = serve();
-    let mut ike = Member::irc_in_lobby(&server, "ike");
-    let mut ann = Member::person(&server, "ann");
-    let mut bob = Member::person(&server, "bob");
-    let mut eve = Member::irc_in_lobby(&server, "eve");
-    let check = |ann: &mut Member, ike: &mut Member| {
+    let mut ike = ChatClient::irc_in_lobby(&server, "ike");
+    let mut ann = ChatClient::person(&server, "ann");
+    let mut bob = ChatClient::person(&server, "bob");
+    let mut eve = ChatClient::irc_in_lobby(&server, "eve");
+    let check = |ann: &mut ChatClient, ike: &mut ChatClient| {
         assert_safe(&ann.ask("/who\n/rooms\n/topic\n/msg bob x\n/msg eve x"));
         assert_safe(&ike.ask("WHO #lobby\r\nWHOIS bob\r\nWHOIS eve\r\nLIST\r\nPRIVMSG bob,eve :x"));
     };
@@ -137,10 +137,10 @@ fn send_everywhere(texts: &[Vec<u8>]) {
         PLAIN_COMMANDS.iter().for_each(|command| send_text(&mut bob, command, text));
         IRC_COMMANDS.iter().for_each(|command| send_text(&mut eve, command, text));
         check(&mut ann, &mut ike);
-        let mut person = Member::guest(&server);
+        let mut person = ChatClient::guest(&server);
         person.client.send([b"/who\n/quit ", &text[..], b"\n/quit\n"].concat());
         assert_safe(&person.rest());
-        let mut client = Member::unregistered(&server);
+        let mut client = ChatClient::unregistered(&server);
         client
             .client
             .send([b"NICK new\r\nUSER ", &text[..], b" 0 * :", text, b"\r\nUSER u 0 * :x\r\nJOIN #lobby\r\n"].concat());
@@ -155,7 +155,7 @@ fn send_everywhere(texts: &[Vec<u8>]) {
     assert_eq!(server.stop().stats.panicked, 0);
 }
 
-impl Member {
+impl ChatClient {
     /// Sends a line. Returns whether a line of the reply has this prefix. Checks that all lines are safe.
     fn ask_for(&mut self, line: &str, prefix: &str) -> bool {
         let received = self.ask(line);
@@ -189,7 +189,7 @@ fn no_byte_value_does_any_harm() {
 fn any_byte_value_may_come_first() {
     let server = serve();
     for byte in 0..=255_u8 {
-        let received = server.connect().talk_freely(&[&[byte, byte, b'\n', b'/', b'x', b'\n']]);
+        let received = server.connect().talk_in_pieces(&[&[byte, byte, b'\n', b'/', b'x', b'\n']]);
         let is_answered =
             received.contains("there is no command /x") || received.contains("that line is not plain text");
         assert!(is_answered, "{byte}: {received}");
@@ -211,7 +211,7 @@ fn a_client_that_half_closes_gets_its_replies() {
 #[test]
 fn http_is_closed_before_a_second_line_reaches_the_room() {
     let server = serve();
-    let mut alice = Member::irc_in_lobby(&server, "alice");
+    let mut alice = ChatClient::irc_in_lobby(&server, "alice");
     for method in ["GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH"] {
         let mut client = server.connect();
         let peer = client.stream.local_addr().unwrap().to_string();
@@ -233,12 +233,12 @@ fn a_panic_in_one_session_does_not_affect_the_others() {
         assert_ne!(client.fill_buf()?.first(), Some(&b'!'), "a deliberate panic");
         chat.handle(client)
     });
-    let mut ann = Member::person(&server, "ann");
-    let mut ike = Member::irc_in_lobby(&server, "ike");
+    let mut ann = ChatClient::person(&server, "ann");
+    let mut ike = ChatClient::irc_in_lobby(&server, "ike");
     ann.received();
     assert_eq!(server.connect().talk("!\n"), "ERROR the server failed to answer, closing\n");
     ann.ask("hello");
     assert_eq!(ike.received(), [":ann!~guest1@chat PRIVMSG #lobby :hello"]);
-    Member::person(&server, "bob").ask("/who");
+    ChatClient::person(&server, "bob").ask("/who");
     assert_eq!(server.stop().stats.panicked, 1);
 }

@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use acceptd::Limits;
-use acceptd::handler::chat::Options;
+use acceptd::handler::chat::ChatOptions;
 
-use crate::support::chat::{Member, limits, numerics, options, serve, serve_with};
+use crate::support::chat::{ChatClient, limits, numerics, options, serve, serve_with};
 
 #[test]
 fn nick_and_user_in_either_order_register_and_pass_is_allowed() {
@@ -16,7 +16,7 @@ fn nick_and_user_in_either_order_register_and_pass_is_allowed() {
         &["PASS secret", "NICK a3", "USER me 0 * :Me"],
         &["nick a4", "user me 0 * Me"],
     ] {
-        let mut client = Member::unregistered(&server);
+        let mut client = ChatClient::unregistered(&server);
         let (last, first) = lines.split_last().unwrap();
         for line in first {
             assert!(client.ask(line).is_empty(), "{line}");
@@ -29,7 +29,7 @@ fn nick_and_user_in_either_order_register_and_pass_is_allowed() {
 #[test]
 fn the_welcome_uses_the_nickname() {
     let server = serve();
-    let mut client = Member::unregistered(&server);
+    let mut client = ChatClient::unregistered(&server);
     let welcome = client.ask("NICK Alice\r\nUSER a 0 * :A");
     assert!(welcome.iter().all(|line| line.starts_with(":acceptd ") && line.contains(" Alice ")), "{welcome:?}");
     assert_eq!(welcome[0], ":acceptd 001 Alice :Welcome to the chat, Alice");
@@ -38,7 +38,7 @@ fn the_welcome_uses_the_nickname() {
 #[test]
 fn other_commands_are_refused_before_registration() {
     let server = serve();
-    let mut unregistered = Member::unregistered(&server);
+    let mut unregistered = ChatClient::unregistered(&server);
     assert!(unregistered.ask("NICK alice").is_empty());
     for line in ["JOIN #lobby", "PRIVMSG alice :hello", "LIST", "WHO", "MOTD", "NONSENSE", "TIME"] {
         assert_eq!(numerics(&unregistered.ask(line)), [451], "{line}");
@@ -51,7 +51,7 @@ fn other_commands_are_refused_before_registration() {
 #[test]
 fn missing_parameters_are_reported() {
     let server = serve();
-    let mut unregistered = Member::unregistered(&server);
+    let mut unregistered = ChatClient::unregistered(&server);
     unregistered.ask("PASS x");
     assert_eq!(unregistered.ask_one("NICK"), ":acceptd 431 * :No nickname given");
     for line in ["USER", "USER a", "USER a 0 *", "USER a 0 * :"] {
@@ -63,8 +63,8 @@ fn missing_parameters_are_reported() {
 #[test]
 fn a_malformed_or_taken_nickname_is_refused_in_any_case() {
     let server = serve();
-    let mut alice = Member::irc_in_lobby(&server, "alice");
-    let mut bob = Member::irc_in_lobby(&server, "bob");
+    let mut alice = ChatClient::irc_in_lobby(&server, "alice");
+    let mut bob = ChatClient::irc_in_lobby(&server, "bob");
     alice.received();
     for wrong in ["1!", "a:b", "bób", "#a", "*", "a.b", "abcdefghijklmnopqrstu"] {
         assert_eq!(numerics(&bob.ask(&format!("NICK {wrong}"))), [432], "{wrong}");
@@ -73,7 +73,7 @@ fn a_malformed_or_taken_nickname_is_refused_in_any_case() {
         let refused = format!(":acceptd 433 bob {taken} :Nickname is already in use");
         assert_eq!(bob.ask_one(&format!("NICK {taken}")), refused);
     }
-    let mut unregistered = Member::unregistered(&server);
+    let mut unregistered = ChatClient::unregistered(&server);
     assert_eq!(numerics(&unregistered.ask("NICK Alice\r\nUSER a 0 * :A")), [433]);
     assert_eq!(numerics(&unregistered.ask("NICK eve"))[0], 1, "another nickname is accepted");
     assert!(alice.received().is_empty());
@@ -82,8 +82,8 @@ fn a_malformed_or_taken_nickname_is_refused_in_any_case() {
 #[test]
 fn the_first_client_to_register_gets_the_nickname() {
     let server = serve();
-    let mut first = Member::unregistered(&server);
-    let mut second = Member::unregistered(&server);
+    let mut first = ChatClient::unregistered(&server);
+    let mut second = ChatClient::unregistered(&server);
     assert!(first.ask("NICK alice").is_empty());
     assert!(second.ask("NICK alice").is_empty());
     assert_eq!(numerics(&second.ask("USER a 0 * :A"))[0], 1);
@@ -94,8 +94,8 @@ fn the_first_client_to_register_gets_the_nickname() {
 #[test]
 fn a_nickname_change_is_announced_once_to_the_member_and_the_room() {
     let server = serve();
-    let mut alice = Member::irc_in_lobby(&server, "alice");
-    let mut bob = Member::irc_in_lobby(&server, "bob");
+    let mut alice = ChatClient::irc_in_lobby(&server, "alice");
+    let mut bob = ChatClient::irc_in_lobby(&server, "bob");
     alice.ask("JOIN #two");
     bob.ask("JOIN #two");
     alice.received();
@@ -113,7 +113,7 @@ fn a_nickname_change_is_announced_once_to_the_member_and_the_room() {
 #[test]
 fn capabilities_suspend_registration_until_their_end() {
     let server = serve();
-    let mut client = Member::unregistered(&server);
+    let mut client = ChatClient::unregistered(&server);
     assert_eq!(client.ask("CAP LS 302"), [":acceptd CAP * LS :echo-message server-time"]);
     assert!(client.ask("NICK alice\r\nUSER a 0 * :A").is_empty());
     assert_eq!(client.ask("CAP REQ :server-time"), [":acceptd CAP alice ACK :server-time"]);
@@ -134,7 +134,7 @@ fn capabilities_suspend_registration_until_their_end() {
 #[test]
 fn a_request_for_capabilities_alone_suspends_registration_too() {
     let server = serve();
-    let mut client = Member::unregistered(&server);
+    let mut client = ChatClient::unregistered(&server);
     client.ask("CAP REQ :echo-message");
     assert!(client.ask("NICK alice\r\nUSER a 0 * :A").is_empty());
     assert_eq!(numerics(&client.ask("CAP END"))[0], 1);
@@ -143,12 +143,12 @@ fn a_request_for_capabilities_alone_suspends_registration_too() {
 #[test]
 fn echo_message_returns_messages_and_server_time_dates_them() {
     let server = serve();
-    let mut alice = Member::irc_in_lobby(&server, "alice");
+    let mut alice = ChatClient::irc_in_lobby(&server, "alice");
     assert!(alice.ask("PRIVMSG #lobby :one").is_empty());
     alice.ask("CAP REQ :echo-message");
     assert_eq!(alice.ask("PRIVMSG #lobby :two"), [":alice!~alice@chat PRIVMSG #lobby :two"]);
     assert_eq!(alice.ask("NOTICE #lobby :two"), [":alice!~alice@chat NOTICE #lobby :two"]);
-    let mut bob = Member::irc(&server, "bob");
+    let mut bob = ChatClient::irc(&server, "bob");
     assert_eq!(alice.ask("PRIVMSG bob :three"), [":alice!~alice@chat PRIVMSG bob :three"]);
     alice.ask("CAP REQ :server-time");
     bob.ask("JOIN #lobby");
@@ -169,7 +169,7 @@ fn echo_message_returns_messages_and_server_time_dates_them() {
 #[test]
 fn lines_work_byte_by_byte_all_at_once_with_empty_lines_and_with_bare_lf() {
     let server = serve();
-    let mut client = Member::unregistered(&server);
+    let mut client = ChatClient::unregistered(&server);
     for byte in b"NICK alice\r\nUSER a 0 * :A\r\nPING 1\r\n" {
         client.client.send([*byte]);
         std::thread::yield_now();
@@ -191,8 +191,8 @@ fn lines_work_byte_by_byte_all_at_once_with_empty_lines_and_with_bare_lf() {
 #[test]
 fn a_line_of_512_bytes_is_accepted_and_a_longer_one_is_refused() {
     let server = serve();
-    let mut alice = Member::irc_in_lobby(&server, "alice");
-    let mut bob = Member::irc_in_lobby(&server, "bob");
+    let mut alice = ChatClient::irc_in_lobby(&server, "alice");
+    let mut bob = ChatClient::irc_in_lobby(&server, "bob");
     alice.received();
     let start = "PRIVMSG #lobby :";
     let text = "x".repeat(512 - 2 - start.len());
@@ -212,7 +212,7 @@ fn a_line_of_512_bytes_is_accepted_and_a_longer_one_is_refused() {
 #[test]
 fn a_line_that_is_not_utf_8_is_refused_with_its_command() {
     let server = serve();
-    let mut alice = Member::irc_in_lobby(&server, "alice");
+    let mut alice = ChatClient::irc_in_lobby(&server, "alice");
     for (line, command) in [
         (&b"PRIVMSG #lobby :caf\xe9\r\n"[..], "PRIVMSG"),
         (b"TOPIC #lobby :caf\xe9\r\n", "TOPIC"),
@@ -230,9 +230,9 @@ fn a_line_that_is_not_utf_8_is_refused_with_its_command() {
 }
 
 #[test]
-fn a_registration_that_is_not_utf_8_goes_on() {
+fn a_registration_that_is_not_utf_8_continues() {
     let server = serve();
-    let mut client = Member::unregistered(&server);
+    let mut client = ChatClient::unregistered(&server);
     client.client.send(b"PASS \xe9\r\nNICK Ren\xe9\r\n");
     assert_eq!(numerics(&client.received()), [432], "the client can choose another nickname");
     client.client.send(b"NICK rene\r\nUSER Ren\xe9 0 * :Ren\xe9 de Tours\r\n");
@@ -240,15 +240,15 @@ fn a_registration_that_is_not_utf_8_goes_on() {
     assert!(received[0].starts_with(":acceptd WARN USER INVALID_UTF8 :"), "{received:?}");
     assert_eq!(numerics(&received[1..])[0], 1);
     assert!(client.ask("WHOIS rene")[0].ends_with(" ~Ren chat * :Ren\u{fffd} de Tours"));
-    let mut first = Member::unregistered(&server);
+    let mut first = ChatClient::unregistered(&server);
     first.client.send(b"USER u 0 * :Ren\xe9\r\nNICK ada\r\n");
     assert!(numerics(&first.received()).contains(&1), "it may be the first line");
 }
 
 #[test]
-fn an_unknown_command_is_421() {
+fn an_unknown_command_gets_numeric_421() {
     let server = serve();
-    let mut alice = Member::irc(&server, "alice");
+    let mut alice = ChatClient::irc(&server, "alice");
     assert_eq!(alice.ask_one("frobnicate now"), ":acceptd 421 alice FROBNICATE :Unknown command");
     assert_eq!(numerics(&alice.ask(&"x".repeat(500))), [421]);
 }
@@ -256,9 +256,9 @@ fn an_unknown_command_is_421() {
 #[test]
 fn motd_lusers_version_and_time_are_answered() {
     let server = serve();
-    let mut alice = Member::irc_in_lobby(&server, "alice");
+    let mut alice = ChatClient::irc_in_lobby(&server, "alice");
     assert_eq!(numerics(&alice.ask("MOTD")), [375, 372, 376]);
-    let mut bob = Member::person(&server, "bob");
+    let mut bob = ChatClient::person(&server, "bob");
     bob.send_line("/quit");
     bob.rest();
     alice.eventually_receives(":bob!~guest1@chat QUIT :");
@@ -275,9 +275,9 @@ fn motd_lusers_version_and_time_are_answered() {
 #[test]
 fn quit_is_answered_with_error_and_announced_once() {
     let server = serve();
-    let mut alice = Member::irc_in_lobby(&server, "alice");
+    let mut alice = ChatClient::irc_in_lobby(&server, "alice");
     for (line, reason) in [("QUIT :see you", "see you"), ("QUIT", "quit")] {
-        let mut bob = Member::irc_in_lobby(&server, "bob");
+        let mut bob = ChatClient::irc_in_lobby(&server, "bob");
         alice.ask("JOIN #two");
         bob.ask("JOIN #two");
         alice.received();
@@ -286,7 +286,7 @@ fn quit_is_answered_with_error_and_announced_once() {
         alice.eventually_receives(&format!(":bob!~bob@chat QUIT :{reason}"));
         assert!(alice.received().is_empty());
     }
-    let mut unregistered = Member::unregistered(&server);
+    let mut unregistered = ChatClient::unregistered(&server);
     unregistered.send_line("NICK eve\r\nQUIT");
     assert_eq!(unregistered.rest(), ["ERROR :Closing link: quit"]);
     assert!(alice.received().is_empty(), "an unregistered client is never announced");
@@ -294,9 +294,9 @@ fn quit_is_answered_with_error_and_announced_once() {
 
 #[test]
 fn a_silent_client_is_pinged_and_closed_if_it_does_not_answer() {
-    let server = serve_with(limits(), Options { ping: Duration::from_millis(300), ..options() });
-    let mut alice = Member::person(&server, "alice");
-    let mut bob = Member::irc_in_lobby(&server, "bob");
+    let server = serve_with(limits(), ChatOptions { ping: Duration::from_millis(300), ..options() });
+    let mut alice = ChatClient::person(&server, "alice");
+    let mut bob = ChatClient::irc_in_lobby(&server, "bob");
     for _ in 0..3 {
         assert_eq!(bob.line(), "PING :acceptd");
         bob.send_line("PONG :acceptd");
@@ -308,19 +308,19 @@ fn a_silent_client_is_pinged_and_closed_if_it_does_not_answer() {
 
 #[test]
 fn pings_can_be_disabled() {
-    let server = serve_with(limits(), Options { ping: Duration::MAX, ..options() });
-    let mut bob = Member::irc_in_lobby(&server, "bob");
+    let server = serve_with(limits(), ChatOptions { ping: Duration::MAX, ..options() });
+    let mut bob = ChatClient::irc_in_lobby(&server, "bob");
     assert_eq!(bob.ask_one("PING x"), ":acceptd PONG acceptd :x");
 }
 
 #[test]
 fn a_client_that_does_not_register_in_time_is_closed_however_busy_it_is() {
     let limits = Limits { request_timeout: Duration::from_millis(600), ..limits() };
-    let server = serve_with(limits, Options { ping: Duration::from_secs(60), ..options() });
-    let mut silent = Member::unregistered(&server);
+    let server = serve_with(limits, ChatOptions { ping: Duration::from_secs(60), ..options() });
+    let mut silent = ChatClient::unregistered(&server);
     silent.send_line("NICK alice");
     assert_eq!(silent.rest(), ["ERROR :Closing link: registration timeout"]);
-    let mut busy = Member::unregistered(&server);
+    let mut busy = ChatClient::unregistered(&server);
     busy.send_line("CAP LS");
     let mut received = Vec::new();
     crate::support::eventually("it is closed", || {
@@ -329,5 +329,5 @@ fn a_client_that_does_not_register_in_time_is_closed_however_busy_it_is() {
         received.last().unwrap().starts_with("ERROR")
     });
     assert_eq!(received.last().unwrap(), "ERROR :Closing link: registration timeout");
-    Member::irc(&server, "alice");
+    ChatClient::irc(&server, "alice");
 }

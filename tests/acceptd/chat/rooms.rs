@@ -1,12 +1,12 @@
 //! Rooms as people see them.
 
-use crate::support::chat::{Member, serve};
+use crate::support::chat::{ChatClient, serve};
 
 #[test]
 fn people_start_in_the_lobby_and_move_between_rooms() {
     let server = serve();
-    let mut alice = Member::person(&server, "alice");
-    let mut bob = Member::person(&server, "bob");
+    let mut alice = ChatClient::person(&server, "alice");
+    let mut bob = ChatClient::person(&server, "bob");
     alice.received();
     assert_eq!(bob.ask_one("/join Kitchen"), "* you are in Kitchen; 1 person is here");
     assert_eq!(alice.received(), ["* bob left"]);
@@ -22,7 +22,7 @@ fn people_start_in_the_lobby_and_move_between_rooms() {
 #[test]
 fn an_empty_room_is_deleted() {
     let server = serve();
-    let mut alice = Member::person(&server, "alice");
+    let mut alice = ChatClient::person(&server, "alice");
     alice.ask("/join kitchen\n/topic soup\nis it salted?");
     assert_eq!(alice.ask("/rooms"), ["* kitchen, 1 person is there: soup"]);
     alice.ask("/leave");
@@ -34,14 +34,14 @@ fn an_empty_room_is_deleted() {
 #[test]
 fn a_topic_is_shown_on_joining_and_removed_with_the_room() {
     let server = serve();
-    let mut alice = Member::person(&server, "alice");
-    let mut bob = Member::person(&server, "bob");
+    let mut alice = ChatClient::person(&server, "alice");
+    let mut bob = ChatClient::person(&server, "bob");
     alice.received();
     assert_eq!(alice.ask("/topic"), ["* there is no topic; /topic TEXT sets one"]);
     assert_eq!(alice.ask("/topic all about  tea"), ["* alice set the topic: all about  tea"]);
     assert_eq!(bob.received(), ["* alice set the topic: all about  tea"]);
     assert_eq!(bob.ask("/topic"), ["* topic: all about  tea (set by alice)"]);
-    let mut carol = Member::guest(&server);
+    let mut carol = ChatClient::guest(&server);
     let welcome: Vec<String> = (0..4).map(|_| carol.line()).collect();
     assert_eq!(welcome[2..], ["* you are in lobby; 3 people are here", "* topic: all about  tea"]);
 }
@@ -49,12 +49,12 @@ fn a_topic_is_shown_on_joining_and_removed_with_the_room() {
 #[test]
 fn history_has_the_last_100_lines_with_their_times() {
     let server = serve();
-    let mut alice = Member::person(&server, "alice");
+    let mut alice = ChatClient::person(&server, "alice");
     assert_eq!(alice.ask("/history"), ["* nothing was said here yet"]);
     let said: Vec<String> = (0..120).map(|number| format!("line {number}")).collect();
     alice.ask(&said.join("\n"));
     alice.ask("/me yawns");
-    let mut bob = Member::person(&server, "bob");
+    let mut bob = ChatClient::person(&server, "bob");
     let history = bob.ask("/history");
     assert_eq!(history[0], "* the last lines (100), with their times in UTC:");
     let expected = said[21..].iter().map(|line| format!("alice: {line}")).chain(["* alice yawns".to_owned()]);
@@ -78,12 +78,12 @@ fn history_has_the_last_100_lines_with_their_times() {
 fn with_many_rooms_each_keeps_less_history() {
     let server = serve();
     // All rooms share 16 MiB: with 2,048 rooms, each keeps 8 KiB.
-    let mut members: Vec<Member> = (0..103).map(|number| Member::irc(&server, &format!("m{number}"))).collect();
+    let mut members: Vec<ChatClient> = (0..103).map(|number| ChatClient::irc(&server, &format!("m{number}"))).collect();
     for (number, member) in members.iter_mut().enumerate() {
         let rooms: Vec<String> = (0..20).map(|room| format!("#r{}", number * 20 + room)).collect();
         member.ask(&format!("JOIN {}", rooms.join(",")));
     }
-    let (mut alice, mut kept) = (Member::person(&server, "alice"), Vec::new());
+    let (mut alice, mut kept) = (ChatClient::person(&server, "alice"), Vec::new());
     alice.ask("/join r0");
     let line = "x".repeat(1000);
     for _ in 0..2 {
@@ -98,12 +98,12 @@ fn with_many_rooms_each_keeps_less_history() {
 #[test]
 fn lists_of_many_rooms_and_many_members_are_complete_and_in_order() {
     let server = serve();
-    let mut members: Vec<Member> =
-        (0..70).map(|number| Member::irc_in_lobby(&server, &format!("m{number:02}"))).collect();
+    let mut members: Vec<ChatClient> =
+        (0..70).map(|number| ChatClient::irc_in_lobby(&server, &format!("m{number:02}"))).collect();
     for (number, member) in members.iter_mut().enumerate() {
         member.ask(&format!("JOIN #r{number:02}\r\nJOIN #even"));
     }
-    let mut alice = Member::person(&server, "alice");
+    let mut alice = ChatClient::person(&server, "alice");
     let rooms: Vec<String> =
         alice.ask("/rooms").iter().map(|line| line[2..].split(',').next().unwrap().into()).collect();
     let expected: Vec<String> = ["even".to_owned(), "lobby".to_owned()]
@@ -153,10 +153,11 @@ fn lists_of_many_rooms_and_many_members_are_complete_and_in_order() {
 #[test]
 fn a_room_of_more_than_50_does_not_announce_joins_and_parts_but_shows_messages() {
     let server = serve();
-    let mut crowd: Vec<Member> = (1..=50).map(|number| Member::person(&server, &format!("m{number}"))).collect();
+    let mut crowd: Vec<ChatClient> =
+        (1..=50).map(|number| ChatClient::person(&server, &format!("m{number}"))).collect();
     let mut first = crowd.remove(0);
     assert!(first.received().iter().any(|line| line == "* guest50 joined"), "the 50th member is announced");
-    let mut last = Member::guest(&server);
+    let mut last = ChatClient::guest(&server);
     last.received();
     assert!(first.received().is_empty(), "the 51st is not");
     let who = first.ask("/who");
@@ -172,8 +173,8 @@ fn a_room_of_more_than_50_does_not_announce_joins_and_parts_but_shows_messages()
 #[test]
 fn a_kicked_person_is_in_no_room_and_can_join_another() {
     let server = serve();
-    let mut alice = Member::irc_in_lobby(&server, "alice");
-    let mut bob = Member::person(&server, "bob");
+    let mut alice = ChatClient::irc_in_lobby(&server, "alice");
+    let mut bob = ChatClient::person(&server, "bob");
     alice.ask("KICK #lobby bob :enough");
     assert_eq!(bob.received(), ["* alice kicked bob (enough)"]);
     let nowhere = "* you are in no room; /join lobby";

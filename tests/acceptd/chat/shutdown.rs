@@ -3,10 +3,10 @@
 use std::time::{Duration, Instant};
 
 use acceptd::Limits;
-use acceptd::handler::chat::{Options, Rate};
+use acceptd::handler::chat::{ChatOptions, MessageRate};
 
 use crate::support::PATIENCE;
-use crate::support::chat::{Member, limits, options, serve, serve_with};
+use crate::support::chat::{ChatClient, limits, options, serve, serve_with};
 
 const TO_PEOPLE: &str = "* the server is shutting down";
 const TO_IRC: &str = "ERROR :Closing link: the server is shutting down";
@@ -15,11 +15,11 @@ const TO_IRC: &str = "ERROR :Closing link: the server is shutting down";
 fn every_member_gets_a_farewell_even_in_the_middle_of_a_line() {
     let server = serve();
     let mut members = [
-        Member::person(&server, "ann"),
-        Member::irc_in_lobby(&server, "ike"),
-        Member::person(&server, "bob"),
-        Member::irc_in_lobby(&server, "eve"),
-        Member::unregistered(&server),
+        ChatClient::person(&server, "ann"),
+        ChatClient::irc_in_lobby(&server, "ike"),
+        ChatClient::person(&server, "bob"),
+        ChatClient::irc_in_lobby(&server, "eve"),
+        ChatClient::unregistered(&server),
     ];
     members[2].client.send("/me\nhalf a li");
     members[3].client.send("PING x\r\nPRIVMSG #lobby :half a li");
@@ -42,8 +42,8 @@ fn every_member_gets_a_farewell_even_in_the_middle_of_a_line() {
 #[test]
 fn messages_sent_before_the_shutdown_are_delivered() {
     let server = serve();
-    let mut alice = Member::person(&server, "alice");
-    let mut bob = Member::irc_in_lobby(&server, "bob");
+    let mut alice = ChatClient::person(&server, "alice");
+    let mut bob = ChatClient::irc_in_lobby(&server, "bob");
     alice.received();
     bob.ask("PRIVMSG #lobby :last");
     drop(server);
@@ -55,10 +55,10 @@ fn messages_sent_before_the_shutdown_are_delivered() {
 
 #[test]
 fn queued_lines_are_answered_in_a_drain_without_delaying_it() {
-    let rate = Rate { per_second: 1, burst: 3 };
+    let rate = MessageRate { per_second: 1, burst: 3 };
     for half in ["", "half a line"] {
-        let server = serve_with(limits(), Options { rate, ..options() });
-        let mut bob = Member::guest(&server);
+        let server = serve_with(limits(), ChatOptions { rate, ..options() });
+        let mut bob = ChatClient::guest(&server);
         bob.client.send("/me\n".repeat(100) + half);
         (0..6).for_each(|_| drop(bob.line()));
         // The queued lines would take more than a minute at the rate.
@@ -77,8 +77,8 @@ fn queued_lines_are_answered_in_a_drain_without_delaying_it() {
 fn a_member_who_does_not_read_delays_the_end_no_longer_than_the_drain_timeout() {
     let limits = Limits { drain_timeout: Duration::from_millis(400), max_outbox: 64 << 20, ..limits() };
     let server = serve_with(limits, options());
-    let mut alice = Member::person(&server, "alice");
-    let _bob = Member::irc_in_lobby(&server, "bob");
+    let mut alice = ChatClient::person(&server, "alice");
+    let _bob = ChatClient::irc_in_lobby(&server, "bob");
     let line = "x".repeat(4000);
     for _ in 0..2000 {
         alice.send_line(&line);

@@ -1,8 +1,8 @@
 //! Telnet commands, line ends and erased characters, in both dialects.
 
-use acceptd::handler::chat::{Options, Rate};
+use acceptd::handler::chat::{ChatOptions, MessageRate};
 
-use crate::support::chat::{Member, limits, options, serve, serve_with};
+use crate::support::chat::{ChatClient, limits, options, serve, serve_with};
 use crate::support::telnet::{BYTE_ORDER_MARK, NEGOTIATION};
 use crate::support::{Client, PATIENCE};
 
@@ -20,7 +20,7 @@ fn read_until(client: &mut Client, bytes: &[u8]) {
 /// Sends bytes as a person. Returns the messages that an IRC client in the lobby receives.
 fn messages_from(bytes: &[u8]) -> Vec<String> {
     let server = serve();
-    let mut alice = Member::irc_in_lobby(&server, "alice");
+    let mut alice = ChatClient::irc_in_lobby(&server, "alice");
     let mut person = server.connect();
     // The first message makes the client a member. When `/who` is answered, all messages have been delivered.
     person.send([b"/me is here\n/name bob\n", bytes, b"\n/who\n"].concat());
@@ -32,12 +32,12 @@ fn messages_from(bytes: &[u8]) -> Vec<String> {
 #[test]
 fn telnet_commands_are_answered_at_once_even_within_a_line() {
     let server = serve();
-    let mut person = Member::person(&server, "ann");
+    let mut person = ChatClient::person(&server, "ann");
     person.client.send(b"hel\xff\xf4\xff\xfd\x06");
     read_until(&mut person.client, b"\xff\xfc\x06");
     person.client.send(b"\xff\xf6");
     read_until(&mut person.client, b"[yes]\r\n");
-    let mut irc = Member::irc(&server, "ike");
+    let mut irc = ChatClient::irc(&server, "ike");
     irc.client.send(b"PING \xff\xfd\x06");
     read_until(&mut irc.client, b"\xff\xfc\x06");
     irc.client.send(b"1\r\n");
@@ -62,7 +62,7 @@ fn erased_characters_are_not_part_of_a_message() {
 #[test]
 fn negotiation_and_a_byte_order_mark_are_not_part_of_a_message() {
     let server = serve();
-    let mut alice = Member::irc_in_lobby(&server, "alice");
+    let mut alice = ChatClient::irc_in_lobby(&server, "alice");
     for opening in [NEGOTIATION, BYTE_ORDER_MARK, &[NEGOTIATION, BYTE_ORDER_MARK].concat()] {
         let mut person = server.connect();
         person.send([opening, b"hello\n/quit\n"].concat());
@@ -80,7 +80,7 @@ fn erasing_a_line_that_is_too_long_does_not_affect_the_next_line() {
 
 #[test]
 fn telnet_commands_are_answered_while_lines_are_queued() {
-    let server = serve_with(limits(), Options { rate: Rate { per_second: 20, burst: 1 }, ..options() });
+    let server = serve_with(limits(), ChatOptions { rate: MessageRate { per_second: 20, burst: 1 }, ..options() });
     let mut person = server.connect();
     person.send(b"/name ann\n/away\n/away\n/wh\xff\xf6");
     read_until(&mut person, b"[yes]\r\n");
@@ -90,7 +90,7 @@ fn telnet_commands_are_answered_while_lines_are_queued() {
 }
 
 #[test]
-fn a_client_whose_first_bytes_are_no_line_is_greeted_all_the_same() {
+fn a_client_whose_first_bytes_are_not_a_line_is_still_greeted() {
     // A NOP in two pieces, across the second after which a client is greeted.
     let server = serve();
     let mut client = server.connect();

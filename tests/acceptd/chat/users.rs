@@ -1,12 +1,12 @@
 //! Messages between IRC users, and queries about users.
 
-use crate::support::chat::{Member, numerics, serve};
+use crate::support::chat::{ChatClient, numerics, serve};
 
 #[test]
 fn messages_that_cannot_be_delivered_get_the_right_numeric() {
     let server = serve();
-    let mut alice = Member::irc_in_lobby(&server, "alice");
-    let mut bob = Member::irc(&server, "bob");
+    let mut alice = ChatClient::irc_in_lobby(&server, "alice");
+    let mut bob = ChatClient::irc(&server, "bob");
     bob.ask("JOIN #two");
     for (line, expected) in [
         ("PRIVMSG", 411),
@@ -33,8 +33,8 @@ fn messages_that_cannot_be_delivered_get_the_right_numeric() {
 #[test]
 fn messages_notices_and_actions_keep_their_kind() {
     let server = serve();
-    let mut alice = Member::irc_in_lobby(&server, "alice");
-    let mut bob = Member::irc_in_lobby(&server, "bob");
+    let mut alice = ChatClient::irc_in_lobby(&server, "alice");
+    let mut bob = ChatClient::irc_in_lobby(&server, "bob");
     alice.ask("PRIVMSG #LOBBY :to all");
     alice.ask("NOTICE #lobby :to all, quietly");
     alice.ask("PRIVMSG BOB :to one");
@@ -58,12 +58,12 @@ fn messages_notices_and_actions_keep_their_kind() {
 #[test]
 fn a_message_to_oneself_arrives_after_the_earlier_replies() {
     let server = serve();
-    let mut alice = Member::irc(&server, "alice");
+    let mut alice = ChatClient::irc(&server, "alice");
     assert_eq!(
         alice.ask("PING one\r\nPRIVMSG alice :two\r\nPING three"),
         [":acceptd PONG acceptd :one", ":alice!~alice@chat PRIVMSG alice :two", ":acceptd PONG acceptd :three"]
     );
-    let mut bob = Member::person(&server, "bob");
+    let mut bob = ChatClient::person(&server, "bob");
     assert_eq!(
         bob.ask("/me\n/msg bob two\n/me"),
         ["* what do you do? /me waves", "bob (private): two", "* what do you do? /me waves"]
@@ -73,8 +73,8 @@ fn a_message_to_oneself_arrives_after_the_earlier_replies() {
 #[test]
 fn senders_are_told_that_a_member_is_away() {
     let server = serve();
-    let mut alice = Member::irc(&server, "alice");
-    let mut bob = Member::irc(&server, "bob");
+    let mut alice = ChatClient::irc(&server, "alice");
+    let mut bob = ChatClient::irc(&server, "bob");
     assert_eq!(alice.ask_one("AWAY :out for  lunch"), ":acceptd 306 alice :You are marked as away");
     assert_eq!(bob.ask_one("PRIVMSG alice :hungry?"), ":acceptd 301 bob alice :out for  lunch");
     assert!(bob.ask("NOTICE alice :hungry?").is_empty());
@@ -87,8 +87,8 @@ fn senders_are_told_that_a_member_is_away() {
 #[test]
 fn who_and_whois_describe_members() {
     let server = serve();
-    let mut alice = Member::irc_in_lobby(&server, "alice");
-    let mut bob = Member::person(&server, "bob");
+    let mut alice = ChatClient::irc_in_lobby(&server, "alice");
+    let mut bob = ChatClient::person(&server, "bob");
     bob.ask("/away lunch");
     alice.received();
     assert_eq!(
@@ -100,9 +100,9 @@ fn who_and_whois_describe_members() {
         ]
     );
     assert_eq!(alice.ask("WHO alice")[0], ":acceptd 352 alice * ~alice chat acceptd alice H :0 alice in person");
-    let mut carol = Member::irc(&server, "carol");
+    let mut carol = ChatClient::irc(&server, "carol");
     carol.ask("JOIN #lobby,#attic");
-    let mut dave = Member::irc(&server, "dave");
+    let mut dave = ChatClient::irc(&server, "dave");
     dave.ask("JOIN #cellar");
     alice.ask("JOIN #attic");
     alice.received();
@@ -128,8 +128,8 @@ fn who_and_whois_describe_members() {
 #[test]
 fn ison_and_userhost_list_members_who_are_online() {
     let server = serve();
-    let mut alice = Member::irc(&server, "alice");
-    let mut bob = Member::irc(&server, "bob");
+    let mut alice = ChatClient::irc(&server, "alice");
+    let mut bob = ChatClient::irc(&server, "bob");
     bob.ask("AWAY :lunch");
     assert_eq!(alice.ask_one("ISON BOB nobody alice"), ":acceptd 303 alice :bob alice");
     assert_eq!(alice.ask_one("ISON :bob alice"), ":acceptd 303 alice :bob alice");

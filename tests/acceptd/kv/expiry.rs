@@ -3,7 +3,7 @@
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::support::eventually;
-use crate::support::kv::{Engine, Reply, request, words};
+use crate::support::kv::{RespReply, TestEngine, request, words};
 
 crate::for_each_engine! {
     a_key_exists_to_the_millisecond_until_its_expiry_time
@@ -24,7 +24,7 @@ fn now() -> i64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis() as i64
 }
 
-fn a_key_exists_to_the_millisecond_until_its_expiry_time(engine: Engine) {
+fn a_key_exists_to_the_millisecond_until_its_expiry_time(engine: TestEngine) {
     let server = engine.serve();
     let mut client = server.connect();
     for round in 0..5 {
@@ -38,7 +38,7 @@ fn a_key_exists_to_the_millisecond_until_its_expiry_time(engine: Engine) {
             let before = now();
             let value = client.ask("GET a");
             let after = now();
-            if value == Reply::Nil2 {
+            if value == RespReply::Nil2 {
                 assert!(after >= expires_at, "round {round}: gone at {after}, before {expires_at}");
                 break;
             }
@@ -47,14 +47,14 @@ fn a_key_exists_to_the_millisecond_until_its_expiry_time(engine: Engine) {
     }
 }
 
-fn an_expired_key_is_invisible_to_every_command(engine: Engine) {
+fn an_expired_key_is_invisible_to_every_command(engine: TestEngine) {
     let server = engine.serve();
     let mut client = server.connect();
     client.ask("SET b 1");
     // All keys expire at the same time. Each is used by one command only, so no command finds a key that another has
     // removed.
     let commands = [
-        ("GET k0", Reply::Nil2),
+        ("GET k0", RespReply::Nil2),
         ("EXISTS k1", 0.into()),
         ("DEL k2", 0.into()),
         ("STRLEN k3", 0.into()),
@@ -62,19 +62,19 @@ fn an_expired_key_is_invisible_to_every_command(engine: Engine) {
         ("PEXPIRETIME k5", (-2).into()),
         ("PERSIST k6", 0.into()),
         ("EXPIRE k7 100", 0.into()),
-        ("SET k8 2 XX", Reply::Nil2),
+        ("SET k8 2 XX", RespReply::Nil2),
         ("SETNX k9 2", 1.into()),
         ("INCR k10", 1.into()),
         ("APPEND k11 x", 1.into()),
-        ("GETSET k12 2", Reply::Nil2),
-        ("RENAME k13 x", Reply::Error("ERR no such key".into())),
+        ("GETSET k12 2", RespReply::Nil2),
+        ("RENAME k13 x", RespReply::Error("ERR no such key".into())),
         ("COPY k14 x", 0.into()),
         ("RENAMENX b k15", 1.into()),
-        ("TYPE k16", Reply::Simple("none".into())),
-        ("GETDEL k17", Reply::Nil2),
+        ("TYPE k16", RespReply::Simple("none".into())),
+        ("GETDEL k17", RespReply::Nil2),
         ("SETRANGE k18 1 x", 2.into()),
         ("TOUCH k19", 0.into()),
-        ("KEYS k2?", Reply::Array(vec![])),
+        ("KEYS k2?", RespReply::Array(vec![])),
     ];
     let expires_at = now() + 200;
     for key in 0..30 {
@@ -89,7 +89,7 @@ fn an_expired_key_is_invisible_to_every_command(engine: Engine) {
     }
 }
 
-fn every_command_that_takes_an_expiry_time_sets_it(engine: Engine) {
+fn every_command_that_takes_an_expiry_time_sets_it(engine: TestEngine) {
     let server = engine.serve();
     let mut client = server.connect();
     let (seconds, at) = (1000, now() / 1000 + 1000);
@@ -111,7 +111,7 @@ fn every_command_that_takes_an_expiry_time_sets_it(engine: Engine) {
     ] {
         client.ask("SET a 1");
         assert_eq!(client.ask("TTL a").number(), -1);
-        assert!(!matches!(client.ask(&line), Reply::Error(_)), "{line}");
+        assert!(!matches!(client.ask(&line), RespReply::Error(_)), "{line}");
         let millis = client.ask("PEXPIRETIME a").number();
         assert!((at * 1000..at * 1000 + 20_000).contains(&millis), "{line}: {millis}");
         let left = client.ask("PTTL a").number();
@@ -124,7 +124,7 @@ fn every_command_that_takes_an_expiry_time_sets_it(engine: Engine) {
     }
 }
 
-fn writes_clear_or_keep_the_expiry_time_as_in_redis(engine: Engine) {
+fn writes_clear_or_keep_the_expiry_time_as_in_redis(engine: TestEngine) {
     let server = engine.serve();
     let mut client = server.connect();
     for (line, keeps) in [
@@ -152,7 +152,7 @@ fn writes_clear_or_keep_the_expiry_time_as_in_redis(engine: Engine) {
     assert!(client.ask("TTL c").number() > 0);
 }
 
-fn conditions_decide_whether_the_expiry_time_changes(engine: Engine) {
+fn conditions_decide_whether_the_expiry_time_changes(engine: TestEngine) {
     let server = engine.serve();
     let mut client = server.connect();
     for (first, line, changed) in [
@@ -174,18 +174,18 @@ fn conditions_decide_whether_the_expiry_time_changes(engine: Engine) {
     }
 }
 
-fn an_expiry_time_in_the_past_deletes_the_key_at_once(engine: Engine) {
+fn an_expiry_time_in_the_past_deletes_the_key_at_once(engine: TestEngine) {
     let server = engine.serve();
     let mut client = server.connect();
     for line in ["EXPIRE a 0", "EXPIRE a -5", "PEXPIREAT a 1", "EXPIREAT a 1", "GETEX a PXAT 1", "SET a 2 PXAT 1"] {
         client.ask("SET a 1");
-        assert!(!matches!(client.ask(line), Reply::Error(_)), "{line}");
+        assert!(!matches!(client.ask(line), RespReply::Error(_)), "{line}");
         assert_eq!(client.ask("EXISTS a").number(), 0, "{line}");
         assert_eq!(client.ask("DBSIZE").number(), 0, "{line}");
     }
 }
 
-fn expired_keys_are_removed_without_being_read(engine: Engine) {
+fn expired_keys_are_removed_without_being_read(engine: TestEngine) {
     let server = engine.serve();
     let mut client = server.connect();
     client.ask("SET stays 1");
@@ -196,10 +196,10 @@ fn expired_keys_are_removed_without_being_read(engine: Engine) {
     (0..300).for_each(|_| client.expect("+OK\r\n"));
     eventually("they are removed", || client.info("expired_keys") == 300);
     assert_eq!(client.ask("DBSIZE").number(), 2);
-    assert_eq!(client.ask("MGET stays later"), Reply::Array(vec!["1".into(), "1".into()]));
+    assert_eq!(client.ask("MGET stays later"), RespReply::Array(vec!["1".into(), "1".into()]));
 }
 
-fn expired_keys_free_their_memory_without_being_read(engine: Engine) {
+fn expired_keys_free_their_memory_without_being_read(engine: TestEngine) {
     let server = engine.serve();
     let mut client = server.connect();
     client.ask("SET stays 1");
@@ -220,10 +220,10 @@ fn expired_keys_free_their_memory_without_being_read(engine: Engine) {
     // Hash tables keep some of their capacity.
     assert!(client.info("used_memory") < used + 50_000, "{} bytes, then {}", used, client.info("used_memory"));
     assert_eq!(client.info("expired_keys") - expired, 500);
-    assert_eq!(client.ask("MGET stays later"), Reply::Array(vec!["1".into(), "1".into()]));
+    assert_eq!(client.ask("MGET stays later"), RespReply::Array(vec!["1".into(), "1".into()]));
 }
 
-fn other_clients_are_served_while_200_000_keys_expire(engine: Engine) {
+fn other_clients_are_served_while_200_000_keys_expire(engine: TestEngine) {
     const KEYS: usize = 200_000;
     let server = engine.serve();
     let mut client = server.connect();

@@ -1,11 +1,11 @@
 //! Parsing of requests: split and pipelined input, arbitrary bytes, malformed requests and other protocols.
 
-use acceptd::handler::kv::{Options, Protocol};
+use acceptd::handler::kv::{KvOptions, KvProtocol};
 use proptest::prelude::*;
 
 use super::{quoted, unquoted};
 use crate::echo::{pieces, splits};
-use crate::support::kv::{Engine, Reply, bulk, request, words};
+use crate::support::kv::{RespReply, TestEngine, bulk, request, words};
 use crate::support::{TestServer, http_response, logged, text};
 
 crate::for_each_engine! {
@@ -43,10 +43,10 @@ fn replies_of_empty_store(server: &TestServer, password: &str, pieces: &[&[u8]])
     admin.send(format!("AUTH {password}\nFLUSHALL\n"));
     admin.line();
     admin.expect("OK\n");
-    without_id(&server.connect().talk_freely(pieces))
+    without_id(&server.connect().talk_in_pieces(pieces))
 }
 
-fn the_replies_are_the_same_wherever_a_stream_is_split_in_two(engine: Engine) {
+fn the_replies_are_the_same_wherever_a_stream_is_split_in_two(engine: TestEngine) {
     let server = engine.serve();
     let lines =
         "SET a \"b c\"\r\n\r\nGET a\nMULTI\nINCR n\nGET nope\nEXEC\nset \"x\nNONSENSE\r\nMGET a n\nQUIT\nSET a 1\n";
@@ -116,13 +116,13 @@ fn streams() -> impl Strategy<Value = Vec<u8>> {
     ]
 }
 
-fn the_replies_are_the_same_however_the_stream_is_split(engine: Engine) {
-    for protocol in [Protocol::Auto, Protocol::Resp] {
-        let server = engine.serve_with(Options { protocol, max_value: 4000, ..Options::default() });
+fn the_replies_are_the_same_however_the_stream_is_split(engine: TestEngine) {
+    for protocol in [KvProtocol::Auto, KvProtocol::Resp] {
+        let server = engine.serve_with(KvOptions { protocol, max_value: 4000, ..KvOptions::default() });
         // `replies_of_empty_store` sends lines in text, which get other replies with only RESP.
         let replies = |pieces: &[&[u8]]| {
             server.connect().ask("FLUSHALL");
-            without_id(&server.connect().talk_freely(pieces))
+            without_id(&server.connect().talk_in_pieces(pieces))
         };
         proptest!(ProptestConfig::with_cases(128), |((bytes, places) in splits(streams()))| {
             let whole = replies(&[&bytes]);
@@ -131,8 +131,8 @@ fn the_replies_are_the_same_however_the_stream_is_split(engine: Engine) {
     }
 }
 
-fn replies_before_authentication_are_the_same_however_the_stream_is_split(engine: Engine) {
-    let server = engine.serve_with(Options { password: Some(b"secret".to_vec()), ..Options::default() });
+fn replies_before_authentication_are_the_same_however_the_stream_is_split(engine: TestEngine) {
+    let server = engine.serve_with(KvOptions { password: Some(b"secret".to_vec()), ..KvOptions::default() });
     let auth = prop_oneof![
         1 => Just(vec![b"AUTH".to_vec(), b"wrong".to_vec()]),
         2 => Just(vec![b"AUTH".to_vec(), b"secret".to_vec()]),
@@ -151,7 +151,7 @@ fn replies_before_authentication_are_the_same_however_the_stream_is_split(engine
     });
 }
 
-fn a_line_may_be_64_kib_long_and_no_longer_however_it_is_split(engine: Engine) {
+fn a_line_may_be_64_kib_long_and_no_longer_however_it_is_split(engine: TestEngine) {
     let server = engine.serve();
     let line = |length: usize| format!("SET a {}\n", "x".repeat(length - 6)).into_bytes();
     for (stream, expected) in [
@@ -163,12 +163,12 @@ fn a_line_may_be_64_kib_long_and_no_longer_however_it_is_split(engine: Engine) {
     ] {
         let end = stream.len() - 1;
         for pieces in [vec![&stream[..]], vec![&stream[..end], &stream[end..]], stream.chunks(1000).collect()] {
-            assert_eq!(server.connect().talk_freely(&pieces), expected, "{} pieces", pieces.len());
+            assert_eq!(server.connect().talk_in_pieces(&pieces), expected, "{} pieces", pieces.len());
         }
     }
 }
 
-fn hostile_lengths_get_an_error_and_do_not_affect_other_clients(engine: Engine) {
+fn hostile_lengths_get_an_error_and_do_not_affect_other_clients(engine: TestEngine) {
     let server = engine.serve();
     let mut other = server.connect();
     // The cases of Redis's own tests (tests/unit/protocol.tcl), and similar ones.
@@ -196,22 +196,22 @@ fn hostile_lengths_get_an_error_and_do_not_affect_other_clients(engine: Engine) 
         // The request that follows is not executed, and does not prevent the error from arriving.
         client.send([&words("SET before 1"), bytes, &words("SET after 1")].concat());
         assert_eq!(client.rest(), format!("+OK\r\n-ERR Protocol error: {error}\r\n"), "{}", text(bytes));
-        assert_eq!(other.ask("MGET before after"), Reply::Array(vec!["1".into(), Reply::Nil2]));
+        assert_eq!(other.ask("MGET before after"), RespReply::Array(vec!["1".into(), RespReply::Nil2]));
     }
 }
 
-fn an_empty_request_is_not_an_error(engine: Engine) {
+fn an_empty_request_is_not_an_error(engine: TestEngine) {
     let server = engine.serve();
     let mut client = server.connect();
     client.send("*0\r\n*-1\r\n*-10\r\n\r\n\n*1\r\n$4\r\nPING\r\n");
     client.expect("+PONG\r\n");
     let mut client = server.connect();
     client.send(request(&[""]));
-    assert_eq!(client.reply(), Reply::Error("ERR unknown command '', with args beginning with: ".into()));
+    assert_eq!(client.reply(), RespReply::Error("ERR unknown command '', with args beginning with: ".into()));
 }
 
-fn a_flood_without_a_line_end_is_cut_off(engine: Engine) {
-    let server = engine.serve_with(Options { protocol: Protocol::Resp, ..Options::default() });
+fn a_flood_without_a_line_end_is_cut_off(engine: TestEngine) {
+    let server = engine.serve_with(KvOptions { protocol: KvProtocol::Resp, ..KvOptions::default() });
     for (start, error) in [
         (&b"\0"[..], "too big inline request"),
         (b"*\0", "too big mbulk count string"),
@@ -224,7 +224,7 @@ fn a_flood_without_a_line_end_is_cut_off(engine: Engine) {
     }
 }
 
-fn keys_and_values_of_any_bytes_survive_a_round_trip_in_resp(engine: Engine) {
+fn keys_and_values_of_any_bytes_survive_a_round_trip_in_resp(engine: TestEngine) {
     let server = engine.serve();
     let mut client = server.connect();
     let all: Vec<u8> = (0..=255).collect();
@@ -238,10 +238,11 @@ fn keys_and_values_of_any_bytes_survive_a_round_trip_in_resp(engine: Engine) {
         client.expect(bulk(&bytes));
     }
     assert_eq!(client.ask("DBSIZE").number(), 261);
-    let mut keys: Vec<Reply> = client.ask("KEYS *").elements().to_vec();
+    let mut keys: Vec<RespReply> = client.ask("KEYS *").elements().to_vec();
     keys.sort();
-    let mut expected: Vec<Reply> = (0..=255).map(|byte| Reply::Bulk(vec![byte])).collect();
-    expected.extend([all.clone(), all.repeat(40), vec![], b"\r\n".to_vec(), b"$1\r\nx\r\n".to_vec()].map(Reply::Bulk));
+    let mut expected: Vec<RespReply> = (0..=255).map(|byte| RespReply::Bulk(vec![byte])).collect();
+    expected
+        .extend([all.clone(), all.repeat(40), vec![], b"\r\n".to_vec(), b"$1\r\nx\r\n".to_vec()].map(RespReply::Bulk));
     expected.sort();
     assert!(keys == expected, "KEYS shows each key unchanged");
     client.send(request(&[b"RENAME", &all[..], b"plain"]));
@@ -250,7 +251,7 @@ fn keys_and_values_of_any_bytes_survive_a_round_trip_in_resp(engine: Engine) {
     client.expect(bulk(&all));
 }
 
-fn keys_and_values_of_any_bytes_survive_a_round_trip_in_text(engine: Engine) {
+fn keys_and_values_of_any_bytes_survive_a_round_trip_in_text(engine: TestEngine) {
     let server = engine.serve();
     let mut client = server.connect();
     let all: Vec<u8> = (0..=255).collect();
@@ -271,7 +272,7 @@ fn keys_and_values_of_any_bytes_survive_a_round_trip_in_text(engine: Engine) {
     other.expect(bulk(&all));
 }
 
-fn no_byte_value_crashes_the_server(engine: Engine) {
+fn no_byte_value_crashes_the_server(engine: TestEngine) {
     let server = engine.serve();
     for byte in 0..=255_u8 {
         for start in [&b""[..], b"*", b"*1\r\n$", b"*1\r\n$1\r\n", b"SET a \"\\", b"CLIENT "] {
@@ -285,7 +286,7 @@ fn no_byte_value_crashes_the_server(engine: Engine) {
     assert_eq!(server.stop().stats.panicked, 0);
 }
 
-fn a_client_that_ends_its_output_still_gets_all_replies(engine: Engine) {
+fn a_client_that_ends_its_output_still_gets_all_replies(engine: TestEngine) {
     let server = engine.serve();
     assert_eq!(server.connect().talk("SET a 1\nGET a\n"), "OK\n1\n");
     assert_eq!(server.connect().talk(""), "");
@@ -306,7 +307,7 @@ fn a_client_that_ends_its_output_still_gets_all_replies(engine: Engine) {
     sender.join().unwrap();
 }
 
-fn an_incomplete_request_is_not_executed(engine: Engine) {
+fn an_incomplete_request_is_not_executed(engine: TestEngine) {
     let server = engine.serve();
     for place in 1..words("SET a 2").len() {
         let replies = server.connect().talk([&words("SET a 1")[..], &words("SET a 2")[..place]].concat());
@@ -316,9 +317,9 @@ fn an_incomplete_request_is_not_executed(engine: Engine) {
     assert_eq!(server.connect().ask("GET a"), "1".into());
 }
 
-fn an_http_request_closes_the_connection_before_the_next_line_is_executed(engine: Engine) {
-    for protocol in [Protocol::Auto, Protocol::Text, Protocol::Resp] {
-        let server = engine.serve_with(Options { protocol, ..Options::default() });
+fn an_http_request_closes_the_connection_before_the_next_line_is_executed(engine: TestEngine) {
+    for protocol in [KvProtocol::Auto, KvProtocol::Text, KvProtocol::Resp] {
+        let server = engine.serve_with(KvOptions { protocol, ..KvOptions::default() });
         let methods = ["GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH", "PRI"];
         let lines = methods.map(|method| format!("{method} / HTTP/1.1"));
         for first in lines.iter().map(String::as_str).chain(["Host: localhost", "host: localhost:17007", "HOST:x"]) {
@@ -332,7 +333,7 @@ fn an_http_request_closes_the_connection_before_the_next_line_is_executed(engine
         assert!(http_response(&client.rest()).contains("It is a key-value store"));
         let peer = client.stream.local_addr().unwrap().to_string();
         let found = server.connect().talk("GET before\r\nGET pwned\r\n");
-        let is_text = protocol != Protocol::Resp;
+        let is_text = protocol != KvProtocol::Resp;
         assert_eq!(found, if is_text { "1\r\nNOT_FOUND\r\n" } else { "$1\r\n1\r\n$-1\r\n" }, "{protocol:?}");
         assert_eq!(logged(&[&peer, "HTTP"]).len(), 1, "and logged once");
     }

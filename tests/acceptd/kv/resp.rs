@@ -1,9 +1,9 @@
 //! RESP2 and RESP3, as Redis's client libraries use them.
 
-use acceptd::handler::kv::{Options, Protocol};
+use acceptd::handler::kv::{KvOptions, KvProtocol};
 
 use crate::support::eventually;
-use crate::support::kv::{Engine, Reply, bulk, request, words};
+use crate::support::kv::{RespReply, TestEngine, bulk, request, words};
 
 crate::for_each_engine! {
     replies_in_resp2
@@ -28,7 +28,7 @@ crate::for_memory! {
     used_memory_follows_what_is_stored
 }
 
-fn replies_in_resp2(engine: Engine) {
+fn replies_in_resp2(engine: TestEngine) {
     let server = engine.serve();
     let mut client = server.connect();
     for (line, reply) in [
@@ -65,8 +65,8 @@ fn replies_in_resp2(engine: Engine) {
     client.expect("+PONG\r\n");
 }
 
-fn with_only_resp_lines_are_answered_in_resp(engine: Engine) {
-    let server = engine.serve_with(Options { protocol: Protocol::Resp, ..Options::default() });
+fn with_only_resp_lines_are_answered_in_resp(engine: TestEngine) {
+    let server = engine.serve_with(KvOptions { protocol: KvProtocol::Resp, ..KvOptions::default() });
     let mut client = server.connect();
     client.send("SET a \"b c\"\r\nGET a\nGET b\r\nINCR n\r\nMGET a b\r\n\r\n");
     client.expect("+OK\r\n$3\r\nb c\r\n$-1\r\n:1\r\n*2\r\n$3\r\nb c\r\n$-1\r\n");
@@ -78,45 +78,45 @@ fn with_only_resp_lines_are_answered_in_resp(engine: Engine) {
     assert_eq!(client.rest(), "-ERR Protocol error: unbalanced quotes in request\r\n");
 }
 
-fn with_only_text_arrays_are_read_as_lines(engine: Engine) {
-    let server = engine.serve_with(Options { protocol: Protocol::Text, ..Options::default() });
+fn with_only_text_arrays_are_read_as_lines(engine: TestEngine) {
+    let server = engine.serve_with(KvOptions { protocol: KvProtocol::Text, ..KvOptions::default() });
     let reply = server.connect().talk("*1\r\n$4\r\nPING\r\n");
     let errors = "ERROR unknown command '*1', try HELP\r\nERROR unknown command '$4', try HELP\r\n";
     assert_eq!(reply, format!("{errors}+PONG\r\n"));
 }
 
-fn hello_selects_the_version_and_describes_the_server(engine: Engine) {
+fn hello_selects_the_version_and_describes_the_server(engine: TestEngine) {
     let server = engine.serve();
     let mut client = server.connect();
     let id = client.ask("CLIENT ID").number();
     let description = |version: i64| {
-        let fields: [(&str, Reply); 7] = [
+        let fields: [(&str, RespReply); 7] = [
             ("server", "redis".into()),
             ("version", "7.0.15".into()),
             ("proto", version.into()),
             ("id", id.into()),
             ("mode", "standalone".into()),
             ("role", "master".into()),
-            ("modules", Reply::Array(vec![])),
+            ("modules", RespReply::Array(vec![])),
         ];
-        fields.map(|(name, value)| (Reply::from(name), value)).to_vec()
+        fields.map(|(name, value)| (RespReply::from(name), value)).to_vec()
     };
-    let in_resp2 = Reply::Array(description(2).into_iter().flat_map(|(name, value)| [name, value]).collect());
+    let in_resp2 = RespReply::Array(description(2).into_iter().flat_map(|(name, value)| [name, value]).collect());
     assert_eq!(client.ask("HELLO"), in_resp2);
-    assert_eq!(client.ask("HELLO 3"), Reply::Map(description(3)));
-    assert_eq!(client.ask("HELLO"), Reply::Map(description(3)), "the version stays");
+    assert_eq!(client.ask("HELLO 3"), RespReply::Map(description(3)));
+    assert_eq!(client.ask("HELLO"), RespReply::Map(description(3)), "the version stays");
     assert_eq!(client.ask("HELLO 2"), in_resp2);
     for version in ["1", "4"] {
         assert_eq!(client.ask(&format!("HELLO {version}")).text(), "NOPROTO unsupported protocol version");
     }
     assert_eq!(client.ask("HELLO x").text(), "ERR Protocol version is not an integer or out of range");
     assert_eq!(client.ask("HELLO 3 NONSENSE").text(), "ERR Syntax error in HELLO option 'NONSENSE'");
-    assert_eq!(client.ask("GET a"), Reply::Nil2, "failed HELLOs change nothing");
-    assert_eq!(client.ask("HELLO 3 SETNAME me"), Reply::Map(description(3)));
+    assert_eq!(client.ask("GET a"), RespReply::Nil2, "failed HELLOs change nothing");
+    assert_eq!(client.ask("HELLO 3 SETNAME me"), RespReply::Map(description(3)));
     assert_eq!(client.ask("CLIENT GETNAME"), "me".into());
 }
 
-fn nil_is_encoded_in_the_selected_version(engine: Engine) {
+fn nil_is_encoded_in_the_selected_version(engine: TestEngine) {
     let server = engine.serve();
     let mut client = server.connect();
     for (version, nil, nil_array) in [("2", "$-1\r\n", "*-1\r\n"), ("3", "_\r\n", "_\r\n")] {
@@ -129,33 +129,33 @@ fn nil_is_encoded_in_the_selected_version(engine: Engine) {
         client.expect(nil);
         // The reply to a transaction that was not executed is nil in place of an array.
         assert_eq!(client.ask("WATCH w").text(), "OK");
-        assert_eq!(server.connect().ask("INCR w"), Reply::Integer(version.parse::<i64>().unwrap() - 1));
+        assert_eq!(server.connect().ask("INCR w"), RespReply::Integer(version.parse::<i64>().unwrap() - 1));
         assert_eq!(client.ask("MULTI").text(), "OK");
         client.send(words("EXEC"));
         client.expect(nil_array);
     }
 }
 
-fn maps_sets_and_verbatim_strings_have_their_own_types_in_resp3(engine: Engine) {
+fn maps_sets_and_verbatim_strings_have_their_own_types_in_resp3(engine: TestEngine) {
     let server = engine.serve();
     let mut client = server.connect();
-    assert!(matches!(client.ask("INFO"), Reply::Bulk(_)));
-    assert_eq!(client.ask("CONFIG GET databases"), Reply::Array(vec!["databases".into(), "1".into()]));
-    assert!(matches!(&client.ask("COMMAND INFO get").elements()[0].elements()[2], Reply::Array(_)));
+    assert!(matches!(client.ask("INFO"), RespReply::Bulk(_)));
+    assert_eq!(client.ask("CONFIG GET databases"), RespReply::Array(vec!["databases".into(), "1".into()]));
+    assert!(matches!(&client.ask("COMMAND INFO get").elements()[0].elements()[2], RespReply::Array(_)));
     client.ask("HELLO 3");
-    assert!(matches!(client.ask("INFO"), Reply::Verbatim(_)));
-    assert!(matches!(client.ask("LOLWUT"), Reply::Verbatim(_)));
-    assert!(matches!(client.ask("CLIENT LIST"), Reply::Verbatim(_)));
-    assert_eq!(client.ask("CONFIG GET databases"), Reply::Map(vec![("databases".into(), "1".into())]));
-    let flags = Reply::Set(vec![Reply::Simple("readonly".into())]);
+    assert!(matches!(client.ask("INFO"), RespReply::Verbatim(_)));
+    assert!(matches!(client.ask("LOLWUT"), RespReply::Verbatim(_)));
+    assert!(matches!(client.ask("CLIENT LIST"), RespReply::Verbatim(_)));
+    assert_eq!(client.ask("CONFIG GET databases"), RespReply::Map(vec![("databases".into(), "1".into())]));
+    let flags = RespReply::Set(vec![RespReply::Simple("readonly".into())]);
     assert_eq!(client.ask("COMMAND INFO get").elements()[0].elements()[2], flags);
-    assert!(matches!(client.ask("COMMAND DOCS get"), Reply::Map(_)));
+    assert!(matches!(client.ask("COMMAND DOCS get"), RespReply::Map(_)));
 }
 
-fn scan_returns_every_key_exactly_once(engine: Engine) {
+fn scan_returns_every_key_exactly_once(engine: TestEngine) {
     let server = engine.serve();
     let mut client = server.connect();
-    let mut keys: Vec<Reply> = (0..500).map(|n| format!("key:{n}").as_str().into()).collect();
+    let mut keys: Vec<RespReply> = (0..500).map(|n| format!("key:{n}").as_str().into()).collect();
     for n in 0..500 {
         client.send(words(&format!("SET key:{n} x")));
     }
@@ -181,7 +181,7 @@ fn scan_returns_every_key_exactly_once(engine: Engine) {
     assert_eq!(client.ask("SCAN x").text(), "ERR invalid cursor");
 }
 
-fn client_list_shows_ids_and_names(engine: Engine) {
+fn client_list_shows_ids_and_names(engine: TestEngine) {
     let server = engine.serve();
     let (mut one, mut other) = (server.connect(), server.connect());
     let (id, other_id) = (one.ask("CLIENT ID").number(), other.ask("CLIENT ID").number());
@@ -212,7 +212,7 @@ fn client_list_shows_ids_and_names(engine: Engine) {
     eventually("the client is removed from the list", || other.ask("CLIENT LIST").text().lines().count() == 1);
 }
 
-fn a_client_can_be_killed(engine: Engine) {
+fn a_client_can_be_killed(engine: TestEngine) {
     let server = engine.serve();
     let mut killer = server.connect();
     let mut victim = server.connect();
@@ -235,7 +235,7 @@ fn a_client_can_be_killed(engine: Engine) {
     assert_eq!(killer.rest(), ":1\r\n");
 }
 
-fn client_reply_switches_replies_off_and_skips_them(engine: Engine) {
+fn client_reply_switches_replies_off_and_skips_them(engine: TestEngine) {
     let server = engine.serve();
     let mut client = server.connect();
     let lines = ["CLIENT REPLY SKIP", "SET a 1", "SET b 2", "CLIENT REPLY OFF", "SET c 3", "GET a", "NONSENSE"];
@@ -244,7 +244,7 @@ fn client_reply_switches_replies_off_and_skips_them(engine: Engine) {
     assert_eq!(client.ask("CLIENT REPLY ON").text(), "OK", "ON itself is answered");
     assert_eq!(
         client.ask("MGET a b c"),
-        Reply::Array(vec!["1".into(), "2".into(), "3".into()]),
+        RespReply::Array(vec!["1".into(), "2".into(), "3".into()]),
         "all commands were executed"
     );
     client.send(words("CLIENT REPLY SKIP"));
@@ -257,64 +257,63 @@ fn client_reply_switches_replies_off_and_skips_them(engine: Engine) {
     assert_eq!(client.ask("CLIENT REPLY MAYBE").text(), "ERR syntax error");
 }
 
-fn reset_restores_the_initial_state(engine: Engine) {
-    let server = engine.serve_with(Options { password: Some(b"secret".to_vec()), ..Options::default() });
+fn reset_restores_the_initial_state(engine: TestEngine) {
+    let server = engine.serve_with(KvOptions { password: Some(b"secret".to_vec()), ..KvOptions::default() });
     let mut client = server.connect();
     client.ask("HELLO 3 AUTH default secret SETNAME me");
     assert_eq!(client.ask("WATCH a").text(), "OK");
     assert_eq!(client.ask("MULTI").text(), "OK");
     assert_eq!(client.ask("SET a 1").text(), "QUEUED");
-    assert_eq!(client.ask("RESET"), Reply::Simple("RESET".into()));
+    assert_eq!(client.ask("RESET"), RespReply::Simple("RESET".into()));
     assert_eq!(client.ask("GET a").text(), "NOAUTH Authentication required.");
     assert_eq!(client.ask("AUTH secret").text(), "OK");
-    assert_eq!(client.ask("GET a"), Reply::Nil2, "the reply is RESP2, and the transaction was not executed");
-    assert_eq!(client.ask("CLIENT GETNAME"), Reply::Nil2);
+    assert_eq!(client.ask("GET a"), RespReply::Nil2, "the reply is RESP2, and the transaction was not executed");
+    assert_eq!(client.ask("CLIENT GETNAME"), RespReply::Nil2);
     assert_eq!(client.ask("EXEC").text(), "ERR EXEC without MULTI");
     client.send(words("CLIENT REPLY OFF"));
     assert_eq!(client.ask("RESET").text(), "RESET");
 }
 
-fn quit_replies_and_closes(engine: Engine) {
+fn quit_replies_and_closes(engine: TestEngine) {
     let server = engine.serve();
     let mut client = server.connect();
     client.send([words("QUIT"), words("SET a 1")].concat());
     assert_eq!(client.rest(), "+OK\r\n");
-    assert_eq!(server.connect().ask("GET a"), Reply::Nil2, "nothing is executed after it");
+    assert_eq!(server.connect().ask("GET a"), RespReply::Nil2, "nothing is executed after it");
 }
 
-fn command_describes_every_command(engine: Engine) {
+fn command_describes_every_command(engine: TestEngine) {
     let server = engine.serve();
     let mut client = server.connect();
-    let count = client.ask("COMMAND COUNT").number();
-    let names = client.ask("COMMAND LIST");
-    assert_eq!(names.elements().len(), count as usize);
-    let all = client.ask("COMMAND");
-    assert_eq!(all.elements().len(), count as usize);
+    let count = client.ask("COMMAND COUNT").number() as usize;
+    let (names, all) = (client.ask("COMMAND LIST"), client.ask("COMMAND"));
+    assert_eq!((names.elements().len(), all.elements().len()), (count, count));
     for (command, name) in all.elements().iter().zip(names.elements()) {
         assert_eq!(&command.elements()[0], name);
         assert_eq!(command.elements().len(), 10);
     }
-    let Reply::Array(infos) = client.ask("COMMAND INFO get nonsense mset rename ping") else { panic!("not an array") };
+    let reply = client.ask("COMMAND INFO get nonsense mset rename ping");
+    let RespReply::Array(infos) = reply else { panic!("not an array") };
     let [get, nonsense, mset, rename, ping] = infos.as_slice() else { panic!("not five replies: {infos:?}") };
-    assert_eq!(*nonsense, Reply::Nil2);
+    assert_eq!(*nonsense, RespReply::Nil2);
     // The arity, the positions of the first and last key, and the step between keys: clients of a cluster need these.
     for (command, arity, keys) in
         [(get, 2, [1, 1, 1]), (mset, -3, [1, -1, 2]), (rename, 3, [1, 2, 1]), (ping, -1, [0; 3])]
     {
         assert_eq!(command.elements()[1].number(), arity, "{command:?}");
-        assert_eq!(command.elements()[3..6], keys.map(Reply::Integer), "{command:?}");
+        assert_eq!(command.elements()[3..6], keys.map(RespReply::Integer), "{command:?}");
     }
-    assert!(mset.elements()[2].elements().contains(&Reply::Simple("write".into())));
-    let Reply::Array(docs) = client.ask("COMMAND DOCS get nonsense") else { panic!("not an array") };
+    assert!(mset.elements()[2].elements().contains(&RespReply::Simple("write".into())));
+    let RespReply::Array(docs) = client.ask("COMMAND DOCS get nonsense") else { panic!("not an array") };
     assert_eq!(docs[0], "get".into());
     assert_eq!(docs.len(), 2, "unknown commands are left out");
     assert_eq!(docs[1].elements()[..2], ["summary".into(), "get a value".into()]);
 }
 
-fn config_get_shows_settings(engine: Engine) {
-    let server = engine.serve_with(Options { max_value: 1234, max_memory: 99_999_999, ..Options::default() });
+fn config_get_shows_settings(engine: TestEngine) {
+    let server = engine.serve_with(KvOptions { max_value: 1234, max_memory: 99_999_999, ..KvOptions::default() });
     let mut client = server.connect();
-    let pairs = |names: &[&str]| Reply::Array(names.iter().map(|name| Reply::from(*name)).collect());
+    let pairs = |names: &[&str]| RespReply::Array(names.iter().map(|name| RespReply::from(*name)).collect());
     assert_eq!(client.ask("CONFIG GET maxmemory"), pairs(&["maxmemory", "99999999"]));
     assert_eq!(client.ask("CONFIG GET PROTO-*"), pairs(&["proto-max-bulk-len", "1234"]));
     assert_eq!(client.ask("CONFIG GET save nonsense databases"), pairs(&["databases", "1", "save", ""]));
@@ -323,7 +322,7 @@ fn config_get_shows_settings(engine: Engine) {
     assert_eq!(client.ask("CONFIG GET maxmemory"), pairs(&["maxmemory", "99999999"]));
 }
 
-fn info_has_the_fields_that_clients_need(engine: Engine) {
+fn info_has_the_fields_that_clients_need(engine: TestEngine) {
     let server = engine.serve();
     let mut client = server.connect();
     let info = client.ask("INFO").text().to_owned();
@@ -343,7 +342,7 @@ fn info_has_the_fields_that_clients_need(engine: Engine) {
     assert!(memory.starts_with("# Memory\r\n") && !memory.contains("redis_version"), "{memory}");
 }
 
-fn used_memory_follows_what_is_stored(engine: Engine) {
+fn used_memory_follows_what_is_stored(engine: TestEngine) {
     let server = engine.serve();
     let mut client = server.connect();
     // Sets and deletes the key once, because the table keeps its capacity.
@@ -358,7 +357,7 @@ fn used_memory_follows_what_is_stored(engine: Engine) {
     assert_eq!(client.info("used_memory"), before);
 }
 
-fn errors_are_the_same_as_in_redis(engine: Engine) {
+fn errors_are_the_same_as_in_redis(engine: TestEngine) {
     let server = engine.serve();
     let mut client = server.connect();
     client.send([words("SET text abc"), words("SET long x"), words("SET number 9223372036854775807")].concat());
@@ -391,10 +390,10 @@ fn errors_are_the_same_as_in_redis(engine: Engine) {
         ("EXEC", "ERR EXEC without MULTI"),
         ("DISCARD", "ERR DISCARD without MULTI"),
     ] {
-        assert_eq!(client.ask(line), Reply::Error(error.into()), "{line}");
+        assert_eq!(client.ask(line), RespReply::Error(error.into()), "{line}");
     }
     client.send(request(&["FOO\r\n+OK\r\n"]));
-    assert!(matches!(client.reply(), Reply::Error(_)), "the error is one reply, not two");
+    assert!(matches!(client.reply(), RespReply::Error(_)), "the error is one reply, not two");
     client.send(request(&["GET", "text"]));
     client.expect(bulk("abc"));
 }

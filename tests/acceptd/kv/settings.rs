@@ -5,10 +5,10 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use acceptd::Limits;
-use acceptd::handler::kv::Options;
+use acceptd::handler::kv::KvOptions;
 
 use crate::support::daemon::{Daemon, acceptd};
-use crate::support::kv::{Engine, Reply, bulk, request, words};
+use crate::support::kv::{RespReply, TestEngine, bulk, request, words};
 use crate::support::{TestServer, logged};
 
 crate::for_each_engine! {
@@ -30,29 +30,29 @@ crate::for_memory! {
     memory_can_be_limited_on_the_command_line
 }
 
-fn with_password(password: &[u8]) -> Options {
-    Options { password: Some(password.to_vec()), ..Options::default() }
+fn with_password(password: &[u8]) -> KvOptions {
+    KvOptions { password: Some(password.to_vec()), ..KvOptions::default() }
 }
 
 const NOAUTH: &str = "NOAUTH Authentication required.";
 const WRONGPASS: &str = "WRONGPASS invalid username-password pair or user is disabled.";
 
-fn no_command_is_executed_before_authentication(engine: Engine) {
+fn no_command_is_executed_before_authentication(engine: TestEngine) {
     let server = engine.serve_with(with_password(b"secret"));
     let mut client = server.connect();
     for line in ["GET a", "SET a 1", "PING", "MULTI", "INFO", "CLIENT LIST", "COMMAND", "NONSENSE", "GET", "FLUSHALL"] {
-        assert_eq!(client.ask(line), Reply::Error(NOAUTH.into()), "{line}");
+        assert_eq!(client.ask(line), RespReply::Error(NOAUTH.into()), "{line}");
     }
     for line in ["AUTH wrong", "AUTH secre", "AUTH secrets", "AUTH SECRET", "AUTH default wrong", "AUTH other secret"] {
         // Each on a new connection, because the replies are delayed more and more.
         let mut client = server.connect();
-        assert_eq!(client.ask(line), Reply::Error(WRONGPASS.into()), "{line}");
+        assert_eq!(client.ask(line), RespReply::Error(WRONGPASS.into()), "{line}");
         assert_eq!(client.ask("GET a").text(), NOAUTH);
     }
     assert_eq!(client.ask("AUTH secret").text(), "OK");
-    assert_eq!(client.ask("GET a"), Reply::Nil2, "SET was not executed before authentication");
+    assert_eq!(client.ask("GET a"), RespReply::Nil2, "SET was not executed before authentication");
     assert_eq!(client.ask("AUTH wrong").text(), WRONGPASS);
-    assert_eq!(client.ask("GET a"), Reply::Nil2, "a wrong password does not end authentication, as in Redis");
+    assert_eq!(client.ask("GET a"), RespReply::Nil2, "a wrong password does not end authentication, as in Redis");
     assert_eq!(server.connect().ask("AUTH default secret").text(), "OK");
     assert_eq!(server.connect().ask("GET a").text(), NOAUTH, "authentication is per connection");
 
@@ -66,7 +66,7 @@ fn no_command_is_executed_before_authentication(engine: Engine) {
     assert_eq!(server.connect().ask("QUIT").text(), "OK", "QUIT needs no password");
 }
 
-fn replies_to_wrong_passwords_are_delayed_more_and_more_without_affecting_other_clients(engine: Engine) {
+fn replies_to_wrong_passwords_are_delayed_more_and_more_without_affecting_other_clients(engine: TestEngine) {
     let server = engine.serve_with(with_password(b"secret"));
     let mut other = server.connect();
     assert_eq!(other.ask("AUTH secret").text(), "OK");
@@ -85,7 +85,7 @@ fn replies_to_wrong_passwords_are_delayed_more_and_more_without_affecting_other_
     assert_eq!(other.ask("PING").text(), "PONG");
 }
 
-fn a_drain_does_not_wait_for_delayed_replies_to_wrong_passwords(engine: Engine) {
+fn a_drain_does_not_wait_for_delayed_replies_to_wrong_passwords(engine: TestEngine) {
     let limits = Limits { drain_timeout: Duration::from_secs(600), ..Limits::default() };
     let server = TestServer::with(limits, (engine.open)(with_password(b"secret")));
     let mut client = server.connect();
@@ -94,7 +94,7 @@ fn a_drain_does_not_wait_for_delayed_replies_to_wrong_passwords(engine: Engine) 
     assert_eq!(server.stop().cut, 0);
 }
 
-fn a_wrong_password_is_logged_with_the_peer_address(engine: Engine) {
+fn a_wrong_password_is_logged_with_the_peer_address(engine: TestEngine) {
     let server = engine.serve_with(with_password(b"secret"));
     let mut client = server.connect();
     let peer = client.stream.local_addr().unwrap();
@@ -106,7 +106,7 @@ fn a_wrong_password_is_logged_with_the_peer_address(engine: Engine) {
     assert!(!lines[0].1.contains("AUTH"), "the password is not logged: {lines:?}");
 }
 
-fn hello_authenticates_too(engine: Engine) {
+fn hello_authenticates_too(engine: TestEngine) {
     let server = engine.serve_with(with_password(b"secret"));
     let mut client = server.connect();
     for line in ["HELLO", "HELLO 3", "HELLO 3 SETNAME me"] {
@@ -115,12 +115,12 @@ fn hello_authenticates_too(engine: Engine) {
     assert_eq!(client.ask("HELLO 3 AUTH default wrong").text(), WRONGPASS);
     client.send(words("GET a"));
     client.expect(format!("-{NOAUTH}\r\n"));
-    assert!(matches!(client.ask("HELLO 3 AUTH default secret SETNAME me"), Reply::Map(_)));
-    assert_eq!(client.ask("GET a"), Reply::Nil3);
+    assert!(matches!(client.ask("HELLO 3 AUTH default secret SETNAME me"), RespReply::Map(_)));
+    assert_eq!(client.ask("GET a"), RespReply::Nil3);
     assert_eq!(client.ask("CLIENT GETNAME"), "me".into());
 }
 
-fn an_unauthenticated_client_may_send_only_small_requests(engine: Engine) {
+fn an_unauthenticated_client_may_send_only_small_requests(engine: TestEngine) {
     let server = engine.serve_with(with_password(b"secret"));
     let refused = |bytes: Vec<u8>| {
         let mut client = server.connect();
@@ -155,17 +155,17 @@ fn file(name: &str, content: &[u8]) -> PathBuf {
 }
 
 /// The command line of the program with a store of this engine.
-fn command(engine: Engine, more: &[&str]) -> Command {
+fn command(engine: TestEngine, more: &[&str]) -> Command {
     let mut command = acceptd(&["--handler", "kv"]);
     command.args((engine.arguments)()).args(more).arg("127.0.0.1:0");
     command
 }
 
-fn start(engine: Engine, more: &[&str]) -> Daemon {
+fn start(engine: TestEngine, more: &[&str]) -> Daemon {
     Daemon::spawn(&mut command(engine, more))
 }
 
-fn the_password_is_the_first_line_of_a_file(engine: Engine) {
+fn the_password_is_the_first_line_of_a_file(engine: TestEngine) {
     for (content, password) in [
         (&b"secret\n"[..], &b"secret"[..]),
         (b"secret", b"secret"),
@@ -183,7 +183,7 @@ fn the_password_is_the_first_line_of_a_file(engine: Engine) {
     }
 }
 
-fn an_unusable_password_file_is_reported_in_one_line(engine: Engine) {
+fn an_unusable_password_file_is_reported_in_one_line(engine: TestEngine) {
     let empty = file("empty", b"");
     let blank = file("blank", b"\nsecret\n");
     let missing = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("missing");
@@ -204,8 +204,8 @@ fn an_unusable_password_file_is_reported_in_one_line(engine: Engine) {
     std::fs::remove_file(blank).unwrap();
 }
 
-fn a_value_may_be_as_long_as_the_limit_and_no_longer(engine: Engine) {
-    let server = engine.serve_with(Options { max_value: 1000, ..Options::default() });
+fn a_value_may_be_as_long_as_the_limit_and_no_longer(engine: TestEngine) {
+    let server = engine.serve_with(KvOptions { max_value: 1000, ..KvOptions::default() });
     let (longest, longer) = ("v".repeat(1000), "v".repeat(1001));
     let mut client = server.connect();
     client.send([request(&["SET", "a", &longest]), words("GET a"), request(&["SET", "a", &longer])].concat());
@@ -224,16 +224,16 @@ fn a_value_may_be_as_long_as_the_limit_and_no_longer(engine: Engine) {
     client.expect("+OK\r\n");
 }
 
-fn above_max_memory_writes_are_refused_and_other_commands_work(engine: Engine) {
+fn above_max_memory_writes_are_refused_and_other_commands_work(engine: TestEngine) {
     const LIMIT: usize = 1 << 20;
-    let server = engine.serve_with(Options { max_memory: LIMIT, ..Options::default() });
+    let server = engine.serve_with(KvOptions { max_memory: LIMIT, ..KvOptions::default() });
     let mut client = server.connect();
     let value = "v".repeat(10_000);
     let mut set = |key: usize| {
         client.send(request(&["SET", &key.to_string(), &value]));
         client.reply()
     };
-    let oom = Reply::Error("OOM command not allowed when used memory > 'maxmemory'.".into());
+    let oom = RespReply::Error("OOM command not allowed when used memory > 'maxmemory'.".into());
     let count = (0..1000).find(|&key| set(key) == oom).expect("the limit is never reached");
     assert!((90..=LIMIT / 10_000 + 1).contains(&count), "{count} values of 10,000 bytes fit into a MiB");
     assert_eq!(set(count), oom, "it stays full");
@@ -258,7 +258,7 @@ fn above_max_memory_writes_are_refused_and_other_commands_work(engine: Engine) {
     assert!(client.info("used_memory") < LIMIT as u64 / 10);
 }
 
-fn the_limits_can_be_given_on_the_command_line(engine: Engine) {
+fn the_limits_can_be_given_on_the_command_line(engine: TestEngine) {
     let daemon = start(engine, &["--max-value", "1KiB", "--kv-protocol", "resp"]);
     let mut client = daemon.connect();
     client.send("CONFIG GET proto-max-bulk-len\r\n");
@@ -272,14 +272,14 @@ fn the_limits_can_be_given_on_the_command_line(engine: Engine) {
     assert_eq!(daemon.connect().talk(words("GET a")), "$-1\r\n");
 }
 
-fn memory_can_be_limited_on_the_command_line(engine: Engine) {
+fn memory_can_be_limited_on_the_command_line(engine: TestEngine) {
     let daemon = start(engine, &["--max-memory", "1MiB", "--kv-protocol", "resp"]);
     let mut client = daemon.connect();
     client.send("CONFIG GET maxmemory\r\n");
     client.expect("*2\r\n$9\r\nmaxmemory\r\n$7\r\n1048576\r\n");
 }
 
-fn one_client_can_use_only_limited_memory_and_time(engine: Engine) {
+fn one_client_can_use_only_limited_memory_and_time(engine: TestEngine) {
     let server = engine.serve();
     let mut client = server.connect();
     let long = "k".repeat(600 * 1024);

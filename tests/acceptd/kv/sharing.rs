@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::thread;
 
 use crate::support::Client;
-use crate::support::kv::{Engine, Reply, words};
+use crate::support::kv::{RespReply, TestEngine, words};
 
 crate::for_each_engine! {
     no_increment_is_lost_and_none_is_counted_twice
@@ -13,7 +13,7 @@ crate::for_each_engine! {
     the_order_of_keys_depends_on_a_random_seed
 }
 
-fn no_increment_is_lost_and_none_is_counted_twice(engine: Engine) {
+fn no_increment_is_lost_and_none_is_counted_twice(engine: TestEngine) {
     const CLIENTS: usize = 8;
     const EACH: usize = 2000;
     let server = engine.serve();
@@ -39,7 +39,7 @@ fn no_increment_is_lost_and_none_is_counted_twice(engine: Engine) {
     assert_eq!(server.connect().ask("GET n"), (CLIENTS * EACH).to_string().as_str().into());
 }
 
-fn keys_that_are_set_together_are_seen_together(engine: Engine) {
+fn keys_that_are_set_together_are_seen_together(engine: TestEngine) {
     const ROUNDS: usize = 2000;
     let server = engine.serve();
     let addr = server.addr;
@@ -54,7 +54,7 @@ fn keys_that_are_set_together_are_seen_together(engine: Engine) {
         .into_iter()
         .map(|keys| {
             thread::spawn(move || {
-                let (mut reader, mut changes, mut last) = (Client::connect(addr), 0, Reply::Nil2);
+                let (mut reader, mut changes, mut last) = (Client::connect(addr), 0, RespReply::Nil2);
                 loop {
                     let reply = reader.ask(&format!("MGET {keys}"));
                     let first = &reply.elements()[0];
@@ -78,7 +78,7 @@ fn keys_that_are_set_together_are_seen_together(engine: Engine) {
     assert!(changes > 10, "the readers saw only {changes} changes, so they did not read during the writes");
 }
 
-fn of_several_clients_only_one_succeeds_with_setnx(engine: Engine) {
+fn of_several_clients_only_one_succeeds_with_setnx(engine: TestEngine) {
     let server = engine.serve();
     let addr = server.addr;
     let clients: Vec<_> = (0..4)
@@ -93,13 +93,13 @@ fn of_several_clients_only_one_succeeds_with_setnx(engine: Engine) {
 }
 
 /// All keys, in the order in which SCAN shows them.
-fn scanned(client: &mut Client) -> Vec<Reply> {
+fn scanned(client: &mut Client) -> Vec<RespReply> {
     let reply = client.ask("SCAN 0 COUNT 1000");
     assert_eq!(reply.elements()[0], "0".into());
     reply.elements()[1].elements().to_vec()
 }
 
-fn the_order_of_keys_depends_on_a_random_seed(engine: Engine) {
+fn the_order_of_keys_depends_on_a_random_seed(engine: TestEngine) {
     let fill = |client: &mut Client| {
         for key in 0..100 {
             client.ask(&format!("SET key:{key} x"));
@@ -111,6 +111,6 @@ fn the_order_of_keys_depends_on_a_random_seed(engine: Engine) {
     let (first, second) = (fill(&mut one), fill(&mut other));
     assert_eq!(first, scanned(&mut one), "the order of a server stays the same");
     assert_ne!(first, second, "another server has another order, from another seed");
-    let sorted = |keys: Vec<Reply>| keys.into_iter().collect::<BTreeSet<_>>();
+    let sorted = |keys: Vec<RespReply>| keys.into_iter().collect::<BTreeSet<_>>();
     assert_eq!(sorted(first), sorted(second));
 }

@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::{quoted, unquoted};
-use crate::support::kv::{Engine, bulk, request};
+use crate::support::kv::{TestEngine, bulk, request};
 use crate::support::{Client, text};
 
 crate::for_each_engine! {
@@ -26,7 +26,7 @@ crate::for_each_engine! {
     a_star_after_the_first_byte_does_not_switch_to_resp
 }
 
-fn each_line_gets_a_line_in_reply(engine: Engine) {
+fn each_line_gets_a_line_in_reply(engine: TestEngine) {
     let server = engine.serve();
     let mut client = server.connect();
     for (line, reply) in [
@@ -51,19 +51,19 @@ fn each_line_gets_a_line_in_reply(engine: Engine) {
     assert_eq!(server.connect().talk("GET greeting\n"), "NOT_FOUND\n", "nothing is executed after QUIT");
 }
 
-fn the_reply_ends_the_same_way_as_the_line(engine: Engine) {
+fn the_reply_ends_the_same_way_as_the_line(engine: TestEngine) {
     let server = engine.serve();
     let replies = server.connect().talk("SET a 1\r\nGET a\nGET b\r\nMGET a b\r\nMGET a b\nNONSENSE\r\n");
     let error = "ERROR unknown command 'NONSENSE', try HELP\r\n";
     assert_eq!(replies, format!("OK\r\n1\nNOT_FOUND\r\n1\r\nNOT_FOUND\r\n1\nNOT_FOUND\n{error}"));
 }
 
-fn an_empty_line_gets_no_reply(engine: Engine) {
+fn an_empty_line_gets_no_reply(engine: TestEngine) {
     let server = engine.serve();
     assert_eq!(server.connect().talk("\n\r\n  \nECHO a\n\n"), "a\n");
 }
 
-fn words_are_quoted_as_in_redis_inline_commands(engine: Engine) {
+fn words_are_quoted_as_in_redis_inline_commands(engine: TestEngine) {
     let server = engine.serve();
     let mut client = server.connect();
     for (line, reply) in [
@@ -81,7 +81,7 @@ fn words_are_quoted_as_in_redis_inline_commands(engine: Engine) {
     }
 }
 
-fn numbers_are_digits_and_lists_a_line_for_each_element(engine: Engine) {
+fn numbers_are_digits_and_lists_a_line_for_each_element(engine: TestEngine) {
     let server = engine.serve();
     let mut client = server.connect();
     assert_eq!(client.type_line("INCR n"), "1");
@@ -97,7 +97,7 @@ fn numbers_are_digits_and_lists_a_line_for_each_element(engine: Engine) {
     assert!(client.line().bytes().all(|byte| byte.is_ascii_digit()));
 }
 
-fn an_error_says_what_to_type_instead(engine: Engine) {
+fn an_error_says_what_to_type_instead(engine: TestEngine) {
     let server = engine.serve();
     let mut client = server.connect();
     for (line, reply) in [
@@ -121,7 +121,7 @@ fn an_error_says_what_to_type_instead(engine: Engine) {
     assert_eq!(client.type_line("ECHO a"), "a");
 }
 
-fn unbalanced_quotes_are_an_error_and_the_connection_stays_open(engine: Engine) {
+fn unbalanced_quotes_are_an_error_and_the_connection_stays_open(engine: TestEngine) {
     let server = engine.serve();
     let mut client = server.connect();
     for line in [r#"SET a "b"#, "SET a 'b", r#"SET a "b"c"#, r#"SET """a""" b"#] {
@@ -138,7 +138,7 @@ fn get_of(value: &[u8], setter: &mut Client, getter: &mut Client) -> String {
     getter.type_line("GET k")
 }
 
-fn a_value_that_looks_like_another_reply_is_quoted(engine: Engine) {
+fn a_value_that_looks_like_another_reply_is_quoted(engine: TestEngine) {
     let server = engine.serve();
     let (mut setter, mut getter) = (server.connect(), server.connect());
     for value in [
@@ -167,7 +167,7 @@ fn a_value_that_looks_like_another_reply_is_quoted(engine: Engine) {
     assert_eq!(get_of(b"\xff\xfe", &mut setter, &mut getter), r#""\xff\xfe""#);
 }
 
-fn plain_text_of_any_language_is_shown_as_it_is(engine: Engine) {
+fn plain_text_of_any_language_is_shown_as_it_is(engine: TestEngine) {
     let server = engine.serve();
     let (mut setter, mut getter) = (server.connect(), server.connect());
     for value in
@@ -189,7 +189,7 @@ fn values() -> impl Strategy<Value = Vec<u8>> {
     prop::collection::vec(piece, 0..4).prop_map(|pieces| pieces.concat())
 }
 
-fn every_value_is_one_unambiguous_line(engine: Engine) {
+fn every_value_is_one_unambiguous_line(engine: TestEngine) {
     let server = engine.serve();
     proptest!(ProptestConfig::with_cases(1000), |(value in values())| {
         let (mut setter, mut getter) = (server.connect(), server.connect());
@@ -209,7 +209,7 @@ fn every_value_is_one_unambiguous_line(engine: Engine) {
     });
 }
 
-fn keys_shows_every_key_on_one_line(engine: Engine) {
+fn keys_shows_every_key_on_one_line(engine: TestEngine) {
     let server = engine.serve();
     proptest!(ProptestConfig::with_cases(200), |(keys in prop::collection::btree_set(values(), 1..6))| {
         let mut client = server.connect();
@@ -225,7 +225,7 @@ fn keys_shows_every_key_on_one_line(engine: Engine) {
     });
 }
 
-fn help_lists_every_command_with_its_arguments(engine: Engine) {
+fn help_lists_every_command_with_its_arguments(engine: TestEngine) {
     let server = engine.serve();
     let help = server.connect().talk("HELP\n");
     let names = server.connect().talk("COMMAND LIST\n");
@@ -248,7 +248,7 @@ fn help_lists_every_command_with_its_arguments(engine: Engine) {
     }
 }
 
-fn a_transaction_can_be_typed_line_by_line(engine: Engine) {
+fn a_transaction_can_be_typed_line_by_line(engine: TestEngine) {
     let server = engine.serve();
     let mut client = server.connect();
     client.send("MULTI\nSET a 1\nINCR a\nGET nope\nMGET a nope\nEXEC\nGET a\n");
@@ -260,7 +260,7 @@ fn a_transaction_can_be_typed_line_by_line(engine: Engine) {
     client.expect("OK\nEMPTY\nnext\n");
 }
 
-fn hello_switches_a_text_client_to_resp(engine: Engine) {
+fn hello_switches_a_text_client_to_resp(engine: TestEngine) {
     let server = engine.serve();
     let mut client = server.connect();
     assert_eq!(client.type_line("SET a 1"), "OK");
@@ -274,7 +274,7 @@ fn hello_switches_a_text_client_to_resp(engine: Engine) {
     assert_eq!(client.talk("GET b"), "-ERR the last request was not complete and was not carried out\r\n");
 }
 
-fn an_incomplete_last_line_is_reported_and_not_executed(engine: Engine) {
+fn an_incomplete_last_line_is_reported_and_not_executed(engine: TestEngine) {
     let server = engine.serve();
     let replies = server.connect().talk("SET a 1\nSET a 2");
     let farewell = replies.strip_prefix("OK\n").expect("the first line is executed");
@@ -282,14 +282,14 @@ fn an_incomplete_last_line_is_reported_and_not_executed(engine: Engine) {
     assert_eq!(server.connect().talk("GET a\n"), "1\n");
 }
 
-fn a_star_after_the_first_byte_does_not_switch_to_resp(engine: Engine) {
+fn a_star_after_the_first_byte_does_not_switch_to_resp(engine: TestEngine) {
     let server = engine.serve();
     let replies = server.connect().talk("PING\n*1\r\n$4\r\nPING\r\n");
     let unknown = |name: &str| format!("ERROR unknown command '{name}', try HELP\r\n");
     assert_eq!(replies, format!("+PONG\n{}{}+PONG\r\n", unknown("*1"), unknown("$4")));
 }
 
-fn an_empty_result_is_a_line_too(engine: Engine) {
+fn an_empty_result_is_a_line_too(engine: TestEngine) {
     let server = engine.serve();
     for question in [
         "KEYS nope",

@@ -1,7 +1,7 @@
 //! MULTI, EXEC, DISCARD, WATCH and UNWATCH.
 
 use crate::support::eventually;
-use crate::support::kv::{Engine, Reply, bulk, words};
+use crate::support::kv::{RespReply, TestEngine, bulk, words};
 
 crate::for_each_engine! {
     exec_executes_the_queued_commands_and_replies_to_each
@@ -15,54 +15,54 @@ crate::for_each_engine! {
     removing_a_key_that_was_watched_after_its_expiry_does_not_abort_the_transaction
 }
 
-fn exec_executes_the_queued_commands_and_replies_to_each(engine: Engine) {
+fn exec_executes_the_queued_commands_and_replies_to_each(engine: TestEngine) {
     let server = engine.serve();
     let (mut client, mut other) = (server.connect(), server.connect());
     assert_eq!(client.ask("MULTI").text(), "OK");
     for line in ["SET a 1", "INCR a", "GET nope", "PING", "MGET a nope"] {
-        assert_eq!(client.ask(line), Reply::Simple("QUEUED".into()));
+        assert_eq!(client.ask(line), RespReply::Simple("QUEUED".into()));
     }
     assert_eq!(other.ask("EXISTS a").number(), 0, "nothing is executed before EXEC");
     client.send(words("EXEC"));
     client.expect("*5\r\n+OK\r\n:2\r\n$-1\r\n+PONG\r\n*2\r\n$1\r\n2\r\n$-1\r\n");
     assert_eq!(client.ask("MULTI").text(), "OK");
     assert_eq!(client.ask("MULTI").text(), "ERR MULTI calls can not be nested");
-    assert_eq!(client.ask("EXEC"), Reply::Array(vec![]), "a nested MULTI does not abort the transaction");
+    assert_eq!(client.ask("EXEC"), RespReply::Array(vec![]), "a nested MULTI does not abort the transaction");
 }
 
-fn a_command_that_fails_in_exec_does_not_stop_the_others(engine: Engine) {
+fn a_command_that_fails_in_exec_does_not_stop_the_others(engine: TestEngine) {
     let server = engine.serve();
     let mut client = server.connect();
     for line in ["MULTI", "SET a text", "INCR a", "SET b 1"] {
         client.ask(line);
     }
-    let Reply::Array(replies) = client.ask("EXEC") else { panic!("not an array") };
-    assert_eq!(replies[1], Reply::Error("ERR value is not an integer or out of range".into()));
-    assert_eq!(client.ask("MGET a b"), Reply::Array(vec!["text".into(), "1".into()]));
+    let RespReply::Array(replies) = client.ask("EXEC") else { panic!("not an array") };
+    assert_eq!(replies[1], RespReply::Error("ERR value is not an integer or out of range".into()));
+    assert_eq!(client.ask("MGET a b"), RespReply::Array(vec!["text".into(), "1".into()]));
 }
 
-fn an_error_while_queueing_aborts_the_transaction(engine: Engine) {
+fn an_error_while_queueing_aborts_the_transaction(engine: TestEngine) {
     let server = engine.serve();
     let mut client = server.connect();
     for wrong in ["NONSENSE", "GET"] {
         assert_eq!(client.ask("MULTI").text(), "OK");
         assert_eq!(client.ask("SET a 1").text(), "QUEUED");
-        assert!(matches!(client.ask(wrong), Reply::Error(_)));
+        assert!(matches!(client.ask(wrong), RespReply::Error(_)));
         assert_eq!(client.ask("SET b 1").text(), "QUEUED");
         let aborted = "EXECABORT Transaction discarded because of previous errors.";
-        assert_eq!(client.ask("EXEC"), Reply::Error(aborted.into()));
+        assert_eq!(client.ask("EXEC"), RespReply::Error(aborted.into()));
         assert_eq!(client.ask("EXISTS a b").number(), 0);
     }
     assert_eq!(client.ask("MULTI").text(), "OK");
     assert_eq!(client.ask("SET a 1").text(), "QUEUED");
     assert_eq!(
         client.ask("EXEC"),
-        Reply::Array(vec![Reply::Simple("OK".into())]),
+        RespReply::Array(vec![RespReply::Simple("OK".into())]),
         "the next transaction is not affected"
     );
 }
 
-fn discard_drops_the_queued_commands_and_the_watches(engine: Engine) {
+fn discard_drops_the_queued_commands_and_the_watches(engine: TestEngine) {
     let server = engine.serve();
     let (mut client, mut other) = (server.connect(), server.connect());
     for line in ["WATCH a", "MULTI", "SET a 1"] {
@@ -72,10 +72,10 @@ fn discard_drops_the_queued_commands_and_the_watches(engine: Engine) {
     assert_eq!(client.ask("EXISTS a").number(), 0);
     other.ask("SET a 2");
     client.ask("MULTI");
-    assert_eq!(client.ask("EXEC"), Reply::Array(vec![]), "DISCARD also ends the watch");
+    assert_eq!(client.ask("EXEC"), RespReply::Array(vec![]), "DISCARD also ends the watch");
 }
 
-fn other_clients_see_all_of_a_transaction_or_nothing(engine: Engine) {
+fn other_clients_see_all_of_a_transaction_or_nothing(engine: TestEngine) {
     let server = engine.serve();
     let mut writer = server.connect();
     let (addr, rounds) = (server.addr, 300);
@@ -98,7 +98,7 @@ fn other_clients_see_all_of_a_transaction_or_nothing(engine: Engine) {
     reader.join().unwrap();
 }
 
-fn a_modified_watched_key_aborts_the_transaction(engine: Engine) {
+fn a_modified_watched_key_aborts_the_transaction(engine: TestEngine) {
     let server = engine.serve();
     let (mut client, mut other) = (server.connect(), server.connect());
     for write in [
@@ -118,22 +118,22 @@ fn a_modified_watched_key_aborts_the_transaction(engine: Engine) {
     ] {
         client.ask("MSET a 1 b 1");
         assert_eq!(client.ask("WATCH nope a").text(), "OK");
-        assert!(!matches!(other.ask(write), Reply::Error(_)), "{write}");
+        assert!(!matches!(other.ask(write), RespReply::Error(_)), "{write}");
         assert_eq!(client.ask("MULTI").text(), "OK");
         assert_eq!(client.ask("SET executed 1").text(), "QUEUED");
-        assert_eq!(client.ask("EXEC"), Reply::Nil2, "{write}");
+        assert_eq!(client.ask("EXEC"), RespReply::Nil2, "{write}");
         assert_eq!(client.ask("EXISTS executed").number(), 0, "{write}");
         client.ask("MULTI");
-        assert_eq!(client.ask("EXEC"), Reply::Array(vec![]), "EXEC ends the watch: {write}");
+        assert_eq!(client.ask("EXEC"), RespReply::Array(vec![]), "EXEC ends the watch: {write}");
     }
     // The client's own writes count too, and so does a key that is created.
     client.ask("WATCH mine");
     client.ask("SET mine 1");
     client.ask("MULTI");
-    assert_eq!(client.ask("EXEC"), Reply::Nil2);
+    assert_eq!(client.ask("EXEC"), RespReply::Nil2);
 }
 
-fn an_unmodified_watched_key_does_not_abort_the_transaction(engine: Engine) {
+fn an_unmodified_watched_key_does_not_abort_the_transaction(engine: TestEngine) {
     let server = engine.serve();
     let (mut client, mut other) = (server.connect(), server.connect());
     client.ask("SET a 1");
@@ -142,13 +142,13 @@ fn an_unmodified_watched_key_does_not_abort_the_transaction(engine: Engine) {
         other.ask(harmless);
         client.ask("MULTI");
         client.ask("GET a");
-        assert_eq!(client.ask("EXEC"), Reply::Array(vec!["1".into()]), "{harmless}");
+        assert_eq!(client.ask("EXEC"), RespReply::Array(vec!["1".into()]), "{harmless}");
     }
     client.ask("WATCH a");
     other.ask("SET a 2");
     assert_eq!(client.ask("UNWATCH").text(), "OK");
     client.ask("MULTI");
-    assert_eq!(client.ask("EXEC"), Reply::Array(vec![]));
+    assert_eq!(client.ask("EXEC"), RespReply::Array(vec![]));
     client.ask("MULTI");
     assert_eq!(client.ask("WATCH a").text(), "ERR WATCH inside MULTI is not allowed");
     // A client that disconnects no longer watches anything.
@@ -159,7 +159,7 @@ fn an_unmodified_watched_key_does_not_abort_the_transaction(engine: Engine) {
     client.expect(bulk("2"));
 }
 
-fn a_watched_key_that_expires_aborts_the_transaction(engine: Engine) {
+fn a_watched_key_that_expires_aborts_the_transaction(engine: TestEngine) {
     let server = engine.serve();
     let mut client = server.connect();
     client.ask("SET a 1 PX 30");
@@ -167,10 +167,10 @@ fn a_watched_key_that_expires_aborts_the_transaction(engine: Engine) {
     eventually("it has expired", || client.ask("EXISTS a").number() == 0);
     client.ask("MULTI");
     client.ask("SET executed 1");
-    assert_eq!(client.ask("EXEC"), Reply::Nil2);
+    assert_eq!(client.ask("EXEC"), RespReply::Nil2);
 }
 
-fn removing_a_key_that_was_watched_after_its_expiry_does_not_abort_the_transaction(engine: Engine) {
+fn removing_a_key_that_was_watched_after_its_expiry_does_not_abort_the_transaction(engine: TestEngine) {
     const KEYS: usize = 20_000;
     let server = engine.serve();
     let mut client = server.connect();
@@ -195,5 +195,5 @@ fn removing_a_key_that_was_watched_after_its_expiry_does_not_abort_the_transacti
     eventually("they are removed", || other.ask("DBSIZE").number() == 0);
     client.ask("MULTI");
     client.ask("SET executed 1");
-    assert_eq!(client.ask("EXEC"), Reply::Array(vec![Reply::Simple("OK".into())]));
+    assert_eq!(client.ask("EXEC"), RespReply::Array(vec![RespReply::Simple("OK".into())]));
 }

@@ -17,7 +17,7 @@ use crate::support::{Client, PATIENCE};
 const SMALL_BUFFER: usize = 4096;
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Dialect {
+pub enum ChatDialect {
     Plain,
     Irc,
 }
@@ -39,14 +39,14 @@ pub fn connect(n: u32, addr: SocketAddr, buffer: ReceiveBuffer) -> Client {
     }
     socket.bind(&source(n).into()).unwrap();
     socket.connect(&addr.into()).unwrap();
-    Client::of(socket.into())
+    Client::from_stream(socket.into())
 }
 
 /// Sends what makes a client a member of the lobby at once, because the first line decides the dialect.
-pub fn request_to_join(client: &mut Client, n: u32, dialect: Dialect) {
+pub fn request_to_join(client: &mut Client, n: u32, dialect: ChatDialect) {
     match dialect {
-        Dialect::Plain => client.send("/me\n"),
-        Dialect::Irc => client.send(format!("NICK i{n}\r\nUSER i{n} 0 * :{n}\r\nJOIN #lobby\r\n")),
+        ChatDialect::Plain => client.send("/me\n"),
+        ChatDialect::Irc => client.send(format!("NICK i{n}\r\nUSER i{n} 0 * :{n}\r\nJOIN #lobby\r\n")),
     }
 }
 
@@ -56,7 +56,7 @@ pub fn has_joined(line: &[u8]) -> bool {
 }
 
 /// A member of the lobby who has read the replies to joining.
-pub fn join(n: u32, addr: SocketAddr, dialect: Dialect, buffer: ReceiveBuffer) -> Client {
+pub fn join(n: u32, addr: SocketAddr, dialect: ChatDialect, buffer: ReceiveBuffer) -> Client {
     let mut client = connect(n, addr, buffer);
     request_to_join(&mut client, n, dialect);
     while !has_joined(client.line().as_bytes()) {}
@@ -65,7 +65,7 @@ pub fn join(n: u32, addr: SocketAddr, dialect: Dialect, buffer: ReceiveBuffer) -
 
 /// The same, with the name `p` and this number, which is announced to the others.
 pub fn join_with_name(n: u32, addr: SocketAddr, buffer: ReceiveBuffer) -> Client {
-    let mut client = join(n, addr, Dialect::Plain, buffer);
+    let mut client = join(n, addr, ChatDialect::Plain, buffer);
     client.send(format!("/name p{n}\n"));
     while client.line() != format!("* you are now p{n}") {}
     client
@@ -90,7 +90,7 @@ struct Reader {
 
 impl Readers {
     /// Makes the clients with these numbers join.
-    pub fn join(numbers: std::ops::Range<u32>, addr: SocketAddr, dialect: fn(u32) -> Dialect) -> Readers {
+    pub fn join(numbers: std::ops::Range<u32>, addr: SocketAddr, dialect: fn(u32) -> ChatDialect) -> Readers {
         let clients = numbers.map(|n| {
             let mut client = connect(n, addr, ReceiveBuffer::Default);
             request_to_join(&mut client, n, dialect(n));

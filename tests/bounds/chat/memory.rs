@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::ops::ControlFlow;
 use std::time::Instant;
 
-use super::members::{Dialect, Readers, ReceiveBuffer, join, join_with_name, resume_reading, send_until_blocked};
+use super::members::{ChatDialect, Readers, ReceiveBuffer, join, join_with_name, resume_reading, send_until_blocked};
 use super::{chat, count_members, message_text, non_readers, wait_until_handled};
 use crate::alone;
 use crate::crowds::raise_descriptors;
@@ -21,7 +21,7 @@ fn a_member_who_never_reads_costs_its_outbox_and_is_cut_when_that_is_full() {
 fn fill_outboxes(members: u32, length: usize, messages: usize) {
     let _alone = alone();
     let daemon = chat(&["--write-timeout", "60s"]);
-    let mut sender = join(0, daemon.addr, Dialect::Plain, ReceiveBuffer::Default);
+    let mut sender = join(0, daemon.addr, ChatDialect::Plain, ReceiveBuffer::Default);
     let _deaf: Vec<Client> = (1..=members).map(|n| join_with_name(n, daemon.addr, ReceiveBuffer::Small)).collect();
     let before = daemon.status("VmHWM");
     // Private messages share no memory. For members who have been cut, the server replies that there is no such name.
@@ -49,8 +49,8 @@ fn a_thousand_members_who_do_not_read_share_their_queued_messages() {
         return;
     }
     let daemon = chat(&["--write-timeout", "60s"]);
-    let mut sender = join(0, daemon.addr, Dialect::Plain, ReceiveBuffer::Default);
-    let non_readers = non_readers(1..MEMBERS + 1, &daemon, |_| Dialect::Plain);
+    let mut sender = join(0, daemon.addr, ChatDialect::Plain, ReceiveBuffer::Default);
+    let non_readers = non_readers(1..MEMBERS + 1, &daemon, |_| ChatDialect::Plain);
     let before = daemon.status("VmRSS");
     let text = "x".repeat(4000);
     for count in 0..MESSAGES {
@@ -85,8 +85,8 @@ fn a_member_who_catches_up_costs_no_more_than_any_other() {
     const MESSAGES: usize = 32_000;
     let _alone = alone();
     let daemon = chat(&["--write-timeout", "60s", "--max-outbox", "16MiB"]);
-    let mut sender = join(0, daemon.addr, Dialect::Plain, ReceiveBuffer::Default);
-    let non_readers = non_readers(1..MEMBERS + 1, &daemon, |_| Dialect::Plain);
+    let mut sender = join(0, daemon.addr, ChatDialect::Plain, ReceiveBuffer::Default);
+    let non_readers = non_readers(1..MEMBERS + 1, &daemon, |_| ChatDialect::Plain);
     let before = daemon.status("VmRSS");
     for count in 1..=MESSAGES {
         sender.send(format!("message {count}\n"));
@@ -121,13 +121,13 @@ fn a_member_who_catches_up_costs_no_more_than_any_other() {
 fn endless_commands_whose_replies_are_never_read_cost_no_memory_and_no_thread() {
     let _alone = alone();
     let daemon = chat(&["--write-timeout", "300ms"]);
-    let mut sender = join(0, daemon.addr, Dialect::Plain, ReceiveBuffer::Default);
+    let mut sender = join(0, daemon.addr, ChatDialect::Plain, ReceiveBuffer::Default);
     for count in 0..100 {
         sender.send(format!("message {count} {}\n", "x".repeat(600)));
     }
     let mut rooms = Vec::new();
     for n in 1..50 {
-        let mut client = join(n, daemon.addr, Dialect::Irc, ReceiveBuffer::Default);
+        let mut client = join(n, daemon.addr, ChatDialect::Irc, ReceiveBuffer::Default);
         let list: Vec<String> = (0..10).map(|room| format!("#room{n}x{room}")).collect();
         client.send(format!("JOIN {}\r\nPING done\r\n", list.join(",")));
         while !client.line().ends_with(":done") {}
@@ -136,14 +136,14 @@ fn endless_commands_whose_replies_are_never_read_cost_no_memory_and_no_thread() 
     wait_until_handled(&mut sender);
     let threads = daemon.status("Threads");
     for (dialect, command) in [
-        (Dialect::Plain, "/history\n"),
-        (Dialect::Plain, "/who\n"),
-        (Dialect::Plain, "/help\n"),
-        (Dialect::Plain, "/rooms\n"),
-        (Dialect::Irc, "LIST\r\n"),
-        (Dialect::Irc, "WHO #lobby\r\n"),
-        (Dialect::Irc, "NAMES #lobby\r\n"),
-        (Dialect::Irc, "PRIVMSG nobody :x\r\n"),
+        (ChatDialect::Plain, "/history\n"),
+        (ChatDialect::Plain, "/who\n"),
+        (ChatDialect::Plain, "/help\n"),
+        (ChatDialect::Plain, "/rooms\n"),
+        (ChatDialect::Irc, "LIST\r\n"),
+        (ChatDialect::Irc, "WHO #lobby\r\n"),
+        (ChatDialect::Irc, "NAMES #lobby\r\n"),
+        (ChatDialect::Irc, "PRIVMSG nobody :x\r\n"),
     ] {
         let start = Instant::now();
         // One client that reads its replies, so that what they cost is in the first measurement.
@@ -167,7 +167,7 @@ fn long_replies_are_not_held_for_members_who_do_not_read_them() {
     let daemon = chat(&[]);
     let mut members = Vec::new();
     for n in 0..60 {
-        let mut client = join(n, daemon.addr, Dialect::Irc, ReceiveBuffer::Default);
+        let mut client = join(n, daemon.addr, ChatDialect::Irc, ReceiveBuffer::Default);
         for room in 0..19 {
             client.send(format!("JOIN #n{n}r{room}\r\nTOPIC #n{n}r{room} :{}\r\n", "x".repeat(300)));
         }
@@ -177,7 +177,7 @@ fn long_replies_are_not_held_for_members_who_do_not_read_them() {
     }
     let mut next = 1000;
     for (dialect, command, begin) in
-        [(Dialect::Plain, "/rooms\n", "* lobby"), (Dialect::Irc, "LIST\r\n", ":acceptd 321")]
+        [(ChatDialect::Plain, "/rooms\n", "* lobby"), (ChatDialect::Irc, "LIST\r\n", ":acceptd 321")]
     {
         let mut askers = Vec::new();
         for n in next..next + ASKERS {

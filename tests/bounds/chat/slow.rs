@@ -10,10 +10,10 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use super::members::{Dialect, Readers, ReceiveBuffer, join, join_with_name, resume_reading};
+use super::members::{ChatDialect, Readers, ReceiveBuffer, join, join_with_name, resume_reading};
 use super::{chat, count_members};
 use crate::alone;
-use crate::support::machine::{at_most, measures_ratios, skip};
+use crate::support::machine::{at_most, can_measure_ratios, skip};
 use crate::support::{Client, PATIENCE, eventually};
 
 /// How long one measurement takes, and how many messages are sent in a second.
@@ -98,13 +98,13 @@ fn median(times: &[Duration]) -> Duration {
 
 #[test]
 fn a_member_who_stops_reading_does_not_slow_down_a_hundred_others_and_is_cut() {
-    if !measures_ratios("how little one stopped member slows down a hundred others") {
+    if !can_measure_ratios("how little one stopped member slows down a hundred others") {
         return;
     }
     let _alone = alone();
     let daemon = chat(&[]);
-    let mut sender = join(0, daemon.addr, Dialect::Plain, ReceiveBuffer::Default);
-    let mut readers = Readers::join(1..99, daemon.addr, |_| Dialect::Plain);
+    let mut sender = join(0, daemon.addr, ChatDialect::Plain, ReceiveBuffer::Default);
+    let mut readers = Readers::join(1..99, daemon.addr, |_| ChatDialect::Plain);
     p99(&mut sender, &mut readers);
 
     let mut number = 100;
@@ -148,8 +148,8 @@ fn cat(addr: SocketAddr) -> Command {
 fn a_process_stopped_by_a_signal_is_cut_and_finds_the_reason_when_it_resumes() {
     let _alone = alone();
     let daemon = chat(&[]);
-    let mut sender = join(0, daemon.addr, Dialect::Plain, ReceiveBuffer::Default);
-    let mut readers = Readers::join(1..40, daemon.addr, |_| Dialect::Plain);
+    let mut sender = join(0, daemon.addr, ChatDialect::Plain, ReceiveBuffer::Default);
+    let mut readers = Readers::join(1..40, daemon.addr, |_| ChatDialect::Plain);
     let Ok(mut process) = cat(daemon.addr).spawn() else {
         return skip("a member that is stopped by a signal, because there is no bash", "apt-get install bash");
     };

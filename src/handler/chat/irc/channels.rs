@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::io::{self, Write};
 
-use super::{IrcSession, Message, first_room, first_word, numeric, numeric_reply, parse_rooms};
+use super::{IrcMessage, IrcSession, first_room, first_word, numeric, numeric_reply, parse_rooms};
 use crate::connection::Connection;
 use crate::handler::chat::delivery::Delivery;
 use crate::handler::chat::event::{MAX_IRC_LINE, MAX_TEXT};
@@ -18,7 +18,7 @@ use crate::handler::chat::text::truncate;
 const NAMES_PER_LINE: usize = (MAX_IRC_LINE - 100) / (name::MAX_MEMBER_NAME + 2);
 
 impl IrcSession<'_> {
-    pub(super) fn join(&mut self, client: &mut Connection, message: &Message) -> io::Result<()> {
+    pub(super) fn join(&mut self, client: &mut Connection, message: &IrcMessage) -> io::Result<()> {
         let Some(list) = message.parameter(0) else { return self.need_more_params(client, "JOIN") };
         if list == "0" {
             return self.part_all(client);
@@ -41,7 +41,7 @@ impl IrcSession<'_> {
         self.flush_reply(client)?;
         let rooms = self.with_state(|state, _| state.member(id).map(|member| member.rooms.clone()));
         for key in rooms.unwrap_or_default() {
-            // An error means that the client has been kicked out of this one in the meantime.
+            // An error means that the client has just been kicked out of this room.
             let _ = self.with_state(|state, delivery| state.part(id, &key, "", delivery));
         }
         Ok(())
@@ -72,7 +72,7 @@ impl IrcSession<'_> {
         }
     }
 
-    pub(super) fn part(&mut self, client: &mut Connection, message: &Message) -> io::Result<()> {
+    pub(super) fn part(&mut self, client: &mut Connection, message: &IrcMessage) -> io::Result<()> {
         let Some(list) = message.parameter(0) else { return self.need_more_params(client, "PART") };
         let reason = truncate(message.parameter(1).unwrap_or_default(), MAX_TEXT);
         for (channel, room) in parse_rooms(list) {
@@ -86,7 +86,7 @@ impl IrcSession<'_> {
         Ok(())
     }
 
-    pub(super) fn topic(&mut self, client: &mut Connection, message: &Message) -> io::Result<()> {
+    pub(super) fn topic(&mut self, client: &mut Connection, message: &IrcMessage) -> io::Result<()> {
         let Some(channel) = message.parameter(0) else { return self.need_more_params(client, "TOPIC") };
         let Some(key) = first_room(channel) else {
             return self.refuse(client, ChatError::NoSuchRoom, channel, "");
@@ -115,7 +115,7 @@ impl IrcSession<'_> {
         }
     }
 
-    pub(super) fn names(&mut self, client: &mut Connection, message: &Message) -> io::Result<()> {
+    pub(super) fn names(&mut self, client: &mut Connection, message: &IrcMessage) -> io::Result<()> {
         let channel = message.parameter(0).unwrap_or("*");
         let Some(key) = first_room(channel) else {
             return self.reply(
@@ -149,7 +149,7 @@ impl IrcSession<'_> {
         client.write_all(names_end(room, &name).as_bytes())
     }
 
-    pub(super) fn list(&mut self, client: &mut Connection, message: &Message) -> io::Result<()> {
+    pub(super) fn list(&mut self, client: &mut Connection, message: &IrcMessage) -> io::Result<()> {
         let name = self.name();
         let line = |room: &Room| {
             let topic = room.topic.as_ref().map_or("", |topic| truncate(&topic.text, MAX_TEXT));
@@ -167,7 +167,7 @@ impl IrcSession<'_> {
         self.reply(client, numeric::RPL_LISTEND, ":End of LIST")
     }
 
-    pub(super) fn kick(&mut self, client: &mut Connection, message: &Message) -> io::Result<()> {
+    pub(super) fn kick(&mut self, client: &mut Connection, message: &IrcMessage) -> io::Result<()> {
         let (Some(channel), Some(targets)) = (message.parameter(0), message.parameter(1)) else {
             return self.need_more_params(client, "KICK");
         };
@@ -189,7 +189,7 @@ impl IrcSession<'_> {
     /// Reports modes. No mode can be changed. Each channel takes messages only from its members (`n`), and the member
     /// who has been in it longest is its operator (`o`). Each channel of a list gets its own reply, because irssi waits for
     /// all of them.
-    pub(super) fn mode(&mut self, client: &mut Connection, message: &Message) -> io::Result<()> {
+    pub(super) fn mode(&mut self, client: &mut Connection, message: &IrcMessage) -> io::Result<()> {
         let Some(target) = message.parameter(0) else { return self.need_more_params(client, "MODE") };
         if !target.starts_with('#') {
             return self.user_mode(client, target, message.parameter(1));
@@ -202,7 +202,7 @@ impl IrcSession<'_> {
         client: &mut Connection,
         channel: &str,
         room: Option<&Name>,
-        message: &Message,
+        message: &IrcMessage,
     ) -> io::Result<()> {
         let (id, change) = (self.id, message.parameter(1));
         let describe = |room: &Room| (room.name.to_string(), room.created_at.as_second(), room.operator() == Some(id));

@@ -7,18 +7,18 @@ const MAX_PARAMETERS: usize = 15;
 
 /// A client's command. All of its text is sanitized.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Message {
+pub(super) struct IrcMessage {
     /// In upper case.
     pub(super) command: String,
     pub(super) parameters: Vec<String>,
-    /// The CTCP command, such as `ACTION`, if this is a PRIVMSG or NOTICE with one. The last parameter is then the text after
-    /// it.
+    /// The CTCP command, such as `ACTION`, if a PRIVMSG or NOTICE has one. Then the last parameter is the text after the
+    /// command.
     pub(super) ctcp: Option<String>,
 }
 
-impl Message {
+impl IrcMessage {
     /// Parses a line. Returns `None` if it has no command.
-    pub(super) fn parse(line: &str) -> Option<Message> {
+    pub(super) fn parse(line: &str) -> Option<IrcMessage> {
         let line = line.trim_end_matches(['\r', ' ']).trim_start();
         // No capability gives tags from clients a meaning, and the server knows a client's source.
         let line = skip_prefix(skip_prefix(line, '@'), ':');
@@ -49,7 +49,7 @@ impl Message {
             *last = text;
         }
         let parameters = parameters.into_iter().map(sanitize).collect();
-        Some(Message { command, parameters, ctcp })
+        Some(IrcMessage { command, parameters, ctcp })
     }
 
     /// A parameter that is not empty.
@@ -71,7 +71,7 @@ mod tests {
     use super::*;
 
     fn parsed(line: &str) -> String {
-        let Some(message) = Message::parse(line) else { return "nothing".to_owned() };
+        let Some(message) = IrcMessage::parse(line) else { return "nothing".to_owned() };
         let ctcp = message.ctcp.map_or(String::new(), |ctcp| format!(" {{{ctcp}}}"));
         format!("{}({}){ctcp}", message.command, message.parameters.join("|"))
     }

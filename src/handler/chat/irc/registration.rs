@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use super::message::Message;
+use super::message::IrcMessage;
 use super::{IrcSession, first_word, numeric};
 use crate::connection::Connection;
 use crate::handler::chat::delivery::Delivery;
@@ -47,7 +47,7 @@ pub(super) struct PendingRegistration {
 
 impl IrcSession<'_> {
     /// Negotiates capabilities (IRCv3 capability negotiation).
-    pub(super) fn cap(&mut self, client: &mut Connection, message: &Message) -> io::Result<()> {
+    pub(super) fn cap(&mut self, client: &mut Connection, message: &IrcMessage) -> io::Result<()> {
         let name = self.name();
         let subcommand = message.parameter(0).unwrap_or_default().to_ascii_uppercase();
         if let (Registration::Pending(pending), "LS" | "REQ") = (&mut self.registration, subcommand.as_str()) {
@@ -101,7 +101,7 @@ impl IrcSession<'_> {
         Some(capabilities)
     }
 
-    pub(super) fn nick(&mut self, client: &mut Connection, message: &Message) -> io::Result<()> {
+    pub(super) fn nick(&mut self, client: &mut Connection, message: &IrcMessage) -> io::Result<()> {
         let Some(nickname) = message.parameter(0) else {
             return self.reply(client, numeric::ERR_NONICKNAMEGIVEN, ":No nickname given");
         };
@@ -131,7 +131,7 @@ impl IrcSession<'_> {
         }
     }
 
-    pub(super) fn user(&mut self, client: &mut Connection, message: &Message) -> io::Result<()> {
+    pub(super) fn user(&mut self, client: &mut Connection, message: &IrcMessage) -> io::Result<()> {
         let Registration::Pending(pending) = &mut self.registration else {
             return self.reply(client, numeric::ERR_ALREADYREGISTERED, ":You are registered already");
         };

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use super::{IrcSession, Message, first_room, first_word, numeric, numeric_reply};
+use super::{IrcMessage, IrcSession, first_room, first_word, numeric, numeric_reply};
 use crate::connection::Connection;
 use crate::handler::chat::LIST_CHUNK;
 use crate::handler::chat::event::{HOST, MAX_IRC_LINE, MAX_TEXT, MessageKind, SERVER_DESCRIPTION, SERVER_NAME};
@@ -18,7 +18,7 @@ pub(super) const MAX_TARGETS: usize = 4;
 
 impl IrcSession<'_> {
     /// PRIVMSG and NOTICE. A NOTICE gets no reply, not even an error (RFC 2812, 3.3.2).
-    pub(super) fn send_message(&mut self, client: &mut Connection, message: &Message) -> io::Result<()> {
+    pub(super) fn send_message(&mut self, client: &mut Connection, message: &IrcMessage) -> io::Result<()> {
         let is_notice = message.command == "NOTICE";
         let (Some(targets), Some(text)) = (message.parameter(0), message.parameters.get(1)) else {
             return match message.parameter(0) {
@@ -102,7 +102,7 @@ impl IrcSession<'_> {
 
     /// WHO lists the members of a channel, one user, or (`*`) all users who share a channel with the client. Other users are
     /// invisible.
-    pub(super) fn who(&mut self, client: &mut Connection, message: &Message) -> io::Result<()> {
+    pub(super) fn who(&mut self, client: &mut Connection, message: &IrcMessage) -> io::Result<()> {
         let mask = message.parameter(0).unwrap_or("*");
         if mask.starts_with('#') {
             if let Some(key) = first_room(mask) {
@@ -136,7 +136,7 @@ impl IrcSession<'_> {
         })
     }
 
-    pub(super) fn whois(&mut self, client: &mut Connection, message: &Message) -> io::Result<()> {
+    pub(super) fn whois(&mut self, client: &mut Connection, message: &IrcMessage) -> io::Result<()> {
         // `WHOIS server nick` asks another server. There is no other, so only the nickname counts.
         let Some(nickname) = message.parameter(1).or(message.parameter(0)) else {
             return self.reply(client, numeric::ERR_NONICKNAMEGIVEN, ":No nickname given");
@@ -173,7 +173,7 @@ impl IrcSession<'_> {
         self.reply(client, numeric::RPL_ENDOFWHOIS, format_args!("{} :End of WHOIS list", first_word(nickname)))
     }
 
-    pub(super) fn away(&mut self, client: &mut Connection, message: &Message) -> io::Result<()> {
+    pub(super) fn away(&mut self, client: &mut Connection, message: &IrcMessage) -> io::Result<()> {
         let id = self.id;
         let away = message.parameter(0).map(|text| truncate(text, MAX_TEXT).to_owned());
         let is_away = away.is_some();
@@ -185,7 +185,7 @@ impl IrcSession<'_> {
         }
     }
 
-    pub(super) fn ison(&mut self, client: &mut Connection, message: &Message) -> io::Result<()> {
+    pub(super) fn ison(&mut self, client: &mut Connection, message: &IrcMessage) -> io::Result<()> {
         let online = self.describe_online(message, usize::MAX, |member| member.identity.name.to_string());
         // With this client's own name, the reply can be longer than the line that asked.
         let max_length = MAX_IRC_LINE - format!(":{SERVER_NAME} 303 {} :\r\n", self.name()).len();
@@ -195,7 +195,7 @@ impl IrcSession<'_> {
         self.reply(client, numeric::RPL_ISON, format_args!(":{}", truncate(&online, last_space.unwrap_or(max_length))))
     }
 
-    pub(super) fn userhost(&mut self, client: &mut Connection, message: &Message) -> io::Result<()> {
+    pub(super) fn userhost(&mut self, client: &mut Connection, message: &IrcMessage) -> io::Result<()> {
         let online = self.describe_online(message, 5, |member| {
             let sign = if member.away.is_some() { '-' } else { '+' };
             format!("{}={sign}{}@{HOST}", member.identity.name, member.identity.user)
@@ -206,7 +206,7 @@ impl IrcSession<'_> {
     /// Describes those of the first `max_names` nicknames in a message's parameters that belong to a member.
     fn describe_online(
         &mut self,
-        message: &Message,
+        message: &IrcMessage,
         max_names: usize,
         describe: impl Fn(&Member) -> String,
     ) -> Vec<String> {

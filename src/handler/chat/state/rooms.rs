@@ -105,6 +105,7 @@ impl ChatState {
     ) -> Result<(), ChatError> {
         self.member_in_room(id, key)?;
         let max_bytes = History::bytes_per_room(self.rooms.len());
+        // Always found, because `member_in_room` has found both.
         let (Some(member), Some(room)) = (self.members.get_mut(&id), self.rooms.get_mut(key)) else {
             return Err(ChatError::NoSuchRoom);
         };
@@ -156,7 +157,7 @@ impl ChatState {
         memberships.filter_map(|membership| Some((membership, self.members.get(&membership.id)?)))
     }
 
-    /// The ids of all members who share a room with a member, each once. It includes that member.
+    /// The ids of the members of all rooms that a member is in, each once. The member's own id is among them.
     pub(crate) fn members_sharing_rooms(&self, id: u64) -> Vec<u64> {
         let rooms = self.members.get(&id).into_iter().flat_map(|member| &member.rooms);
         let memberships = rooms.filter_map(|key| self.rooms.get(key)).flat_map(|room| room.members.iter());
@@ -164,6 +165,7 @@ impl ChatState {
         memberships.map(|membership| membership.id).filter(|&id| seen.insert(id)).collect()
     }
 
+    /// The member and the room, if the member is in that room.
     fn member_in_room(&self, id: u64, key: &NameKey) -> Result<(&Member, &Room), ChatError> {
         let room = self.rooms.get(key).ok_or(ChatError::NoSuchRoom)?;
         let member = self.members.get(&id).ok_or(ChatError::NoSuchMember)?;
@@ -191,13 +193,14 @@ impl ChatState {
         }
     }
 
-    /// Queues an event once for every other member who shares a room with a member. Rooms that don't announce who leaves
-    /// don't announce who quits either.
+    /// Queues an event once for every other member who shares a room with a member. A room that doesn't announce who leaves
+    /// doesn't announce who quits either.
     pub(super) fn notify_shared_rooms(&self, id: u64, event: ChatEvent<'_>, delivery: &mut Delivery) {
         let Some(member) = self.members.get(&id) else { return };
-        let is_notified = |room: &&Room| !matches!(event, ChatEvent::Quit { .. }) || room.announces_joins();
+        let is_quit = matches!(event, ChatEvent::Quit { .. });
         let rooms = member.rooms.iter().filter_map(|key| self.rooms.get(key));
-        let rooms: Vec<&Room> = rooms.filter(is_notified).collect();
+        let rooms: Vec<&Room> = rooms.filter(|room| !is_quit || room.announces_joins()).collect();
+        // Within one room, nobody can be notified twice.
         if let [room] = rooms.as_slice() {
             room.broadcast(event, member, Some(id), delivery);
             return;

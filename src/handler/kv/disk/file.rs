@@ -14,7 +14,7 @@ use super::foreign;
 use super::tables::{EXPIRY_TIMES, KEYS};
 use crate::handler::kv::keyspace::unix_millis;
 
-/// Its only record, `seed`, is the random seed of the hashes.
+/// The table that makes a database a store. Its only record, `seed`, is the random seed of the hashes.
 const META: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("meta");
 
 /// The mode of a new file. Values may be private.
@@ -29,12 +29,15 @@ const CACHE_SIZE: usize = 256 * 1024 * 1024;
 ///
 /// The file can't be opened or created, another process has it open, or it is not a store. The message says what to do.
 pub(super) fn open_or_create(path: &Path) -> io::Result<Database> {
-    foreign::check(path)?;
+    foreign::check_is_store(path)?;
+    // Created here, because redb would create it with the default mode.
     let created = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(OWNER_ONLY).open(path);
     created.map_err(|error| foreign::with_advice(&error, path))?;
-    let database = builder().create(path).map_err(|error| describe(error, path))?;
+    let database = builder().create(path).map_err(|error| open_error(error, path))?;
     if is_of_another_program(&database).map_err(io::Error::other)? {
-        return Err(foreign::refuse("it is a database of another program; choose another file, a new one is made"));
+        return Err(foreign::not_a_store(
+            "it is a database of another program; choose another file, a new one is made",
+        ));
     }
     Ok(database)
 }
@@ -49,7 +52,7 @@ fn is_of_another_program(database: &Database) -> Result<bool, redb::Error> {
 
 /// Opens an existing store.
 pub(super) fn open(path: &Path) -> io::Result<Database> {
-    builder().open(path).map_err(|error| describe(error, path))
+    builder().open(path).map_err(|error| open_error(error, path))
 }
 
 fn builder() -> Builder {
@@ -58,12 +61,12 @@ fn builder() -> Builder {
     builder
 }
 
-/// The error of opening a database, with what to do.
-fn describe(error: DatabaseError, path: &Path) -> io::Error {
+/// The error for a database that can't be opened. The message says what to do.
+fn open_error(error: DatabaseError, path: &Path) -> io::Error {
     match error {
         DatabaseError::DatabaseAlreadyOpen => io::Error::new(
             io::ErrorKind::ResourceBusy,
-            format!("{} has it; end that one, or choose another file", owner(path)),
+            format!("{} has it; end that one, or choose another file", describe_owner(path)),
         ),
         DatabaseError::UpgradeRequired(_) => io::Error::other("it was made by another version of acceptd"),
         DatabaseError::Storage(redb::StorageError::Io(error)) if !is_damage(&error) => {
@@ -78,8 +81,8 @@ fn is_damage(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::UnexpectedEof | io::ErrorKind::InvalidData)
 }
 
-/// Makes the system read a file from the disk again. After a failed write-back its page cache may hold data that never
-/// reached the disk, marked as clean.
+/// Makes the system read a file from the disk again. After a failed write, the page cache may hold data that never reached
+/// the disk.
 pub(super) fn drop_page_cache(path: &Path) -> io::Result<()> {
     let file = File::open(path)?;
     let synced = file.sync_all();
@@ -87,12 +90,12 @@ pub(super) fn drop_page_cache(path: &Path) -> io::Result<()> {
     synced
 }
 
-/// The other process that has a file open, for a message.
-fn owner(path: &Path) -> String {
+/// Describes the other process that has a file open.
+fn describe_owner(path: &Path) -> String {
     find_owner(path).map_or_else(|| "another process".to_owned(), |pid| format!("the process {pid}"))
 }
 
-/// The id of another process that has a file open, as far as /proc shows it.
+/// The id of another process that has a file open. `None` if /proc doesn't show it.
 fn find_owner(path: &Path) -> Option<u32> {
     let file = fs::metadata(path).ok()?;
     let processes = fs::read_dir("/proc").ok()?.flatten();

@@ -9,14 +9,14 @@ use std::path::Path;
 const MAGIC: &[u8] = b"redb\x1A\x0A\xA9\x0D\x0A";
 
 /// How much of a file is read to recognize it, in bytes.
-const HEAD: u64 = 512;
+const HEAD_LENGTH: u64 = 512;
 
-/// Checks that `path` is a store or does not exist yet.
+/// Checks that the file is a store, is empty or does not exist.
 ///
 /// # Errors
 ///
-/// It is something else. The message says what it is, and what to do.
-pub(super) fn check(path: &Path) -> io::Result<()> {
+/// The file is something else, or can't be read. The message says what it is, and what to do.
+pub(super) fn check_is_store(path: &Path) -> io::Result<()> {
     let kind = match fs::metadata(path) {
         Ok(metadata) => metadata.file_type(),
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
@@ -24,26 +24,26 @@ pub(super) fn check(path: &Path) -> io::Result<()> {
     };
     if kind.is_dir() {
         let inside = path.join("store");
-        return Err(refuse(&format!("it is a directory; name a file in it, as in {}", inside.display())));
+        return Err(not_a_store(&format!("it is a directory; name a file in it, as in {}", inside.display())));
     }
     if !kind.is_file() {
-        return Err(refuse(&format!("it is a {}, and a store needs an ordinary file", name_of(kind))));
+        return Err(not_a_store(&format!("it is a {}, and a store needs an ordinary file", file_type_name(kind))));
     }
     let mut head = Vec::new();
     let file = File::open(path).map_err(|error| with_advice(&error, path))?;
-    file.take(HEAD).read_to_end(&mut head).map_err(|error| with_advice(&error, path))?;
+    file.take(HEAD_LENGTH).read_to_end(&mut head).map_err(|error| with_advice(&error, path))?;
     match describe_foreign(&head) {
         None => Ok(()),
-        Some(what) => Err(refuse(&format!("it is {what}; choose another file, a new one is made"))),
+        Some(what) => Err(not_a_store(&format!("it is {what}; choose another file, a new one is made"))),
     }
 }
 
 /// The error for a file that is not a store.
-pub(super) fn refuse(why: &str) -> io::Error {
-    io::Error::new(ErrorKind::InvalidData, why)
+pub(super) fn not_a_store(message: &str) -> io::Error {
+    io::Error::new(ErrorKind::InvalidData, message)
 }
 
-fn name_of(kind: FileType) -> &'static str {
+fn file_type_name(kind: FileType) -> &'static str {
     if kind.is_fifo() {
         "named pipe"
     } else if kind.is_socket() {

@@ -118,11 +118,11 @@ impl JobQueue {
         self.changed.notify_one();
     }
 
-    /// Waits for jobs and takes them. Waits no longer than `time_left` says, where `None` means no limit. Returns an empty
-    /// list when that time is over or [`wake`] was called, and `None` when the queue is closed and empty.
+    /// Waits for jobs and takes them. Waits no longer than `timeout` says, where `None` means no limit. Returns an empty
+    /// list after that time or when [`wake`] was called, and `None` when the queue is closed and empty.
     ///
     /// [`wake`]: JobQueue::wake
-    pub(super) fn next_jobs(&self, time_left: impl Fn() -> Option<Duration>) -> Option<Vec<Arc<WriteJob>>> {
+    pub(super) fn next_jobs(&self, timeout: impl Fn() -> Option<Duration>) -> Option<Vec<Arc<WriteJob>>> {
         let mut state = lock_ignoring_poison(&self.state);
         loop {
             if !state.jobs.is_empty() {
@@ -135,9 +135,9 @@ impl JobQueue {
             if std::mem::take(&mut state.wake_requested) {
                 return Some(Vec::new());
             }
-            state = match time_left() {
+            state = match timeout() {
                 Some(Duration::ZERO) => return Some(Vec::new()),
-                Some(time) => self.changed.wait_timeout(state, time).unwrap_or_else(PoisonError::into_inner).0,
+                Some(timeout) => self.changed.wait_timeout(state, timeout).unwrap_or_else(PoisonError::into_inner).0,
                 None => self.changed.wait(state).unwrap_or_else(PoisonError::into_inner),
             };
         }

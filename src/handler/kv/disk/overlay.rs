@@ -14,14 +14,15 @@ use crate::panics::lock_ignoring_poison;
 
 const PAGE: u64 = 4096;
 
-/// The content of a file. Writes are kept in memory. While a disk refuses writes, committed data can still be read this
-/// way, although opening a database after a crash begins with a repair, which writes.
+/// The content of a file, with the writes to it kept in memory. So committed data can be read while the disk refuses writes:
+/// a database that was not closed properly is repaired when it is opened, and the repair writes.
 #[derive(Debug)]
 pub(super) struct Overlay {
     file: File,
     written: Mutex<Written>,
 }
 
+/// What was written over the file: its new length, and its changed pages by their number.
 #[derive(Debug)]
 struct Written {
     length: u64,
@@ -54,8 +55,8 @@ impl Overlay {
     }
 }
 
-/// Splits the range of `length` bytes at `offset` into pages. For each: its number, the start within it, and how many
-/// bytes.
+/// Splits `length` bytes at `offset` into pages. Returns, for each page, its number, the start of the bytes within it, and
+/// their count.
 fn split_into_pages(offset: u64, length: usize) -> impl Iterator<Item = (u64, usize, usize)> {
     let end = offset + length as u64;
     (offset / PAGE..end.div_ceil(PAGE)).map(move |page| {
@@ -92,8 +93,8 @@ impl StorageBackend for Overlay {
     fn write(&self, offset: u64, mut data: &[u8]) -> io::Result<()> {
         for (number, start, count) in split_into_pages(offset, data.len()) {
             let (piece, rest) = data.split_at(count);
-            let known = lock_ignoring_poison(&self.written).pages.remove(&number);
-            let mut page = known.map_or_else(|| self.page(number), Ok)?;
+            let written = lock_ignoring_poison(&self.written).pages.remove(&number);
+            let mut page = written.map_or_else(|| self.page(number), Ok)?;
             page.get_mut(start..start + count).ok_or(io::ErrorKind::UnexpectedEof)?.copy_from_slice(piece);
             lock_ignoring_poison(&self.written).pages.insert(number, page);
             data = rest;

@@ -13,7 +13,7 @@ pub(super) struct ReadKeyspace<'s> {
     expiry_times: ReadOnlyTable<(u64, &'static [u8]), ()>,
     context: &'s StoreContext,
     now: u64,
-    /// Whether the disk has failed. A command may ignore the error, and then its reply must not be used.
+    /// Whether the disk has failed. Then no reply may be used, because a command may have ignored the error.
     has_failed: Cell<bool>,
 }
 

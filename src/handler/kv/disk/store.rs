@@ -37,7 +37,7 @@ pub(super) struct Committed {
     /// When the next key expires, in milliseconds since 1970.
     pub(super) next_expiry: Option<u64>,
     /// How many expired keys were removed.
-    pub(super) removed: u64,
+    pub(super) expired_keys: u64,
 }
 
 impl Store {
@@ -95,7 +95,7 @@ impl Store {
         let mut transaction = database.begin_write()?;
         transaction.set_durability(durability)?;
         let mut keyspace = WriteKeyspace::begin(&transaction, &self.context)?;
-        let removed = keyspace.remove_expired()?;
+        let expired_keys = keyspace.remove_expired()?;
         let mut outcomes = Vec::with_capacity(jobs.len());
         for job in jobs {
             outcomes.push(self.execute(job, &mut keyspace));
@@ -106,14 +106,14 @@ impl Store {
         let next_expiry = keyspace.next_expiry()?;
         let modified_keys = std::mem::take(&mut keyspace.modified_keys);
         drop(keyspace);
-        // Without jobs, the commit is there to sync earlier transactions.
-        if jobs.is_empty() || removed > 0 || !modified_keys.is_empty() {
+        // Without jobs, the commit syncs earlier transactions.
+        if jobs.is_empty() || expired_keys > 0 || !modified_keys.is_empty() {
             transaction.commit()?;
         } else {
             transaction.abort()?;
         }
-        self.expired_keys.fetch_add(removed, Ordering::Relaxed);
-        Ok(Committed { outcomes, modified_keys, next_expiry, removed })
+        self.expired_keys.fetch_add(expired_keys, Ordering::Relaxed);
+        Ok(Committed { outcomes, modified_keys, next_expiry, expired_keys })
     }
 
     fn execute(&self, job: &WriteJob, keyspace: &mut WriteKeyspace<'_>) -> JobOutcome {
@@ -137,14 +137,14 @@ impl Store {
         Ok(())
     }
 
-    /// Opens the file again as it is on disk. After an error neither the database in memory nor the system's cache of
-    /// the file can be trusted. If the file can't be opened to be written, it is opened read-only, and a later write
-    /// tries again.
+    /// Opens the file again as it is on disk. After an error, neither the database in memory nor the system's cache of the
+    /// file can be trusted. If the file can't be opened for writing, this opens a read-only view, and a later write tries
+    /// again.
     pub(super) fn reopen(&self) {
         let mut database = self.database.write().unwrap_or_else(PoisonError::into_inner);
         // The old database locks the file.
         drop(database.take());
-        let reopened = self.open_again();
+        let reopened = self.open_for_writing();
         self.needs_reopen.store(reopened.is_err(), Ordering::Relaxed);
         *database = match reopened {
             Ok(database) => Some(database),
@@ -156,7 +156,7 @@ impl Store {
         };
     }
 
-    fn open_again(&self) -> io::Result<Database> {
+    fn open_for_writing(&self) -> io::Result<Database> {
         file::drop_page_cache(&self.path)?;
         let database = file::open(&self.path)?;
         if file::seed_of(&database).map_err(io::Error::other)? != Some(self.context.seed) {

@@ -37,7 +37,7 @@ impl<'t> WriteKeyspace<'t> {
         })
     }
 
-    /// Removes some expired keys and returns how many.
+    /// Removes up to [`MAX_REMOVED_PER_TRANSACTION`] expired keys, and returns how many.
     pub(super) fn remove_expired(&mut self) -> Result<u64, redb::Error> {
         let Some(tables) = &mut self.tables else { return Ok(0) };
         let mut expired = Vec::new();
@@ -45,7 +45,7 @@ impl<'t> WriteKeyspace<'t> {
         for record in range.take(MAX_REMOVED_PER_TRANSACTION as usize) {
             expired.push(record?.0.value().1.to_vec());
         }
-        // Watchers compare the expiry time with the clock themselves: nothing needs to be marked as modified.
+        // Not marked as modified, because a client that watches such a key compares its expiry time with the clock.
         for key in &expired {
             tables.remove(&self.context.encode_key(key), key, self.now)?;
         }
@@ -72,7 +72,7 @@ impl<'t> WriteKeyspace<'t> {
     }
 
     fn tables(&self) -> Result<&Tables<'t>, CommandError> {
-        self.tables.as_ref().ok_or(CommandError::new("ERR internal error: the tables are being made"))
+        self.tables.as_ref().ok_or(CommandError::new("ERR internal error: the tables are being replaced"))
     }
 }
 
@@ -111,6 +111,7 @@ impl Keyspace for WriteKeyspace<'_> {
     }
 
     fn clear(&mut self) -> CommandResult {
+        // For the keys that are watched: only those that exist now are modified.
         self.modified_keys.all_cleared = true;
         self.modified_keys.missing_when_cleared.clear();
         for key in self.context.watched_keys.keys() {

@@ -14,10 +14,10 @@ use super::write_keyspace::MAX_REMOVED_PER_TRANSACTION;
 use crate::handler::kv::keyspace::{CommandError, MAX_CLOCK_WAIT, unix_millis};
 use crate::panics;
 
-/// The shortest time between two removals of expired keys. Expired keys are invisible meanwhile.
+/// The shortest time between two removals of expired keys. Commands don't see expired keys that are not removed yet.
 const EXPIRY_PAUSE: Duration = Duration::from_millis(100);
 
-/// After a failure the writer leaves the disk alone for this long. The time doubles with each further failure, up to
+/// After a failure, the writer does not use the disk for this long. The time doubles with each further failure, up to
 /// the maximum.
 const FIRST_RETRY_DELAY: Duration = Duration::from_millis(50);
 const MAX_RETRY_DELAY: Duration = Duration::from_secs(5);
@@ -31,12 +31,13 @@ pub(super) fn run(store: &Store, queue: &JobQueue, fsync: Fsync) {
         store,
         fsync,
         unsynced_since: None,
+        // The first transaction finds out.
         next_expiry: Some(0),
         last_removal: Instant::now(),
         failures: 0,
         retry_at: None,
     };
-    while let Some(jobs) = queue.next_jobs(|| writer.time_left()) {
+    while let Some(jobs) = queue.next_jobs(|| writer.wait_timeout()) {
         writer.process(&jobs);
     }
     writer.sync_at_end();
@@ -49,6 +50,7 @@ struct StoreWriter<'s> {
     unsynced_since: Option<Instant>,
     /// When the next key expires, in milliseconds since 1970.
     next_expiry: Option<u64>,
+    /// When expired keys were last removed.
     last_removal: Instant,
     /// Failures of the disk since the last success.
     failures: u32,
@@ -57,8 +59,8 @@ struct StoreWriter<'s> {
 }
 
 impl StoreWriter<'_> {
-    /// How long the writer can wait for jobs before it has something else to do, or `None` if it has nothing else.
-    fn time_left(&self) -> Option<Duration> {
+    /// How long to wait for jobs: until a sync or a removal of expired keys is due. `None` if neither will be.
+    fn wait_timeout(&self) -> Option<Duration> {
         let until_sync = self.unsynced_since.map(|since| SYNC_INTERVAL.saturating_sub(since.elapsed()));
         let until_removal = self.next_expiry.map(|expires_at| {
             let until_expiry = Duration::from_millis(expires_at.saturating_sub(unix_millis()));
@@ -98,8 +100,8 @@ impl StoreWriter<'_> {
         if self.failures > 0 {
             log::warn!("{} can be written to again", self.store.path().display());
         }
-        // Clients continue only after this: one that has read an old value and watched the key must not miss the
-        // change.
+        // The order matters: this comes before clients continue. A client that has read an old value and watched the key
+        // must not miss the change.
         committed.modified_keys.mark_in(self.store.watched_keys());
         for (job, outcome) in jobs.iter().zip(committed.outcomes) {
             job.finish(outcome);
@@ -107,7 +109,7 @@ impl StoreWriter<'_> {
         self.failures = 0;
         self.retry_at = None;
         self.next_expiry = committed.next_expiry;
-        if committed.removed < MAX_REMOVED_PER_TRANSACTION {
+        if committed.expired_keys < MAX_REMOVED_PER_TRANSACTION {
             self.last_removal = Instant::now();
         }
         self.unsynced_since = match durability {
@@ -128,7 +130,7 @@ impl StoreWriter<'_> {
         self.failures = self.failures.saturating_add(1).min(16);
         self.retry_at = Some(Instant::now() + delay.min(MAX_RETRY_DELAY));
         self.next_expiry = None;
-        // At once, so that later reads see what is really on disk.
+        // Not only before the next write, so that reads see what is really on disk.
         self.store.reopen();
     }
 

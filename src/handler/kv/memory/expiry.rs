@@ -10,10 +10,10 @@ use super::shards::Shards;
 use crate::handler::kv::keyspace::unix_millis;
 use crate::panics::lock_ignoring_poison;
 
-/// At most this many keys are removed while a shard is locked. That takes some tens of microseconds.
+/// The most keys that are removed while a shard is locked. That takes tens of microseconds.
 const MAX_REMOVED_PER_LOCK: usize = 64;
 
-/// The usual time between two rounds. Expired keys are invisible meanwhile.
+/// The usual time between two rounds. Commands don't see expired keys that are not removed yet.
 const ROUND_PAUSE: Duration = Duration::from_millis(100);
 
 /// The body of the thread. Returns when the timer is stopped.
@@ -39,7 +39,7 @@ fn remove_expired(shard: &Mutex<Shard>, context: &ShardContext, now: u64) {
                 context.expiry_timer.schedule(expires_at);
                 return;
             }
-            // Watchers compare the expiry time with the clock themselves: nothing needs to be marked as modified.
+            // Not marked as modified, because a client that watches such a key compares its expiry time with the clock.
             let key = key.to_vec();
             shard.remove(context.hash(&key), &key, context);
             context.expired_keys.fetch_add(1, Ordering::Relaxed);

@@ -5,8 +5,8 @@ use std::time::Duration;
 use subtle::ConstantTimeEq;
 
 use super::{KvSession, SessionAction};
-use crate::handler::kv::clients::{INVALID_NAME, is_valid_name};
-use crate::handler::kv::reply::Dialect;
+use crate::handler::kv::client_list::{INVALID_NAME, is_valid_name};
+use crate::handler::kv::reply::KvDialect;
 use crate::handler::kv::request::parse_integer;
 
 /// How long the reply to the first wrong password of a connection is delayed. The delay doubles with each further one,
@@ -43,8 +43,8 @@ impl KvSession<'_> {
             return Ok(());
         }
         self.replies.error(match self.replies.dialect() {
-            Dialect::Text => "WRONGPASS that is not the password; put quotes around a password with spaces",
-            Dialect::Resp2 | Dialect::Resp3 => "WRONGPASS invalid username-password pair or user is disabled.",
+            KvDialect::Text => "WRONGPASS that is not the password; put quotes around a password with spaces",
+            KvDialect::Resp2 | KvDialect::Resp3 => "WRONGPASS invalid username-password pair or user is disabled.",
         });
         self.kv.wrong_password_log.log(self.client.handle.id(), self.client.handle.peer_addr());
         self.wrong_passwords = self.wrong_passwords.saturating_add(1);
@@ -56,8 +56,8 @@ impl KvSession<'_> {
         let mut dialect = self.replies.dialect();
         if let Some(version) = rest.next() {
             dialect = match parse_integer(version) {
-                Some(2) => Dialect::Resp2,
-                Some(3) => Dialect::Resp3,
+                Some(2) => KvDialect::Resp2,
+                Some(3) => KvDialect::Resp3,
                 Some(_) => return self.reply_error("NOPROTO unsupported protocol version"),
                 None => return self.reply_error("ERR Protocol version is not an integer or out of range"),
             };
@@ -93,7 +93,7 @@ impl KvSession<'_> {
             self.client.update_info(|info| info.name = name.to_vec());
         }
         self.replies.set_dialect(dialect);
-        self.client.update_info(|info| info.resp_version = if dialect == Dialect::Resp3 { 3 } else { 2 });
+        self.client.update_info(|info| info.resp_version = if dialect == KvDialect::Resp3 { 3 } else { 2 });
         self.reply_to_hello();
         SessionAction::Continue
     }

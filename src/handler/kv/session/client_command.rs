@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{KvSession, ReplyMode, SessionAction};
-use crate::handler::kv::clients::{Client, INVALID_NAME, is_valid_name};
+use crate::handler::kv::client_list::{INVALID_NAME, ListedClient, is_valid_name};
 use crate::handler::kv::commands;
 use crate::handler::kv::request::parse_integer;
 
@@ -72,7 +72,7 @@ impl KvSession<'_> {
 
     fn client_list(&mut self, filter: &[&[u8]]) {
         let clients = self.kv.clients.all();
-        let wanted: Vec<Arc<Client>> = match filter {
+        let wanted: Vec<Arc<ListedClient>> = match filter {
             [] => clients,
             [option, kind] if commands::is(option, "TYPE") => {
                 if commands::is(kind, "normal") {
@@ -135,7 +135,7 @@ impl KvSession<'_> {
     }
 
     /// Ends the connections of these clients. This client's own ends only after its reply.
-    fn kill(&self, chosen: &[Arc<Client>]) -> SessionAction {
+    fn kill(&self, chosen: &[Arc<ListedClient>]) -> SessionAction {
         let mut action = SessionAction::Continue;
         for client in chosen {
             if client.handle.id() == self.client.handle.id() {

@@ -2,7 +2,7 @@
 
 use super::{KvSession, ReplyMode, SessionAction};
 use crate::handler::kv::commands::{self, Command};
-use crate::handler::kv::reply::Dialect;
+use crate::handler::kv::reply::KvDialect;
 
 impl KvSession<'_> {
     pub(super) fn execute_connection_command(&mut self, command: &'static Command, words: &[&[u8]]) -> SessionAction {
@@ -51,7 +51,7 @@ impl KvSession<'_> {
 
     /// Health checks type PING as a line and look for `+PONG`, so the text dialect keeps Redis's plus.
     fn pong(&mut self) {
-        self.replies.simple(if self.replies.dialect() == Dialect::Text { "+PONG" } else { "PONG" });
+        self.replies.simple(if self.replies.dialect() == KvDialect::Text { "+PONG" } else { "PONG" });
     }
 
     fn reset(&mut self) {
@@ -62,8 +62,8 @@ impl KvSession<'_> {
             info.name.clear();
             info.resp_version = 2;
         });
-        if self.replies.dialect() == Dialect::Resp3 {
-            self.replies.set_dialect(Dialect::Resp2);
+        if self.replies.dialect() == KvDialect::Resp3 {
+            self.replies.set_dialect(KvDialect::Resp2);
         }
         self.replies.simple("RESET");
     }

@@ -1,11 +1,11 @@
 //! Requests that are a line of words, as people type them. Programs may send them too, instead of an array.
 
 use super::{CallBatch, KvSession, SessionAction};
-use crate::handler::kv::reply::Dialect;
+use crate::handler::kv::reply::KvDialect;
 use crate::handler::kv::request::{Malformed, split};
 use crate::handler::shared::http;
 
-/// The NOAUTH error in the text dialect. Redis's own says nothing about what to type.
+/// The NOAUTH error in the text dialect. Redis's own does not say what to type.
 pub(super) const NOAUTH: &str = "NOAUTH this store has a password: write AUTH and the password";
 
 /// The body of the response to HTTP.
@@ -19,7 +19,7 @@ impl KvSession<'_> {
             return self.refuse_http();
         }
         let Some(words) = split(line) else {
-            if self.replies.dialect() == Dialect::Text {
+            if self.replies.dialect() == KvDialect::Text {
                 self.replies.error("ERR unbalanced quotes: close each with \" or ', and a space after it");
                 return SessionAction::Continue;
             }
@@ -32,7 +32,8 @@ impl KvSession<'_> {
         action
     }
 
-    /// What ends the connection of a client whose input is no request. An HTTP request may be longer than a line.
+    /// Replies to input that is not a request, and ends the connection. The input may be HTTP, with a request line that is
+    /// longer than a line may be.
     pub(super) fn refuse_malformed(&mut self, input: &[u8], malformed: &Malformed) -> SessionAction {
         if http::begins_request(input) {
             return self.refuse_http();

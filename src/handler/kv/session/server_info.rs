@@ -7,7 +7,7 @@ use super::KvSession;
 use crate::handler::kv::commands::{self, matches};
 use crate::handler::kv::engine::KeyCounts;
 use crate::handler::kv::keyspace::unix_millis;
-use crate::handler::kv::reply::Dialect;
+use crate::handler::kv::reply::KvDialect;
 
 /// The version of Redis that has the same commands. Clients derive from it which commands they can use.
 const REDIS_VERSION: &str = "7.0.15";
@@ -21,7 +21,7 @@ impl KvSession<'_> {
             replies.bulk(value.as_bytes());
         }
         replies.bulk(b"proto");
-        replies.integer(if replies.dialect() == Dialect::Resp3 { 3 } else { 2 });
+        replies.integer(if replies.dialect() == KvDialect::Resp3 { 3 } else { 2 });
         replies.bulk(b"id");
         replies.integer(self.client.handle.id() as i64);
         for (name, value) in [("mode", "standalone"), ("role", "master")] {
@@ -48,7 +48,7 @@ impl KvSession<'_> {
         self.replies.verbatim(&info);
     }
 
-    /// Redis's sections and fields, as far as they apply here.
+    /// The sections and fields of Redis that apply to acceptd.
     fn info_text(&self, sections: &[&[u8]]) -> String {
         let engine = &self.kv.engine;
         let key_counts = engine.key_counts();

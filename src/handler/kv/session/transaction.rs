@@ -34,7 +34,7 @@ impl KvSession<'_> {
     }
 
     /// Queues a command for EXEC.
-    pub(super) fn queue(&mut self, command: &'static Command, words: &[&[u8]]) {
+    pub(super) fn queue_command(&mut self, command: &'static Command, words: &[&[u8]]) {
         let limit = self.request_limits().max_request();
         let Some(transaction) = &mut self.transaction else { return };
         if command.name == "watch" {

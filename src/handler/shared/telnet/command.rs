@@ -17,7 +17,7 @@ const LOWEST_COMMAND: u8 = 236;
 /// The option whose answer marks a place in the stream (RFC 860).
 const TIMING_MARK: u8 = 6;
 
-/// Decodes a stream byte by byte. Its variants are what the bytes so far have begun.
+/// Decodes a stream byte by byte. Its variants are the states within a command.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum Decoder {
     #[default]
@@ -34,7 +34,7 @@ pub(super) enum Decoder {
     SubnegotiationCommand,
 }
 
-/// What the decoder makes of a byte.
+/// What a byte means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Decoded {
     /// This byte is data. 255 was sent as `IAC IAC`.

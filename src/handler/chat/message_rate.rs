@@ -4,21 +4,21 @@ use std::time::{Duration, Instant};
 
 /// How fast a client may send lines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Rate {
+pub struct MessageRate {
     /// Lines per second in the long run; 0 means no limit.
     pub per_second: u32,
     /// Lines at once after a pause.
     pub burst: u32,
 }
 
-impl Default for Rate {
-    fn default() -> Rate {
-        Rate { per_second: 10, burst: 20 }
+impl Default for MessageRate {
+    fn default() -> MessageRate {
+        MessageRate { per_second: 10, burst: 20 }
     }
 }
 
-/// One client's budget. It stores no count of tokens, only when the bucket is full: that is one refill later per missing
-/// token.
+/// One client's tokens. Instead of their number, it stores the time at which the bucket will be full: each missing token
+/// makes that time one refill later.
 pub(super) struct TokenBucket {
     /// How long it takes to refill one token, which pays for one line. Zero means no limit.
     refill: Duration,
@@ -29,7 +29,7 @@ pub(super) struct TokenBucket {
 }
 
 impl TokenBucket {
-    pub(super) fn new(rate: Rate) -> TokenBucket {
+    pub(super) fn new(rate: MessageRate) -> TokenBucket {
         let refill = Duration::from_secs(1).checked_div(rate.per_second).unwrap_or_default();
         TokenBucket { refill, capacity: refill * rate.burst.max(1), full_at: Instant::now() }
     }
@@ -38,7 +38,7 @@ impl TokenBucket {
     ///
     /// # Errors
     ///
-    /// When there will be one, if there is none now.
+    /// There is no token. The error is the time at which there will be one.
     pub(super) fn take(&mut self, now: Instant) -> Result<(), Instant> {
         if self.refill.is_zero() {
             return Ok(());
@@ -58,7 +58,7 @@ mod tests {
 
     #[test]
     fn a_burst_passes_and_then_lines_pass_at_the_rate() {
-        let mut bucket = TokenBucket::new(Rate { per_second: 50, burst: 5 });
+        let mut bucket = TokenBucket::new(MessageRate { per_second: 50, burst: 5 });
         let start = Instant::now();
         let mut now = start;
         for number in 0..15u32 {
@@ -73,7 +73,7 @@ mod tests {
 
     #[test]
     fn rate_zero_means_no_limit() {
-        let mut bucket = TokenBucket::new(Rate { per_second: 0, burst: 0 });
+        let mut bucket = TokenBucket::new(MessageRate { per_second: 0, burst: 0 });
         assert!((0..100_000).all(|_| bucket.take(Instant::now()).is_ok()));
     }
 }

@@ -15,13 +15,13 @@ pub(super) const INVALID_NAME: &str = "ERR Client names cannot contain spaces, n
 
 /// The connected clients, by the id of their connection.
 #[derive(Default)]
-pub(super) struct Clients {
-    by_id: Mutex<BTreeMap<u64, Arc<Client>>>,
+pub(super) struct ClientList {
+    by_id: Mutex<BTreeMap<u64, Arc<ListedClient>>>,
     total: AtomicU64,
 }
 
 /// What other clients can see of a client.
-pub(super) struct Client {
+pub(super) struct ListedClient {
     pub(super) handle: ClientHandle,
     pub(super) local_addr: Option<SocketAddr>,
     info: Mutex<ClientInfo>,
@@ -37,9 +37,9 @@ pub(super) struct ClientInfo {
     pub(super) resp_version: u8,
 }
 
-impl Client {
-    pub(super) fn new(connection: &Connection) -> Client {
-        Client {
+impl ListedClient {
+    pub(super) fn new(connection: &Connection) -> ListedClient {
+        ListedClient {
             handle: connection.handle(),
             local_addr: connection.local_addr().ok(),
             info: Mutex::new(ClientInfo { resp_version: 2, ..ClientInfo::default() }),
@@ -59,7 +59,7 @@ impl Client {
         self.handle.cut(b"");
     }
 
-    /// The client's line in CLIENT LIST, with those of Redis's fields that apply here.
+    /// The client's line in CLIENT LIST. It has the fields of Redis that apply to acceptd.
     pub(super) fn list_line(&self) -> String {
         let info = self.info();
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
@@ -78,8 +78,8 @@ impl Client {
     }
 }
 
-impl Clients {
-    pub(super) fn add(&self, client: &Arc<Client>) {
+impl ClientList {
+    pub(super) fn add(&self, client: &Arc<ListedClient>) {
         self.total.fetch_add(1, Ordering::Relaxed);
         lock_ignoring_poison(&self.by_id).insert(client.handle.id(), Arc::clone(client));
     }
@@ -95,7 +95,7 @@ impl Clients {
         self.total.load(Ordering::Relaxed)
     }
 
-    pub(super) fn all(&self) -> Vec<Arc<Client>> {
+    pub(super) fn all(&self) -> Vec<Arc<ListedClient>> {
         lock_ignoring_poison(&self.by_id).values().cloned().collect()
     }
 }
