@@ -218,8 +218,11 @@ impl Connection {
 
     /// Keeps the input open in a drain, for work that takes more than one request: a mail that is being received, a job that
     /// is to be confirmed. While the guard lives, reading goes on as before when a drain begins, until the drain's deadline
-    /// ([`Limits::drain_timeout`]). [`is_draining`](Connection::is_draining) tells that it has begun. Once the guard is
-    /// dropped, requests that have arrived whole can still be read, and then the input ends.
+    /// ([`Limits::drain_timeout`]). Once the guard is dropped, requests that have arrived whole can still be read, and then
+    /// the input ends.
+    ///
+    /// [`is_draining`](Connection::is_draining) tells that a drain has begun. A handler that waits is told as well if it has
+    /// asked for a [`waker`](Connection::waker) before: the beginning of the drain is a wake.
     pub fn keep_reading(&self) -> KeepReading {
         KeepReading::new(self.transport.socket(), self.context.shutdown.clone())
     }

@@ -73,9 +73,7 @@ impl Waker {
     /// Several wakes before that are reported once.
     pub fn wake(&self) {
         if let Some(wakeup) = self.0.upgrade() {
-            // Release: the woken thread sees what this thread has done before.
-            wakeup.woken.store(true, Ordering::Release);
-            wakeup.event.notify();
+            wakeup.wake();
         }
     }
 }
@@ -113,6 +111,13 @@ impl Wakeup {
 
     pub(crate) fn event(&self) -> &EventFd {
         &self.event
+    }
+
+    /// Has the thread's wait, or its next one that can, report a wake to the handler.
+    pub(crate) fn wake(&self) {
+        // Release: the woken thread sees what this thread has done before.
+        self.woken.store(true, Ordering::Release);
+        self.event.notify();
     }
 
     /// Ends the thread's wait, or its next one, without a report to the handler.

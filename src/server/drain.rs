@@ -79,6 +79,7 @@ fn refuse_backlog(mut listener: Listener, admission: &Admission) {
 /// ([`KeepReading`](crate::KeepReading)) is left to it.
 fn wait_for_clients(connections: &Connections, shutdown: &Shutdown, deadline: Instant) {
     let mut waiting = connections.sockets();
+    waiting.iter().for_each(|socket| socket.wake_for_drain());
     waiting.retain(|socket| socket.waits_for_drain());
     waiting.iter().for_each(|socket| socket.report_when_sent());
     while connections.active() > 0 && Instant::now() < deadline && !shutdown.is_cut() {

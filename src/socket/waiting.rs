@@ -92,6 +92,13 @@ impl Socket {
         }
     }
 
+    /// Wakes a handler that keeps its input open in the drain that begins, if it can be woken.
+    pub(crate) fn wake_for_drain(&self) {
+        if let Some(wakeup) = self.wakeup().filter(|_| self.drain.is_held_off()) {
+            wakeup.wake();
+        }
+    }
+
     /// Whether the client's thread waits for input and for nothing else: no message to it is incomplete.
     pub(crate) fn is_idle(&self) -> bool {
         self.is_waiting() && !self.in_message.load(Ordering::Acquire)

@@ -54,25 +54,39 @@ impl TestClient {
     /// Reads as many bytes as `expected` has, and compares them.
     pub fn expect(&mut self, expected: impl AsRef<[u8]>) {
         let expected = expected.as_ref();
-        let mut received = Vec::new();
-        while let Some(left @ 1..) = expected.len().checked_sub(received.len()) {
-            let mut chunk = vec![0; left];
-            match self.stream.read(&mut chunk) {
-                Ok(0) => break,
-                Ok(count) => received.extend(chunk.into_iter().take(count)),
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) => panic!("{error}, after {:?}, waiting for {:?}", text(&received), text(expected)),
-            }
+        match self.read_up_to(expected.len()) {
+            (received, None) => assert_eq!(text(&received), text(expected)),
+            (received, Some(error)) => panic!("{error}, after {:?}, waiting for {:?}", text(&received), text(expected)),
         }
-        assert_eq!(text(&received), text(expected));
+    }
+
+    /// Reads exactly so many bytes, for what a test takes apart itself, such as a frame.
+    pub fn receive(&mut self, count: usize) -> Vec<u8> {
+        match self.read_up_to(count) {
+            (received, None) if received.len() == count => received,
+            (received, None) => panic!("the stream ended after {:?}, waiting for {count} bytes", text(&received)),
+            (received, Some(error)) => panic!("{error}, after {:?}, waiting for {count} bytes", text(&received)),
+        }
+    }
+
+    /// Reads `count` bytes, or what comes before the end or an error.
+    fn read_up_to(&mut self, count: usize) -> (Vec<u8>, Option<io::Error>) {
+        let mut received = Vec::new();
+        let outcome = (&self.stream).take(count as u64).read_to_end(&mut received);
+        (received, outcome.err())
     }
 
     /// Waits for the end of the stream. Fails if anything comes before it, and if the connection is reset.
     pub fn expect_end(&mut self) {
+        assert_eq!(text(&self.rest()), "", "expected the end of the stream");
+    }
+
+    /// Reads everything up to the end of the stream. Fails if the connection is reset.
+    pub fn rest(&mut self) -> Vec<u8> {
         let mut rest = Vec::new();
         match self.stream.read_to_end(&mut rest) {
-            Ok(_) => assert_eq!(text(&rest), "", "expected the end of the stream"),
-            Err(error) => panic!("expected the end of the stream: {error}, after {:?}", text(&rest)),
+            Ok(_) => rest,
+            Err(error) => panic!("{error}, after {:?}, waiting for the end of the stream", text(&rest)),
         }
     }
 

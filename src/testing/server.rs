@@ -3,6 +3,7 @@
 use std::net::{SocketAddr, TcpStream};
 use std::ops::Deref;
 use std::sync::mpsc::{self, Receiver};
+use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
@@ -16,7 +17,8 @@ use crate::server::{Server, ServerHandle, Summary};
 #[derive(Debug)]
 pub struct TestServer {
     handle: ServerHandle,
-    summary: Receiver<Summary>,
+    /// In a lock, so that threads can share the server.
+    summary: Mutex<Receiver<Summary>>,
     has_ended: bool,
     patience: Duration,
 }
@@ -37,7 +39,7 @@ impl TestServer {
         let (sender, summary) = mpsc::channel();
         // Nobody receives the summary of a server whose test has failed.
         thread::spawn(move || drop(sender.send(server.run(handler))));
-        TestServer { handle, summary, has_ended: false, patience: PATIENCE }
+        TestServer { handle, summary: Mutex::new(summary), has_ended: false, patience: PATIENCE }
     }
 
     /// Sets how long the server's end may take, in place of [`PATIENCE`].
@@ -63,7 +65,8 @@ impl TestServer {
     /// Waits for the end of a server that was stopped in another way.
     pub fn wait(&mut self) -> Summary {
         self.has_ended = true;
-        match self.summary.recv_timeout(self.patience) {
+        let summary = self.summary.get_mut().unwrap_or_else(PoisonError::into_inner);
+        match summary.recv_timeout(self.patience) {
             Ok(summary) => summary,
             Err(error) => panic!("the server has not ended ({error}); still open:\n{}", self.open_clients()),
         }

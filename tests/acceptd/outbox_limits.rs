@@ -122,7 +122,8 @@ fn a_drain_ends_in_time_with_a_client_that_does_not_read() {
     let summary = server.inner.stop();
     assert_eq!(summary.cut, 1);
     assert!(start.elapsed() < PATIENCE / 2);
-    assert!(!outbox.is_open());
+    // The drain does not wait long for the thread of a client that it has cut.
+    eventually("the outbox is closed", || !outbox.is_open());
 }
 
 #[test]

@@ -106,6 +106,27 @@ fn a_pause_reports_once_that_the_client_has_closed_its_side() {
 }
 
 #[test]
+fn a_drain_wakes_a_handler_that_keeps_reading() {
+    let server = TestServer::start(|client: &mut Connection| {
+        let _work = client.keep_reading();
+        client.waker()?;
+        client.write_all(b"begin\n")?;
+        assert_eq!(client.read_line_until(None)?, Next::Woken);
+        assert!(client.is_draining());
+        client.write_all(b"hurry up\n")?;
+        let last = client.read_line()?.unwrap_or_default();
+        client.write_all(&last)
+    });
+    let mut client = server.connect();
+    client.expect("begin\n");
+    server.shutdown.request();
+    client.expect("hurry up\n");
+    client.send("done\n");
+    assert_eq!(client.rest(), "done");
+    assert_eq!(server.stop().cut, 0);
+}
+
+#[test]
 fn a_waker_that_outlives_its_client_holds_no_descriptor_and_wakes_nobody() {
     let (sender, wakers) = mpsc::channel();
     let server = TestServer::start(move |client: &mut Connection| -> io::Result<()> {

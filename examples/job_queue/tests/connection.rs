@@ -33,9 +33,7 @@ fn reason(served: JoinHandle<ClosedConnection>) -> EndReason {
 fn wait_for_waiting(client: &mut TestClient, [ready, reserved, workers, producers]: [u32; 4]) {
     loop {
         client.send(stats());
-        let mut reply = [0; 21];
-        std::io::Read::read_exact(&mut client.stream(), &mut reply).unwrap();
-        if reply[..] == Reply::Stats([ready, reserved, workers, producers]).encode() {
+        if client.receive(21) == Reply::Stats([ready, reserved, workers, producers]).encode() {
             return;
         }
     }

@@ -1,9 +1,8 @@
 //! Many clients of a server: lost workers, slow watchers, refusals and the shutdown.
 
 use std::collections::BTreeSet;
-use std::io::Read;
+use std::sync::Arc;
 use std::sync::mpsc::{self, Sender};
-use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Instant;
 
@@ -32,12 +31,9 @@ fn worker_with_a_job(server: &TestServer) -> TestClient {
 }
 
 /// The next frame, without its length.
-fn read_frame(client: &TestClient) -> Vec<u8> {
-    let mut length = [0; 4];
-    client.stream().read_exact(&mut length).unwrap();
-    let mut frame = vec![0; u32::from_be_bytes(length) as usize];
-    client.stream().read_exact(&mut frame).unwrap();
-    frame
+fn read_frame(client: &mut TestClient) -> Vec<u8> {
+    let length = client.receive(4).try_into().unwrap();
+    client.receive(u32::from_be_bytes(length) as usize)
 }
 
 #[test]
@@ -97,25 +93,21 @@ fn a_watcher_that_does_not_read_is_dropped_alone() {
         expect(&mut watcher, &ids.flat_map(events).collect::<Vec<Reply>>());
     }
     let farewell = Reply::Error("you read too slowly, closing".into()).encode();
-    while read_frame(&deaf) != farewell[4..] {}
+    while read_frame(&mut deaf) != farewell[4..] {}
     deaf.expect_end();
 }
 
-fn connect(server: &Mutex<TestServer>) -> TestClient {
-    server.lock().unwrap().connect()
-}
-
 /// Reserves jobs until one says "stop", and reports which are done. Loses its connection now and then, with a job in hand.
-fn work(server: &Mutex<TestServer>, report: &Sender<u64>) {
-    let mut worker = connect(server);
+fn work(server: &TestServer, report: &Sender<u64>) {
+    let mut worker = server.connect();
     for round in 1.. {
         worker.send(reserve(LONG));
-        let frame = read_frame(&worker);
+        let frame = read_frame(&mut worker);
         let (b'j', Some(id)) = (frame[0], frame[1..].first_chunk()) else { panic!("{frame:?}") };
         let id = u64::from_be_bytes(*id);
         let is_last = frame.ends_with(b"stop");
         if round % 3 == 0 && !is_last {
-            worker = connect(server);
+            worker = server.connect();
             continue;
         }
         ask(&mut worker, done(id), Reply::Ok);
@@ -131,13 +123,12 @@ fn no_job_is_lost_or_done_twice_when_workers_are_lost() {
     const CLIENTS: usize = 4;
     const JOBS: usize = 50;
     let (server, shared) = start(7, Limits::default());
-    let server = Mutex::new(server);
     let (sender, done_jobs) = mpsc::channel();
     let put_all = |count: usize, body: &str| {
-        let mut producer = connect(&server);
+        let mut producer = server.connect();
         for _ in 0..count {
             producer.send(put(body, LONG));
-            assert_eq!(read_frame(&producer)[0], b'p');
+            assert_eq!(read_frame(&mut producer)[0], b'p');
         }
     };
     let mut ids = BTreeSet::new();
