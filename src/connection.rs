@@ -5,7 +5,7 @@
 //! wait for input, every wait has a deadline, and the reason for the end is noted, for the farewell and for the log.
 
 use std::borrow::Cow;
-use std::io::{self, BufRead, Write};
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -29,21 +29,22 @@ mod reading;
 mod stream;
 mod transport;
 mod wait;
+mod writing;
 
 pub use client_handle::ClientHandle;
 pub use end_reason::EndReason;
 pub use ending::ClosedConnection;
 use input::Input;
 pub use keep_reading::KeepReading;
-use output::{Output, Pace};
+use output::Output;
 pub use reading::Next;
 use transport::{SendError, Transport};
 pub use wait::Paused;
 
 /// One client: its input and output, its address, and the state of the server.
 ///
-/// It is [`BufRead`] and [`Write`]. Written bytes are held back and sent together: before the handler waits for its client
-/// (in a read or a [`pause`](Connection::pause)), at [`flush`](Write::flush), at the end, and when there are more than
+/// It is [`BufRead`](io::BufRead) and [`Write`](io::Write). Written bytes are held back and sent together: before the handler waits for its client
+/// (in a read or a [`pause`](Connection::pause)), at [`flush`](io::Write::flush), at the end, and when there are more than
 /// [`Limits::max_output`]. So the replies to a batch of requests go into one packet. `TCP_NODELAY` is set.
 ///
 /// [`read_line`](Connection::read_line) and [`read_request`](Connection::read_request) know where a request begins and ends.
@@ -185,7 +186,7 @@ impl Connection {
     /// The handle by which other threads send to this client. From now on their messages and this handler's replies arrive one
     /// after the other, each whole; a reply is whole from flush to flush (or read). Every call returns the same outbox.
     ///
-    /// A message that is queued before the handler flushes its reply may overtake the reply, so [`flush`](Write::flush) before
+    /// A message that is queued before the handler flushes its reply may overtake the reply, so [`flush`](io::Write::flush) before
     /// you hand the outbox out. A reply that is flushed after a message was queued comes after it. The
     /// [guide](crate::guide#pushing) shows how a client subscribes without a gap.
     ///
@@ -225,70 +226,6 @@ impl Connection {
     /// asked for a [`waker`](Connection::waker) before: the beginning of the drain is a wake.
     pub fn keep_reading(&self) -> KeepReading {
         KeepReading::new(self.transport.socket(), self.context.shutdown.clone())
-    }
-
-    /// Sends the next `count` bytes of input back, after everything written before, and consumes them. Sends at once and without
-    /// a copy, as an echo needs it.
-    ///
-    /// # Errors
-    ///
-    /// The client does not read, or is gone.
-    pub fn write_back(&mut self, count: usize) -> io::Result<()> {
-        let pace = self.pace();
-        self.check_writable()?;
-        let bytes = self.input.unread();
-        let bytes = bytes.get(..count).unwrap_or(bytes);
-        let outcome = self.output.send_reply(bytes, &mut self.transport, pace);
-        self.consume(count);
-        outcome.map_err(|error| self.fail_output(error))
-    }
-
-    /// Sends `bytes` at once and without a copy, after everything written before. For handlers that collect replies by
-    /// themselves.
-    ///
-    /// # Errors
-    ///
-    /// The client does not read, or is gone.
-    pub fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
-        let pace = self.pace();
-        self.check_writable()?;
-        self.output.send_reply(bytes, &mut self.transport, pace).map_err(|error| self.fail_output(error))
-    }
-
-    /// Begins a message that must not be interrupted, whatever the handler does before
-    /// [`end_message`](Connection::end_message): it may flush, read or compute. If the connection ends before, for whatever
-    /// reason, the client gets no farewell in the middle of the message. If it has been sent a part of the message, the
-    /// connection is reset, so that the part is not taken for the whole.
-    ///
-    /// Without this, a message is what is written between two reads, or up to a [`flush`](Write::flush). That is right for
-    /// replies that are written in one go, however long they are.
-    ///
-    /// Messages that others send by an [`Outbox`] wait until the end of this one.
-    pub fn begin_message(&mut self) {
-        self.output.hold_open();
-    }
-
-    /// Ends the message that [`begin_message`](Connection::begin_message) has begun.
-    pub fn end_message(&mut self) {
-        self.output.release_message();
-    }
-
-    /// Ends the output: sends everything written before and all messages of the [`Outbox`], and then the end of the stream.
-    /// Reading goes on. For protocols in which the end of the stream means "this is all" (as in HTTP/1.0). From then on,
-    /// writing is an error, the outbox is closed, and there is no farewell.
-    ///
-    /// # Errors
-    ///
-    /// The client does not read, or is gone.
-    pub fn end_output(&mut self) -> io::Result<()> {
-        self.check_writable()?;
-        self.flush()?;
-        if let Err(error) = self.transport.wait_for_others() {
-            return Err(self.fail_input(&error));
-        }
-        self.transport.close_outbox();
-        self.transport.socket().end_output();
-        Ok(())
     }
 
     /// Says farewell to this client with `farewell`, in place of [`Handler::farewell`](crate::Handler::farewell), for
@@ -343,23 +280,6 @@ impl Connection {
             State::Ended(reason) => Err(reason.to_error()),
             State::Open | State::ClientEnded | State::DrainEnded => Ok(()),
         }
-    }
-
-    fn check_writable(&self) -> io::Result<()> {
-        self.check_open()?;
-        self.check_output_open()
-    }
-
-    fn check_output_open(&self) -> io::Result<()> {
-        if self.transport.socket().output_was_ended() {
-            return Err(io::Error::new(io::ErrorKind::BrokenPipe, "the handler has ended the output"));
-        }
-        Ok(())
-    }
-
-    fn pace(&self) -> Pace {
-        let limits = &*self.limits;
-        Pace { write_timeout: limits.write_timeout, hold: limits.max_output }
     }
 }
 

@@ -126,13 +126,13 @@ impl Connection {
     }
 
     fn deliver_all(&mut self) -> Result<(), EndReason> {
-        let pace = self.pace();
-        self.output.flush(&mut self.transport, pace).map_err(|error| self.output_reason(error))?;
+        let limits = self.send_limits();
+        self.output.flush(&mut self.transport, limits).map_err(|error| self.output_reason(error))?;
         // Others' messages come before the farewell.
         if let Err(error) = self.transport.wait_for_others() {
             return Err(self.outbox_reason().unwrap_or(EndReason::Lost(error.kind())));
         }
-        let has_left = self.transport.socket().wait_until_sent(pace.write_timeout);
+        let has_left = self.transport.socket().wait_until_sent(limits.write_timeout);
         if has_left { Ok(()) } else { Err(EndReason::WriteTimeout) }
     }
 

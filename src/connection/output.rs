@@ -31,12 +31,12 @@ enum Phase {
     Torn,
 }
 
-/// What sending needs to know of the server's limits.
+/// The limits that apply to sending.
 #[derive(Clone, Copy)]
-pub(super) struct Pace {
+pub(super) struct SendLimits {
     pub(super) write_timeout: Duration,
-    /// How many bytes are held back at the most.
-    pub(super) hold: usize,
+    /// At most this many bytes are held back.
+    pub(super) max_held: usize,
 }
 
 impl Output {
@@ -45,10 +45,15 @@ impl Output {
     /// # Errors
     ///
     /// As [`Transport::send_all`].
-    pub(super) fn write(&mut self, mut bytes: &[u8], transport: &mut Transport, pace: Pace) -> Result<(), SendError> {
-        if self.buffer.len() + bytes.len() > pace.hold {
-            let all = if bytes.len() >= pace.hold { std::mem::take(&mut bytes) } else { &[] };
-            self.send(all, transport, pace)?;
+    pub(super) fn write(
+        &mut self,
+        mut bytes: &[u8],
+        transport: &mut Transport,
+        limits: SendLimits,
+    ) -> Result<(), SendError> {
+        if self.buffer.len() + bytes.len() > limits.max_held {
+            let all = if bytes.len() >= limits.max_held { std::mem::take(&mut bytes) } else { &[] };
+            self.send(all, transport, limits)?;
         }
         self.buffer.extend_from_slice(bytes);
         Ok(())
@@ -59,9 +64,14 @@ impl Output {
     /// # Errors
     ///
     /// As [`Transport::send_all`].
-    pub(super) fn send_reply(&mut self, bytes: &[u8], transport: &mut Transport, pace: Pace) -> Result<(), SendError> {
-        self.send(bytes, transport, pace)?;
-        self.flush(transport, pace)
+    pub(super) fn send_reply(
+        &mut self,
+        bytes: &[u8],
+        transport: &mut Transport,
+        limits: SendLimits,
+    ) -> Result<(), SendError> {
+        self.send(bytes, transport, limits)?;
+        self.flush(transport, limits)
     }
 
     /// Sends what was held back. The reply is complete, unless the handler holds its message open.
@@ -69,10 +79,10 @@ impl Output {
     /// # Errors
     ///
     /// As [`Transport::send_all`].
-    pub(super) fn flush(&mut self, transport: &mut Transport, pace: Pace) -> Result<(), SendError> {
+    pub(super) fn flush(&mut self, transport: &mut Transport, limits: SendLimits) -> Result<(), SendError> {
         self.note_whole();
         if !self.buffer.is_empty() {
-            self.send(&[], transport, pace)?;
+            self.send(&[], transport, limits)?;
         }
         if self.phase == Phase::Sending && !self.is_held_open {
             self.phase = Phase::Between;
@@ -81,17 +91,17 @@ impl Output {
         Ok(())
     }
 
-    fn send(&mut self, bytes: &[u8], transport: &mut Transport, pace: Pace) -> Result<(), SendError> {
+    fn send(&mut self, bytes: &[u8], transport: &mut Transport, limits: SendLimits) -> Result<(), SendError> {
         let held = std::mem::take(&mut self.buffer);
         self.is_begun |= held.len() > self.whole || !bytes.is_empty();
         self.whole = 0;
-        self.send_all(&held, transport, pace)?;
+        self.send_all(&held, transport, limits)?;
         self.buffer = held;
         self.buffer.clear();
-        self.send_all(bytes, transport, pace)
+        self.send_all(bytes, transport, limits)
     }
 
-    fn send_all(&mut self, bytes: &[u8], transport: &mut Transport, pace: Pace) -> Result<(), SendError> {
+    fn send_all(&mut self, bytes: &[u8], transport: &mut Transport, limits: SendLimits) -> Result<(), SendError> {
         if bytes.is_empty() {
             return Ok(());
         }
@@ -100,7 +110,7 @@ impl Output {
             Phase::Sending => {}
             Phase::Torn => return Err(SendError::Cut),
         }
-        let outcome = transport.send_all(bytes, pace.write_timeout);
+        let outcome = transport.send_all(bytes, limits.write_timeout);
         self.phase = if outcome.is_ok() { Phase::Sending } else { Phase::Torn };
         outcome
     }

@@ -49,18 +49,18 @@ impl Read for Connection {
 
 impl Write for Connection {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let pace = self.pace();
+        let limits = self.send_limits();
         self.check_writable()?;
-        match self.output.write(bytes, &mut self.transport, pace) {
+        match self.output.write(bytes, &mut self.transport, limits) {
             Ok(()) => Ok(bytes.len()),
             Err(error) => Err(self.fail_output(error)),
         }
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        let pace = self.pace();
+        let limits = self.send_limits();
         self.check_open()?;
-        self.output.flush(&mut self.transport, pace).map_err(|error| self.fail_output(error))
+        self.output.flush(&mut self.transport, limits).map_err(|error| self.fail_output(error))
     }
 }
 

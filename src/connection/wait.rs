@@ -46,7 +46,7 @@ pub enum Paused {
 }
 
 impl Connection {
-    /// Flushes the output, then waits for input.
+    /// Flushes the output, then waits for input. In a drain, only what had arrived when it began is still received.
     pub(super) fn receive(&mut self, until: Option<Instant>, on_wake: OnWake) -> io::Result<Received> {
         // Before the flush: what a client sends after it has read its reply did not arrive before the drain.
         self.note_drain();
@@ -62,8 +62,8 @@ impl Connection {
         }
         if !self.prepare_to_wait() {
             let socket = self.transport.socket();
-            let has_ended = socket.peer_has_ended() && !socket.input_was_ended();
-            return self.end_of_input(has_ended);
+            let by_client = socket.peer_has_ended() && !socket.input_was_ended();
+            return self.end_of_input(by_client);
         }
         let outcome = self.receive_within_deadlines(until, on_wake);
         self.transport.socket().set_waiting(false);
@@ -123,10 +123,10 @@ impl Connection {
         }
         let knows_end = self.is_end_reported || matches!(self.state, State::ClientEnded);
         if knows_end {
-            // The end of the input can't wake this thread any more. Without a descriptor, only the drain's deadline does.
+            // From now on this thread doesn't watch the input, so a drain needs a wakeup to end the pause. If there is no
+            // descriptor for one, the pause lasts until the drain's deadline.
             let _ = self.transport.socket().make_wakeup();
         }
-        // A drain ends the input, which wakes this thread.
         let events = if knows_end { PollFlags::empty() } else { PollFlags::RDHUP };
         let ready = self.transport.wait(events, Some(deadline)).map_err(|error| self.fail_input(&error))?;
         if ready.intersects(PollFlags::HUP | PollFlags::ERR) {
@@ -156,14 +156,15 @@ impl Connection {
         self.is_draining() && !self.transport.socket().drain_state().is_held_off()
     }
 
-    /// During a drain, this connection still reads what has arrived when it notices the drain, and no more.
+    /// Notes how many bytes have arrived when a drain is noticed. This connection still reads those, and no more.
     fn note_drain(&mut self) {
         if self.drain_applies() && self.drain_budget.is_none() {
             self.drain_budget = Some(self.transport.socket().arrived());
         }
     }
 
-    /// Whether to wait for input. Before a drain this marks the socket as waiting, so that the drain wakes its thread.
+    /// Marks the socket as waiting, so that a drain that begins wakes this thread. Returns false in a drain if all that had
+    /// arrived when it began has been received.
     fn prepare_to_wait(&mut self) -> bool {
         if self.drain_budget.is_none() {
             self.transport.socket().set_waiting(true);
