@@ -95,13 +95,26 @@ impl Socket {
 
 /// Receiving.
 impl Socket {
-    /// Appends what has arrived to `buffer`, as much as its spare capacity holds; waits for the first byte for the
-    /// timeout that was set, unless the flags say otherwise. 0: the end.
+    /// Appends what has arrived to `buffer`, as much as its spare capacity holds. Waits for the first byte, for the timeout
+    /// that was set. Returns how many bytes were appended; 0 at the end of the input.
     ///
     /// # Errors
     ///
     /// `WouldBlock` if nothing has come, `Interrupted` by a signal, and the socket's own.
-    pub(crate) fn receive(&self, buffer: &mut Vec<u8>, flags: RecvFlags) -> io::Result<usize> {
+    pub(crate) fn receive(&self, buffer: &mut Vec<u8>) -> io::Result<usize> {
+        self.receive_with(buffer, RecvFlags::empty())
+    }
+
+    /// As [`receive`](Socket::receive), but never waits.
+    ///
+    /// # Errors
+    ///
+    /// As [`receive`](Socket::receive).
+    pub(crate) fn try_receive(&self, buffer: &mut Vec<u8>) -> io::Result<usize> {
+        self.receive_with(buffer, RecvFlags::DONTWAIT)
+    }
+
+    fn receive_with(&self, buffer: &mut Vec<u8>, flags: RecvFlags) -> io::Result<usize> {
         let (count, _) = recv(&self.stream, spare_capacity(buffer), flags)?;
         self.received.fetch_add(count as u64, Ordering::Relaxed);
         Ok(count)

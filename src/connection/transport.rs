@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rustix::event::PollFlags;
-use rustix::net::RecvFlags;
 
 use crate::outbox::{Closed, End, Outbox, Owner};
 use crate::progress::Progress;
@@ -39,7 +38,7 @@ impl Transport {
         if self.socket.wakeup().is_some() {
             let deadline = timeout.map(|timeout| Instant::now() + timeout);
             while !self.wait(PollFlags::IN, deadline)?.is_empty() {
-                match self.socket.receive(buffer, RecvFlags::DONTWAIT) {
+                match self.socket.try_receive(buffer) {
                     Err(error) if error.kind() == ErrorKind::WouldBlock => {}
                     outcome => return outcome,
                 }
@@ -51,7 +50,7 @@ impl Transport {
             self.socket.set_receive_timeout(timeout)?;
             self.receive_timeout = timeout;
         }
-        self.socket.receive(buffer, RecvFlags::empty())
+        self.socket.receive(buffer)
     }
 
     /// Sends all of `bytes`, which belong to a message that has [begun](Transport::begin_message). Waits for the client as
