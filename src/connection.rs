@@ -71,7 +71,9 @@ pub struct Connection {
     /// A [`Waker`] was used, and no wait has reported it yet.
     is_woken: bool,
     /// A pause has reported that the client has closed its side.
-    is_end_reported: bool,
+    is_client_end_reported: bool,
+    /// A pause has reported a drain, and no request was read since.
+    is_drain_reported: bool,
     /// Whether the input or the whole connection has ended, and why.
     state: State,
 }
@@ -117,7 +119,8 @@ impl Connection {
             silent: Duration::ZERO,
             drain_budget: None,
             is_woken: false,
-            is_end_reported: false,
+            is_client_end_reported: false,
+            is_drain_reported: false,
             state: State::Open,
         }
     }
@@ -221,6 +224,9 @@ impl Connection {
     /// is to be confirmed. While the guard lives, reading goes on as before when a drain begins, until the drain's deadline
     /// ([`Limits::drain_timeout`]). Once the guard is dropped, requests that have arrived whole can still be read, and then
     /// the input ends.
+    ///
+    /// Take the guard before the work begins, and begin no work if [`is_draining`](Connection::is_draining) is true then: a
+    /// guard that is taken during a drain may have no effect.
     ///
     /// [`is_draining`](Connection::is_draining) tells that a drain has begun. A handler that waits is told as well if it has
     /// asked for a [`waker`](Connection::waker) before: the beginning of the drain is a wake.

@@ -35,14 +35,16 @@ impl Handler for MailDrop {
         let mut framing = Framing::default();
         client.write_all(session.greeting().as_bytes())?;
         loop {
-            // A mail that has begun to arrive may be completed during a drain.
+            // A mail that has begun to arrive may be completed during a drain. The guard is renewed with each line.
             let _until_the_dot = session.is_receiving().then(|| client.keep_reading());
             let limit = session.line_limit();
             match client.read_request_until(None, limit, |unread| framing.next(unread, limit))? {
-                Next::Request(input) => match session.on_input(input, client)? {
-                    Then::Continue => {}
-                    Then::Close => return Ok(()),
-                },
+                Next::Request(input) => {
+                    let is_draining = client.is_draining();
+                    if session.on_input(input, is_draining, client)? == Then::Close {
+                        return Ok(());
+                    }
+                }
                 Next::End => return session.on_end(client),
                 Next::Draining => return Ok(()),
                 // There is neither a deadline nor a waker.

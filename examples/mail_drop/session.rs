@@ -63,12 +63,12 @@ impl Session {
         if self.is_receiving() { MAX_MAIL_LINE } else { MAX_COMMAND }
     }
 
-    /// Answers what the client has sent.
+    /// Answers what the client has sent. In a drain, no new mail is taken.
     ///
     /// # Errors
     ///
     /// Those of `out`.
-    pub fn on_input(&mut self, input: Input, out: &mut dyn Write) -> io::Result<Then> {
+    pub fn on_input(&mut self, input: Input, is_draining: bool, out: &mut dyn Write) -> io::Result<Then> {
         match (input, &mut self.state) {
             (Input::Dropped, _) => Ok(Then::Continue),
             (Input::TooLong, State::Receiving { mail, .. }) => {
@@ -86,6 +86,7 @@ impl Session {
             (Input::Line(line), _) => match Command::parse(&line) {
                 Ok(Command::Quit) => self.quit(out),
                 Ok(Command::Capa) => accept_with(out, |out| out.write_all(CAPABILITIES)),
+                Ok(Command::Xsend(_)) if is_draining => refuse(out, "the server is shutting down"),
                 Ok(command) => self.on_command(command, out),
                 Err(why) => refuse(out, why),
             },
@@ -111,6 +112,7 @@ impl Session {
                 self.authorize(user, command, out)
             }
             State::Transaction(maildrop) => transact(maildrop, command, out),
+            // Lines of a mail are not commands: see `on_input`.
             State::Receiving { .. } => Ok(Then::Continue),
         }
     }

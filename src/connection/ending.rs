@@ -105,6 +105,8 @@ impl Connection {
             (None, Ok(()), _, Ok(Err(error))) => EndReason::ProtocolError(error.to_string()),
             (None, Ok(()), State::ClientEnded, _) => EndReason::ClientClosed,
             (None, Ok(()), State::DrainEnded, _) => self.drain_reason(),
+            (None, Ok(()), State::Open, _) if self.is_drain_reported => self.drain_reason(),
+            (None, Ok(()), State::Open, _) if self.is_client_end_reported => EndReason::ClientClosed,
             (None, Ok(()), State::Open, _) => EndReason::HandlerClosed,
         };
         (reason, delivered)

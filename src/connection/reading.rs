@@ -121,6 +121,7 @@ impl Connection {
             if !unread.is_empty() {
                 if let Some((request, length)) = parse(unread).filter(|(_, length)| *length <= limit) {
                     self.consume(length);
+                    self.is_drain_reported = false;
                     return Ok(Next::Request(request));
                 }
                 if unread.len() >= limit {

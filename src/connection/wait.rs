@@ -119,15 +119,16 @@ impl Connection {
         }
         self.prepare_to_wait();
         if self.drain_applies() || self.transport.socket().input_was_ended() {
+            self.is_drain_reported = true;
             return Ok(Some(Paused::Draining));
         }
-        let knows_end = self.is_end_reported || matches!(self.state, State::ClientEnded);
-        if knows_end {
+        let is_end_known = self.is_client_end_reported || matches!(self.state, State::ClientEnded);
+        if is_end_known {
             // From now on this thread doesn't watch the input, so a drain needs a wakeup to end the pause. If there is no
             // descriptor for one, the pause lasts until the drain's deadline.
             let _ = self.transport.socket().make_wakeup();
         }
-        let events = if knows_end { PollFlags::empty() } else { PollFlags::RDHUP };
+        let events = if is_end_known { PollFlags::empty() } else { PollFlags::RDHUP };
         let ready = self.transport.wait(events, Some(deadline)).map_err(|error| self.fail_input(&error))?;
         if ready.intersects(PollFlags::HUP | PollFlags::ERR) {
             return Err(self.end(EndReason::Lost(ErrorKind::ConnectionReset)));
@@ -135,7 +136,7 @@ impl Connection {
         if !ready.contains(PollFlags::RDHUP) || self.transport.socket().input_was_ended() {
             return Ok(None);
         }
-        self.is_end_reported = true;
+        self.is_client_end_reported = true;
         Ok(Some(Paused::ClientEnded))
     }
 

@@ -84,7 +84,8 @@ fn wait_for_clients(connections: &Connections, shutdown: &Shutdown, deadline: In
     waiting.iter().for_each(|socket| socket.report_when_sent());
     while connections.active() > 0 && Instant::now() < deadline && !shutdown.is_cut() {
         for socket in all_left(&mut waiting, shutdown, deadline) {
-            socket.end_input();
+            // Its thread may no longer wait, or keep reading.
+            socket.end_input_for_drain();
         }
     }
 }

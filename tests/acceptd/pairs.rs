@@ -4,10 +4,10 @@ use std::io::{self, Write};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc;
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use acceptd::testing::{TestClient, TestServer};
-use acceptd::{ClosedConnection, Connection, Echo, EndReason, Handler, Limits, Next, Outbox};
+use acceptd::{ClosedConnection, Connection, Echo, EndReason, Handler, Limits, Next, Outbox, Paused};
 
 use crate::support::{PATIENCE, eventually};
 
@@ -86,6 +86,20 @@ fn a_paired_client_is_drained_after_what_it_has_sent() {
     client.expect("ERROR the server is shutting down\n");
     client.expect_end();
     assert_eq!(served.join().unwrap().reason, EndReason::Drained);
+}
+
+#[test]
+fn a_client_whose_end_a_pause_has_reported_has_closed_by_itself() {
+    let (mut client, served) = serve(
+        |client: &mut Connection| {
+            assert_eq!(client.pause(Instant::now() + PATIENCE)?, Paused::ClientEnded);
+            Ok(())
+        },
+        Limits::default(),
+    );
+    client.end_output();
+    client.expect_end();
+    assert_eq!(served.join().unwrap().reason, EndReason::ClientClosed);
 }
 
 #[test]

@@ -106,6 +106,30 @@ fn a_pause_reports_once_that_the_client_has_closed_its_side() {
 }
 
 #[test]
+fn a_pause_that_a_drain_ends_is_followed_by_the_farewell() {
+    for is_alone in [false, true] {
+        let (sender, handles) = mpsc::channel();
+        let server = TestServer::start(move |client: &mut Connection| {
+            client.write_all(b"begin\n")?;
+            client.flush()?;
+            sender.send(client.handle()).unwrap();
+            assert_eq!(client.pause(Instant::now() + PATIENCE)?, Paused::Draining);
+            client.write_all(b"the rest\n")
+        });
+        let mut client = server.connect();
+        client.expect("begin\n");
+        let handle = handles.recv_timeout(PATIENCE).unwrap();
+        if is_alone {
+            handle.drain("for a test");
+            assert_eq!(client.rest(), "the rest\nERROR the server closes this connection\n");
+        } else {
+            server.shutdown.request();
+            assert_eq!(client.rest(), "the rest\nERROR the server is shutting down\n");
+        }
+    }
+}
+
+#[test]
 fn a_drain_wakes_a_handler_that_keeps_reading() {
     let server = TestServer::start(|client: &mut Connection| {
         let _work = client.keep_reading();

@@ -23,7 +23,7 @@ fn session(store: &Arc<Store>) -> Session {
 /// What a session answers to an input, and how it goes on.
 fn on_input(session: &mut Session, input: Input) -> (String, Then) {
     let mut out = Vec::new();
-    let then = session.on_input(input, &mut out).unwrap();
+    let then = session.on_input(input, false, &mut out).unwrap();
     (String::from_utf8(out).unwrap(), then)
 }
 
@@ -184,4 +184,13 @@ fn a_mail_with_a_line_that_is_too_long_is_refused_at_its_dot() {
     assert_eq!(on_input(&mut sender, Input::TooLong), (String::new(), Then::Continue));
     assert_eq!(answer(&mut sender, "."), "-ERR the mail has a line of more than 1,000 bytes\r\n");
     assert_eq!(status(&mut sender, "XSEND bob"), "+OK");
+}
+
+#[test]
+fn a_drain_lets_no_new_mail_begin() {
+    let mut session = session(&store());
+    let mut out = Vec::new();
+    session.on_input(Input::Line(b"XSEND bob".to_vec()), true, &mut out).unwrap();
+    assert_eq!(out, b"-ERR the server is shutting down\r\n");
+    assert!(!session.is_receiving());
 }
