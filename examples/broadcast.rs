@@ -1,4 +1,4 @@
-//! A room in which everybody hears everybody, and nobody waits for who does not listen.
+//! A room in which every client gets every line, and nobody waits for a client that does not read.
 //!
 //! `cargo run --example broadcast`, and `nc 127.0.0.1 17007` in other terminals.
 

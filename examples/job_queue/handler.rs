@@ -7,7 +7,7 @@ use std::sync::Arc;
 use acceptd::{Connection, Farewell, Handler, Limits, Next, Paused, Server, Summary, protocol_error};
 
 use crate::frame::{MAX_FRAME, Reply, Request};
-use crate::session::{Peer, Session};
+use crate::session::{ClientLink, Session};
 use crate::shared::{Shared, Watcher};
 
 /// Serves a queue until Ctrl-C is pressed.
@@ -36,9 +36,9 @@ impl Handler for JobQueue {
             let _until_confirmed = session.has_jobs().then(|| client.keep_reading());
             let reply = match session.waits_until() {
                 None => match client.read_request_until(None, MAX_FRAME, Request::decode)? {
-                    Next::Request(request) => session.on_request(request, client)?,
+                    Next::Request(request) => session.on_request(request, client.is_draining(), client)?,
                     Next::End | Next::Draining => return Ok(()),
-                    // Woken too late: it waits no more.
+                    // A wake that came after the wait was over, or the beginning of a drain: nothing to do.
                     Next::Deadline | Next::Woken => None,
                 },
                 // What the client sends meanwhile stays unread: the back-pressure.
@@ -49,7 +49,9 @@ impl Handler for JobQueue {
                     Paused::Draining => session.on_drain(),
                 },
             };
-            client.write_all(&reply.as_ref().map(Reply::encode).unwrap_or_default())?;
+            if let Some(reply) = reply {
+                client.write_all(&reply.encode())?;
+            }
             if let Some(fault) = session.fault() {
                 return Err(protocol_error(fault));
             }
@@ -58,7 +60,7 @@ impl Handler for JobQueue {
 
     fn limits(&self, limits: Limits) -> Limits {
         // A socket, and the event behind the waker and the outbox. Only events to watchers go through an outbox.
-        Limits { descriptors_per_client: 2, max_outbox: 64 * 1024, ..limits }
+        Limits { descriptors_per_client: 2, max_outbox: limits.max_outbox.min(64 * 1024), ..limits }
     }
 
     fn farewell(&self, reason: Farewell) -> Cow<'static, [u8]> {
@@ -68,18 +70,14 @@ impl Handler for JobQueue {
     }
 }
 
-impl Peer for Connection {
+impl ClientLink for Connection {
     fn watcher(&mut self) -> io::Result<Watcher> {
         self.set_idle_timeout(None);
         // Replies to earlier requests come first.
         self.flush()?;
-        // Two handles of one outbox.
+        // Two handles of one outbox, because events are queued under a lock and sent after it.
         let (queue, flush) = (self.outbox()?, self.outbox()?);
         // A watcher that has left is removed when its session ends.
         Ok(Watcher { queue: Arc::new(move |event| queue.queue(event)), flush: Arc::new(move || flush.flush()) })
-    }
-
-    fn is_draining(&self) -> bool {
-        Connection::is_draining(self)
     }
 }

@@ -27,7 +27,8 @@
 //!
 //! A second argument is how many jobs there may be. A producer that puts more waits as long as it says, or is told that the
 //! queue is full. A client that has jobs never waits: it has to confirm them first. A worker that is silent for five minutes
-//! ([`Limits::idle_timeout`](acceptd::Limits::idle_timeout)) is taken for lost, and its jobs go to others.
+//! ([`Limits::idle_timeout`](acceptd::Limits::idle_timeout)) is taken for lost, and its jobs go to others. A watcher
+//! has no such limit, so reserve jobs on another connection.
 
 mod frame;
 mod handler;

@@ -105,19 +105,19 @@ impl Queue {
 
     /// Removes a job that `client` has. Returns whether it has it.
     pub fn done(&mut self, client: ClientId, id: u64) -> bool {
-        let is_its = self.take_back(client, id).is_some();
-        if is_its {
+        let was_owner = self.take_back(client, id).is_some();
+        if was_owner {
             self.changes.push(Change::Event(Event::Done, id));
             self.serve();
         }
-        is_its
+        was_owner
     }
 
     /// Makes a job that `client` has the next one. Returns whether it has it.
     pub fn release(&mut self, client: ClientId, id: u64) -> bool {
-        let is_its = self.give_back(client, id);
+        let was_owner = self.give_back(client, id);
         self.serve();
-        is_its
+        was_owner
     }
 
     /// The client has left. Its wait ends, and its jobs go back in front of all others, in their order.
@@ -172,8 +172,8 @@ impl Queue {
     }
 
     fn take_back(&mut self, client: ClientId, id: u64) -> Option<Job> {
-        let is_its = self.reserved.get(&id).is_some_and(|(owner, _)| *owner == client);
-        if is_its { self.reserved.remove(&id).map(|(_, job)| job) } else { None }
+        let was_owner = self.reserved.get(&id).is_some_and(|(owner, _)| *owner == client);
+        if was_owner { self.reserved.remove(&id).map(|(_, job)| job) } else { None }
     }
 
     /// Gives waiting clients what they wait for, as far as there is any.

@@ -12,16 +12,13 @@ use crate::shared::{Shared, Watcher};
 const MAX_WAIT: Duration = Duration::from_secs(3600);
 
 /// What a session needs of its connection.
-pub trait Peer {
+pub trait ClientLink {
     /// How to send events to this client, after the replies so far. The client may be silent from now on.
     ///
     /// # Errors
     ///
     /// The client is gone, or the system has no descriptor left.
     fn watcher(&mut self) -> io::Result<Watcher>;
-
-    /// Whether the server shuts down.
-    fn is_draining(&self) -> bool;
 }
 
 /// A session. Dropped for whatever reason, it gives its jobs back.
@@ -29,15 +26,22 @@ pub struct Session {
     shared: Arc<Shared>,
     id: ClientId,
     waiting: Option<Waiting>,
-    /// The client does not keep to the protocol.
+    /// How the client has violated the protocol.
     fault: Option<&'static str>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum WaitsFor {
+    Job,
+    Room,
 }
 
 /// A wait of the client. Its requests are not read meanwhile: that is the back-pressure.
 struct Waiting {
     until: Instant,
-    /// What it is answered when it has waited in vain.
-    in_vain: Reply,
+    /// The reply if it does not get that before the end of its wait.
+    timeout_reply: Reply,
+    waits_for: WaitsFor,
 }
 
 impl Session {
@@ -68,17 +72,22 @@ impl Session {
     ///
     /// # Errors
     ///
-    /// Those of `peer`.
-    pub fn on_request(&mut self, request: Request, peer: &mut dyn Peer) -> io::Result<Option<Reply>> {
+    /// Those of `link`.
+    pub fn on_request(
+        &mut self,
+        request: Request,
+        is_draining: bool,
+        link: &mut dyn ClientLink,
+    ) -> io::Result<Option<Reply>> {
         let id = self.id;
         let reply = match request {
-            Request::Put { .. } | Request::Reserve { .. } if peer.is_draining() => Reply::Closing,
+            Request::Put { .. } | Request::Reserve { .. } if is_draining => Reply::Closing,
             Request::Put { wait, body } => return Ok(self.put(wait, body)),
             Request::Reserve { wait } => return Ok(self.reserve(wait)),
             Request::Done(job) => ok_or_not_yours(self.shared.change(|queue| queue.done(id, job))),
             Request::Release(job) => ok_or_not_yours(self.shared.change(|queue| queue.release(id, job))),
             Request::Watch => {
-                self.shared.watch(id, &peer.watcher()?);
+                self.shared.watch(id, &link.watcher()?);
                 return Ok(None);
             }
             Request::Stats => {
@@ -105,14 +114,14 @@ impl Session {
     pub fn on_deadline(&mut self) -> Option<Reply> {
         let waiting = self.waiting.take()?;
         let answer = self.shared.change(|queue| queue.stop_waiting(self.id));
-        Some(answer.map_or(waiting.in_vain, to_reply))
+        Some(answer.map_or(waiting.timeout_reply, to_reply))
     }
 
     /// The client has closed its side while it waits. It could not confirm a job, so it gets none. A job that it wants to
     /// store has arrived whole, and is stored.
     pub fn on_client_end(&mut self) -> Option<Reply> {
         match &self.waiting {
-            Some(Waiting { in_vain: Reply::Empty, .. }) => self.give_up(Reply::Empty),
+            Some(Waiting { waits_for: WaitsFor::Job, .. }) => self.give_up(Reply::Empty),
             _ => None,
         }
     }
@@ -123,7 +132,7 @@ impl Session {
     }
 
     /// Stops waiting, and takes no job any more.
-    fn give_up(&mut self, in_vain: Reply) -> Option<Reply> {
+    fn give_up(&mut self, reply: Reply) -> Option<Reply> {
         self.waiting.take()?;
         let id = self.id;
         let stored = self.shared.change(|queue| match queue.stop_waiting(id) {
@@ -133,7 +142,7 @@ impl Session {
             }
             stored => stored,
         });
-        Some(stored.map_or(in_vain, to_reply))
+        Some(stored.map_or(reply, to_reply))
     }
 
     fn put(&mut self, wait: Duration, body: Arc<[u8]>) -> Option<Reply> {
@@ -143,7 +152,7 @@ impl Session {
             return Some(stored.map_or(Reply::Full, Reply::Stored));
         }
         self.shared.change(|queue| queue.wait_for_room(id, body));
-        self.wait(wait, Reply::Full)
+        self.wait(wait, WaitsFor::Room, Reply::Full)
     }
 
     fn reserve(&mut self, wait: Duration) -> Option<Reply> {
@@ -153,12 +162,12 @@ impl Session {
             return Some(job.map_or(Reply::Empty, |job| to_reply(Answer::Job(job))));
         }
         self.shared.change(|queue| queue.wait_for_job(id));
-        self.wait(wait, Reply::Empty)
+        self.wait(wait, WaitsFor::Job, Reply::Empty)
     }
 
     /// Waits, unless the answer is there already.
-    fn wait(&mut self, wait: Duration, in_vain: Reply) -> Option<Reply> {
-        self.waiting = Some(Waiting { until: Instant::now() + wait.min(MAX_WAIT), in_vain });
+    fn wait(&mut self, wait: Duration, waits_for: WaitsFor, timeout_reply: Reply) -> Option<Reply> {
+        self.waiting = Some(Waiting { until: Instant::now() + wait.min(MAX_WAIT), timeout_reply, waits_for });
         self.on_woken()
     }
 }
@@ -176,6 +185,6 @@ fn to_reply(answer: Answer) -> Reply {
     }
 }
 
-fn ok_or_not_yours(is_its: bool) -> Reply {
-    if is_its { Reply::Ok } else { Reply::NotYours }
+fn ok_or_not_yours(was_owner: bool) -> Reply {
+    if was_owner { Reply::Ok } else { Reply::NotYours }
 }

@@ -9,7 +9,7 @@ use acceptd::{Connection, Farewell, Handler, Limits, Next, Server, Summary};
 
 use crate::apop;
 use crate::framing::Framing;
-use crate::session::{Session, Then};
+use crate::session::{Flow, Session};
 use crate::store::Store;
 
 /// Serves the maildrops of a store until Ctrl-C is pressed.
@@ -41,7 +41,7 @@ impl Handler for MailDrop {
             match client.read_request_until(None, limit, |unread| framing.next(unread, limit))? {
                 Next::Request(input) => {
                     let is_draining = client.is_draining();
-                    if session.on_input(input, is_draining, client)? == Then::Close {
+                    if session.on_input(input, is_draining, client)? == Flow::Close {
                         return Ok(());
                     }
                 }

@@ -23,7 +23,7 @@ const CAPABILITIES: &[u8] = b"+OK\r\nTOP\r\nUSER\r\nUIDL\r\nRESP-CODES\r\nPIPELI
 
 /// Whether the session goes on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Then {
+pub enum Flow {
     Continue,
     Close,
 }
@@ -68,19 +68,19 @@ impl Session {
     /// # Errors
     ///
     /// Those of `out`.
-    pub fn on_input(&mut self, input: Input, is_draining: bool, out: &mut dyn Write) -> io::Result<Then> {
+    pub fn on_input(&mut self, input: Input, is_draining: bool, out: &mut dyn Write) -> io::Result<Flow> {
         match (input, &mut self.state) {
-            (Input::Dropped, _) => Ok(Then::Continue),
+            (Input::Dropped, _) => Ok(Flow::Continue),
             (Input::TooLong, State::Receiving { mail, .. }) => {
                 mail.refuse("the mail has a line of more than 1,000 bytes");
-                Ok(Then::Continue)
+                Ok(Flow::Continue)
             }
             (Input::TooLong, _) => refuse(out, "a command has 512 bytes at the most"),
             (Input::Line(line), State::Receiving { mail, .. }) => {
                 if mail.add(&line) {
                     self.store_mail(out)
                 } else {
-                    Ok(Then::Continue)
+                    Ok(Flow::Continue)
                 }
             }
             (Input::Line(line), _) => match Command::parse(&line) {
@@ -105,7 +105,7 @@ impl Session {
         Ok(())
     }
 
-    fn on_command(&mut self, command: Command, out: &mut dyn Write) -> io::Result<Then> {
+    fn on_command(&mut self, command: Command, out: &mut dyn Write) -> io::Result<Flow> {
         match &mut self.state {
             State::Authorization { user } => {
                 let user = user.take();
@@ -113,12 +113,12 @@ impl Session {
             }
             State::Transaction(maildrop) => transact(maildrop, command, out),
             // Lines of a mail are not commands: see `on_input`.
-            State::Receiving { .. } => Ok(Then::Continue),
+            State::Receiving { .. } => Ok(Flow::Continue),
         }
     }
 
     /// `user` is the name from a USER command right before.
-    fn authorize(&mut self, user: Option<String>, command: Command, out: &mut dyn Write) -> io::Result<Then> {
+    fn authorize(&mut self, user: Option<String>, command: Command, out: &mut dyn Write) -> io::Result<Flow> {
         match (command, user) {
             (Command::User(name), _) => {
                 self.state = State::Authorization { user: Some(name) };
@@ -139,7 +139,7 @@ impl Session {
         }
     }
 
-    fn open(&mut self, name: &str, knows_password: impl FnOnce(&str) -> bool, out: &mut dyn Write) -> io::Result<Then> {
+    fn open(&mut self, name: &str, knows_password: impl FnOnce(&str) -> bool, out: &mut dyn Write) -> io::Result<Flow> {
         match self.store.open(name, knows_password) {
             Ok(maildrop) => {
                 let (count, size) = count_and_size(&maildrop);
@@ -152,14 +152,14 @@ impl Session {
                 self.failures += 1;
                 // RFC 3206, section 5.
                 refuse(out, "[AUTH] wrong user or password")?;
-                Ok(if self.failures < MAX_FAILURES { Then::Continue } else { Then::Close })
+                Ok(if self.failures < MAX_FAILURES { Flow::Continue } else { Flow::Close })
             }
         }
     }
 
-    fn store_mail(&mut self, out: &mut dyn Write) -> io::Result<Then> {
+    fn store_mail(&mut self, out: &mut dyn Write) -> io::Result<Flow> {
         let received = std::mem::replace(&mut self.state, State::Authorization { user: None });
-        let State::Receiving { recipient, mail } = received else { return Ok(Then::Continue) };
+        let State::Receiving { recipient, mail } = received else { return Ok(Flow::Continue) };
         let bytes = match mail.finish() {
             Ok(bytes) => bytes,
             Err(why) => return refuse(out, why),
@@ -171,18 +171,18 @@ impl Session {
         }
     }
 
-    fn quit(&mut self, out: &mut dyn Write) -> io::Result<Then> {
+    fn quit(&mut self, out: &mut dyn Write) -> io::Result<Flow> {
         let state = std::mem::replace(&mut self.state, State::Authorization { user: None });
         if let State::Transaction(maildrop) = state {
             maildrop.commit();
         }
         accept(out, "goodbye")?;
-        Ok(Then::Close)
+        Ok(Flow::Close)
     }
 }
 
 /// Answers a command of a client that has logged in.
-fn transact(maildrop: &mut Maildrop, command: Command, out: &mut dyn Write) -> io::Result<Then> {
+fn transact(maildrop: &mut Maildrop, command: Command, out: &mut dyn Write) -> io::Result<Flow> {
     match command {
         Command::Noop => accept(out, "nothing done"),
         Command::Stat => {
@@ -226,7 +226,7 @@ fn write_list(
     of_what: &str,
     fact: impl Fn(&Mail) -> String,
     out: &mut dyn Write,
-) -> io::Result<Then> {
+) -> io::Result<Flow> {
     write!(out, "+OK {of_what}\r\n")?;
     for (number, mail) in maildrop.mails() {
         write!(out, "{number} {}\r\n", fact(mail))?;
@@ -239,23 +239,23 @@ fn with_mail(
     number: usize,
     out: &mut dyn Write,
     answer: impl FnOnce(&Mail, &mut dyn Write) -> io::Result<()>,
-) -> io::Result<Then> {
+) -> io::Result<Flow> {
     match maildrop.mail(number) {
         Some(mail) => accept_with(out, |out| answer(mail, out)),
         None => refuse(out, "there is no such message"),
     }
 }
 
-fn accept(out: &mut dyn Write, text: &str) -> io::Result<Then> {
+fn accept(out: &mut dyn Write, text: &str) -> io::Result<Flow> {
     accept_with(out, |out| write!(out, "+OK {text}\r\n"))
 }
 
-fn accept_with(out: &mut dyn Write, answer: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> io::Result<Then> {
+fn accept_with(out: &mut dyn Write, answer: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> io::Result<Flow> {
     answer(out)?;
-    Ok(Then::Continue)
+    Ok(Flow::Continue)
 }
 
-fn refuse(out: &mut dyn Write, why: &str) -> io::Result<Then> {
+fn refuse(out: &mut dyn Write, why: &str) -> io::Result<Flow> {
     write!(out, "-ERR {why}\r\n")?;
-    Ok(Then::Continue)
+    Ok(Flow::Continue)
 }

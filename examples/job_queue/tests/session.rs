@@ -1,4 +1,4 @@
-//! Sessions without a socket: requests in, replies out. A fake peer counts wake-ups and keeps what a watcher is sent.
+//! Sessions without a socket: requests in, replies out. A fake link counts wake-ups and keeps what a watcher is sent.
 
 use std::io;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -6,13 +6,12 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use crate::frame::{Event, Reply, Request};
-use crate::session::{Peer, Session};
+use crate::session::{ClientLink, Session};
 use crate::shared::{Shared, Watcher};
 
 #[derive(Default)]
-struct FakePeer {
+struct FakeLink {
     log: Arc<Log>,
-    is_draining: bool,
 }
 
 /// What a watcher was told, and how much of it was flushed.
@@ -22,7 +21,7 @@ struct Log {
     flushed: AtomicUsize,
 }
 
-impl Peer for FakePeer {
+impl ClientLink for FakeLink {
     fn watcher(&mut self) -> io::Result<Watcher> {
         let (queued, flushed) = (Arc::clone(&self.log), Arc::clone(&self.log));
         Ok(Watcher {
@@ -35,16 +34,13 @@ impl Peer for FakePeer {
             }),
         })
     }
-
-    fn is_draining(&self) -> bool {
-        self.is_draining
-    }
 }
 
 /// A session with its client.
 struct Client {
     session: Session,
-    peer: FakePeer,
+    link: FakeLink,
+    is_draining: bool,
     wakes: Arc<AtomicUsize>,
 }
 
@@ -55,11 +51,11 @@ impl Client {
         let wake = move || {
             counter.fetch_add(1, Ordering::Relaxed);
         };
-        Client { session: Session::new(Arc::clone(shared), wake), peer: FakePeer::default(), wakes }
+        Client { session: Session::new(Arc::clone(shared), wake), link: FakeLink::default(), is_draining: false, wakes }
     }
 
     fn ask(&mut self, request: Request) -> Option<Reply> {
-        self.session.on_request(request, &mut self.peer).unwrap()
+        self.session.on_request(request, self.is_draining, &mut self.link).unwrap()
     }
 
     fn put(&mut self, body: &str, wait: Duration) -> Option<Reply> {
@@ -173,7 +169,7 @@ fn a_drain_refuses_new_work_and_takes_confirmations() {
     let mut worker = Client::new(&shared);
     worker.put("a", Duration::ZERO);
     worker.reserve(Duration::ZERO);
-    worker.peer.is_draining = true;
+    worker.is_draining = true;
     assert_eq!(worker.put("b", LONG), Some(Reply::Closing));
     assert_eq!(worker.reserve(LONG), Some(Reply::Closing));
     assert_eq!(worker.ask(Request::Done(1)), Some(Reply::Ok));
@@ -212,8 +208,8 @@ fn a_watcher_gets_its_reply_and_then_each_event_and_all_of_it_is_flushed() {
     let events = [Event::Reserved, Event::Released, Event::Reserved, Event::Released];
     let expected = std::iter::once(Reply::Ok).chain(events.map(|event| Reply::Event(event, 1)));
     let expected: Vec<Vec<u8>> = expected.map(|reply| reply.encode()).collect();
-    assert_eq!(*watcher.peer.log.messages.lock().unwrap(), expected);
-    assert_eq!(watcher.peer.log.flushed.load(Ordering::Relaxed), expected.len());
+    assert_eq!(*watcher.link.log.messages.lock().unwrap(), expected);
+    assert_eq!(watcher.link.log.flushed.load(Ordering::Relaxed), expected.len());
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::apop;
 use crate::framing::Input;
-use crate::session::{Session, Then};
+use crate::session::{Flow, Session};
 use crate::store::Store;
 
 const TIMESTAMP: &str = "<1.2@localhost>";
@@ -21,7 +21,7 @@ fn session(store: &Arc<Store>) -> Session {
 }
 
 /// What a session answers to an input, and how it goes on.
-fn on_input(session: &mut Session, input: Input) -> (String, Then) {
+fn on_input(session: &mut Session, input: Input) -> (String, Flow) {
     let mut out = Vec::new();
     let then = session.on_input(input, false, &mut out).unwrap();
     (String::from_utf8(out).unwrap(), then)
@@ -68,7 +68,7 @@ fn a_session_reads_and_deletes_mails() {
     assert_eq!(status(&mut session, "DELE 1"), "+OK");
     assert_eq!(status(&mut session, "RETR 1"), "-ERR");
     assert_eq!(answer(&mut session, "STAT"), "+OK 1 28\r\n");
-    assert_eq!(on_input(&mut session, Input::Line(b"QUIT".to_vec())).1, Then::Close);
+    assert_eq!(on_input(&mut session, Input::Line(b"QUIT".to_vec())).1, Flow::Close);
     assert_eq!(answer(&mut logged_in(&store), "STAT"), "+OK 1 28\r\n");
 }
 
@@ -111,7 +111,7 @@ fn nothing_is_allowed_before_the_login() {
         assert_eq!(status(&mut session, line), "-ERR", "{line}");
     }
     assert_eq!(status(&mut session, "CAPA"), "+OK");
-    assert_eq!(on_input(&mut session, Input::Line(b"QUIT".to_vec())), ("+OK goodbye\r\n".into(), Then::Close));
+    assert_eq!(on_input(&mut session, Input::Line(b"QUIT".to_vec())), ("+OK goodbye\r\n".into(), Flow::Close));
 }
 
 #[test]
@@ -125,7 +125,7 @@ fn a_password_follows_its_user_at_once() {
 #[test]
 fn three_wrong_passwords_end_the_session() {
     let mut session = session(&store());
-    for expected in [Then::Continue, Then::Continue, Then::Close] {
+    for expected in [Flow::Continue, Flow::Continue, Flow::Close] {
         answer(&mut session, "USER ann");
         let (text, then) = on_input(&mut session, Input::Line(b"PASS guess".to_vec()));
         assert_eq!((text.as_str(), then), ("-ERR [AUTH] wrong user or password\r\n", expected));
@@ -180,8 +180,8 @@ fn a_mail_without_its_dot_is_told_and_dropped() {
 fn a_mail_with_a_line_that_is_too_long_is_refused_at_its_dot() {
     let mut sender = session(&store());
     answer(&mut sender, "XSEND bob");
-    assert_eq!(on_input(&mut sender, Input::Dropped), (String::new(), Then::Continue));
-    assert_eq!(on_input(&mut sender, Input::TooLong), (String::new(), Then::Continue));
+    assert_eq!(on_input(&mut sender, Input::Dropped), (String::new(), Flow::Continue));
+    assert_eq!(on_input(&mut sender, Input::TooLong), (String::new(), Flow::Continue));
     assert_eq!(answer(&mut sender, "."), "-ERR the mail has a line of more than 1,000 bytes\r\n");
     assert_eq!(status(&mut sender, "XSEND bob"), "+OK");
 }
