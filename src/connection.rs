@@ -64,8 +64,8 @@ pub struct Connection {
     output: Output,
     /// How long the handler has waited for the rest of the request that has begun to arrive.
     request_waited: Duration,
-    /// How long the client has been silent between requests. Only time that the handler waited counts.
-    silent: Duration,
+    /// How long the handler has waited for the next request without a byte from the client.
+    idle_waited: Duration,
     /// During a drain: how many bytes may still be read, of those that had arrived when it began.
     drain_budget: Option<usize>,
     /// A [`Waker`] was used, and no wait has reported it yet.
@@ -116,7 +116,7 @@ impl Connection {
             input: Input::default(),
             output: Output::default(),
             request_waited: Duration::ZERO,
-            silent: Duration::ZERO,
+            idle_waited: Duration::ZERO,
             drain_budget: None,
             is_woken: false,
             is_client_end_reported: false,
@@ -144,7 +144,7 @@ impl Connection {
         self.transport.socket().local_addr().map(canonical)
     }
 
-    /// The socket, for code that ends the connection as a server does.
+    /// The socket, for the test pair, which sends the farewell itself.
     pub(crate) fn socket(&self) -> Arc<Socket> {
         Arc::clone(self.transport.socket())
     }
@@ -234,10 +234,10 @@ impl Connection {
         KeepReading::new(self.transport.socket(), self.context.shutdown.clone())
     }
 
-    /// Says farewell to this client with `farewell`, in place of [`Handler::farewell`](crate::Handler::farewell), for
-    /// whatever reason it is lost: for a handler of several dialects that has learned which of them the client speaks, or one
-    /// whose farewell depends on what has happened. Another thread may call the closure while the handler is busy. A closure
-    /// that returns nothing ends the connection without a farewell.
+    /// Replaces [`Handler::farewell`](crate::Handler::farewell) for this client, for every reason. For a handler of several
+    /// dialects, once it knows which one the client speaks, and for a farewell that depends on the conversation. The closure
+    /// captures what it needs of the connection, such as its [`id`](Connection::id). Another thread may call it while the
+    /// handler is busy. If it returns nothing, there is no farewell.
     ///
     /// ```
     /// use acceptd::Connection;
@@ -269,7 +269,7 @@ impl Connection {
         self.outbox_reason().unwrap_or_else(|| EndReason::of_output(error))
     }
 
-    /// Why others can't send any more, if so.
+    /// Why the outbox has ended, if it has.
     fn outbox_reason(&self) -> Option<EndReason> {
         self.transport.end_of_outbox().map(|end| EndReason::of_outbox(end, &self.limits))
     }

@@ -152,7 +152,32 @@ where
     }
 }
 
-/// Keep a clone of the `Arc` to look at a handler's state while it serves.
+/// Keep a clone of the `Arc` to look at a handler's state while it serves:
+///
+/// ```
+/// use acceptd::testing::TestServer;
+/// use acceptd::{Connection, Handler};
+/// use std::io;
+/// use std::sync::Arc;
+/// use std::sync::atomic::{AtomicU64, Ordering};
+///
+/// #[derive(Default)]
+/// struct Counter(AtomicU64);
+///
+/// impl Handler for Counter {
+///     fn handle(&self, client: &mut Connection) -> io::Result<()> {
+///         self.0.fetch_add(1, Ordering::Relaxed);
+///         client.read_line().map(drop)
+///     }
+/// }
+///
+/// let counter = Arc::new(Counter::default());
+/// let server = TestServer::start(Arc::clone(&counter));
+/// server.connect().send("hello\n");
+/// # server.connect().send("hello\n");
+/// server.stop();
+/// println!("{} clients", counter.0.load(Ordering::Relaxed));
+/// ```
 impl<H: Handler> Handler for Arc<H> {
     fn handle(&self, client: &mut Connection) -> io::Result<()> {
         (**self).handle(client)

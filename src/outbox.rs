@@ -75,6 +75,20 @@ impl Outbox {
     /// farewell for [`Farewell::Closed`](crate::Farewell::Closed), and the connection is closed. Its handler gets an error
     /// with [`EndReason::Closed`](crate::EndReason::Closed) when it waits next: the request that it carries out is completed,
     /// and its reply is sent. `reason` is for the log. Never waits.
+    ///
+    /// ```
+    /// use acceptd::Outbox;
+    ///
+    /// /// Passes a message on, and gives up on a client whose queue is full before the server does.
+    /// fn pass_on(outbox: &Outbox, message: &[u8]) {
+    ///     if outbox.has_room_for(message.len()) {
+    ///         outbox.send(message);
+    ///     } else {
+    ///         outbox.close(format!("{} bytes wait", outbox.queued_bytes()));
+    ///     }
+    /// }
+    /// # let _ = pass_on;
+    /// ```
     pub fn close(&self, reason: impl Into<String>) {
         if let Some(wire) = self.0.stop_taking() {
             wire.socket.close_for(reason.into());
@@ -175,8 +189,8 @@ impl Owner {
         self.outbox.0.end()
     }
 
-    /// Waits until the socket is ready for one of `events`, or the client is gone. Returns which; nothing at the deadline and
-    /// after a wakeup.
+    /// Waits until the socket is ready for one of `events`, or the client is gone. Returns the events that
+    /// occurred; none at the deadline, and none after a wakeup.
     ///
     /// # Errors
     ///

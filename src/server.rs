@@ -94,9 +94,21 @@ impl Server {
     /// Takes over a socket that listens already: one that was inherited, or that has options of its own. It gets the options
     /// and the backlog that [`bind`](Server::bind) sets.
     ///
+    /// ```
+    /// use acceptd::{Echo, Limits, Server};
+    /// use std::net::TcpListener;
+    ///
+    /// # fn main() -> std::io::Result<()> {
+    /// let listener = TcpListener::bind("127.0.0.1:0")?;
+    /// let server = Server::from_listener(listener, Limits::default())?.spawn(Echo)?;
+    /// # server.stop();
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     ///
-    /// The socket can't listen, or those of [`bind`](Server::bind).
+    /// Those of [`bind`](Server::bind), and an error if the socket can't listen.
     pub fn from_listener(listener: TcpListener, limits: Limits) -> io::Result<Server> {
         limits.check()?;
         let listener = Listener::from_std(listener, &limits);
@@ -200,13 +212,13 @@ impl Server {
     }
 }
 
-/// The accept loop. Ends only when that is requested.
+/// The accept loop. Returns when accepting is to stop.
 fn serve(listener: &mut Listener, admission: &mut Admission, threads: &Threads) {
     let shutdown = admission.service.context.shutdown.clone();
     let mut backoff = Backoff::default();
     loop {
-        // An accept that finds no client costs the kernel almost as much as one that does, so the loop polls first. It also
-        // fails without a free descriptor, even when no client waits.
+        // An accept that finds no client costs the kernel almost as much as one that does, so the loop polls first. And without
+        // a free descriptor, accept fails even when no client waits.
         let ready = listener.wait(shutdown.event());
         if shutdown.is_accepting_stopped() {
             return;
@@ -218,7 +230,7 @@ fn serve(listener: &mut Listener, admission: &mut Admission, threads: &Threads) 
                 }
                 backoff.recover();
             }
-            // The client is gone, or was never there.
+            // Another event ended the poll, or the client left before it was accepted.
             Err(error) if error.kind() == ErrorKind::WouldBlock => backoff.recover(),
             Err(error) if is_peer_error(&error) => {
                 event_log::aborted_before_accept(&error);

@@ -39,6 +39,18 @@ impl Shutdown {
     /// Closes the port, and lets the clients that are connected go on without a deadline. The server ends when the last of them
     /// has left. [`request`](Shutdown::request) drains those that are still connected. This is for clients whose work takes
     /// longer than a drain may.
+    ///
+    /// ```
+    /// use acceptd::{Echo, Limits, Server};
+    ///
+    /// # fn main() -> std::io::Result<()> {
+    /// let server = Server::bind("127.0.0.1:0", Limits::default())?.spawn(Echo)?;
+    /// server.shutdown().stop_accepting();
+    /// // Waits for the clients that are still connected. None is.
+    /// println!("{}", server.join());
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn stop_accepting(&self) {
         // Sequentially consistent, as below: the accept loop either sees that the last client has left, or is notified of it.
         self.shared.accepting_stopped.store(true, Ordering::SeqCst);
@@ -47,6 +59,7 @@ impl Shutdown {
 
     /// Whether the server accepts no more clients.
     pub fn is_accepting_stopped(&self) -> bool {
+        // See `stop_accepting`.
         self.shared.accepting_stopped.load(Ordering::SeqCst) || self.is_requested()
     }
 
@@ -69,11 +82,13 @@ impl Shutdown {
 
     /// Whether shutdown was requested. It may not be finished.
     pub fn is_requested(&self) -> bool {
+        // See `request`.
         self.shared.requested.load(Ordering::SeqCst)
     }
 
     /// Whether a cut was requested.
     pub fn is_cut(&self) -> bool {
+        // See `cut`.
         self.shared.cut.load(Ordering::Acquire)
     }
 

@@ -62,6 +62,20 @@ impl ClientHandle {
     /// Lets the client finish, as a drain of the server does: requests that have arrived whole are answered, and then the input
     /// ends. The client gets the farewell for [`Farewell::Closed`](crate::Farewell::Closed). `reason` is for the log. There
     /// is no deadline: [`cut`](ClientHandle::cut) a client that takes too long. Never waits.
+    ///
+    /// ```
+    /// use acceptd::Echo;
+    /// use acceptd::testing::TestServer;
+    ///
+    /// let server = TestServer::start(Echo);
+    /// let mut client = server.connect();
+    /// client.send("hi");
+    /// client.expect("hi");
+    /// for handle in server.clients() {
+    ///     handle.drain("closed by the operator");
+    /// }
+    /// client.expect_end();
+    /// ```
     pub fn drain(&self, reason: impl Into<String>) {
         if let Some(socket) = self.socket.upgrade() {
             socket.drain_state().request(reason.into());

@@ -59,7 +59,7 @@ impl Connection {
         let is_torn = self.output.is_torn();
         let is_torn = self.transport.close_outbox() == Closed::Torn || is_torn;
         let socket = self.transport.socket();
-        let is_told = match reason.farewell(&self.limits) {
+        let ends_cleanly = match reason.farewell(&self.limits) {
             _ if is_torn => false,
             // The thread that cut the client has sent the farewell, or reset the connection.
             _ if delivered == Err(EndReason::Cut) => true,
@@ -67,13 +67,13 @@ impl Connection {
             Some(why) => socket.send_farewell(&farewell(why)),
             None => true,
         };
-        let lingering = if is_told {
+        let lingering = if ends_cleanly {
             self.may_still_send(&reason).then(|| Arc::clone(socket))
         } else {
             socket.reset_on_close();
             None
         };
-        let summary = ClosedConnection {
+        let closed = ClosedConnection {
             id: self.id,
             peer_addr: self.peer,
             reason,
@@ -81,7 +81,7 @@ impl Connection {
             bytes_in: socket.received(),
             bytes_out: socket.sent(),
         };
-        (summary, lingering)
+        (closed, lingering)
     }
 
     /// Decides why the connection ends, and delivers what is complete. A fault of the handler stays the reason, even if its
@@ -138,8 +138,8 @@ impl Connection {
         if has_left { Ok(()) } else { Err(EndReason::WriteTimeout) }
     }
 
-    /// Whether the client may still be sending. Not when it has sent its end, and not when nothing comes from it during a
-    /// drain, which should not wait for anybody.
+    /// Whether the socket must linger because the client may still be sending. Not after the client's end. In a drain, only
+    /// if input has arrived, because the drain should not wait for a silent client.
     fn may_still_send(&self, reason: &EndReason) -> bool {
         let has_ended = matches!(reason, EndReason::ClientClosed | EndReason::Unfinished);
         !has_ended && (!self.is_draining() || self.transport.socket().arrived() > 0)

@@ -52,8 +52,9 @@ impl Input {
         let mut wanted = capacity.max(INITIAL_CAPACITY);
         if self.filled {
             let fraction = usize::try_from(self.received / STREAM_FRACTION).unwrap_or(usize::MAX);
+            let allowed = fraction.max(FAST_GROWTH_LIMIT).min(stream_limit);
             // Growing fourfold keeps reallocations few.
-            wanted = wanted.max((wanted * 4).min(fraction.max(FAST_GROWTH_LIMIT)).min(stream_limit));
+            wanted = wanted.max((wanted * 4).min(allowed));
         }
         if length == capacity && length > 0 {
             // Twice the bytes that have arrived, and no more than a whole request.

@@ -1,5 +1,5 @@
-//! What a handler has written and the client has not yet been sent, and whether what it was sent ends with a whole
-//! message.
+//! The output buffer: what the handler has written and the client has not been sent yet. It knows whether what was sent ends
+//! with a whole message.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ pub(super) struct Output {
     buffer: Vec<u8>,
     /// How much of `buffer` is whole messages.
     whole: usize,
-    /// Bytes of a message were sent of which the rest is not written yet.
+    /// A message was sent in part, and the handler has not written the rest.
     is_begun: bool,
     /// The handler says that its message goes on, whatever it does meanwhile.
     is_held_open: bool,
@@ -47,13 +47,15 @@ impl Output {
     /// As [`Transport::send_all`].
     pub(super) fn write(
         &mut self,
-        mut bytes: &[u8],
+        bytes: &[u8],
         transport: &mut Transport,
         limits: SendLimits,
     ) -> Result<(), SendError> {
         if self.buffer.len() + bytes.len() > limits.max_held {
-            let all = if bytes.len() >= limits.max_held { std::mem::take(&mut bytes) } else { &[] };
-            self.send(all, transport, limits)?;
+            if bytes.len() >= limits.max_held {
+                return self.send(bytes, transport, limits);
+            }
+            self.send(&[], transport, limits)?;
         }
         self.buffer.extend_from_slice(bytes);
         Ok(())
@@ -92,6 +94,7 @@ impl Output {
     }
 
     fn send(&mut self, bytes: &[u8], transport: &mut Transport, limits: SendLimits) -> Result<(), SendError> {
+        // Taken out because `send_all` borrows `self`, and put back to keep its capacity.
         let held = std::mem::take(&mut self.buffer);
         self.is_begun |= held.len() > self.whole || !bytes.is_empty();
         self.whole = 0;

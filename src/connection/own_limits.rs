@@ -30,6 +30,16 @@ impl Connection {
     }
 
     /// Changes [`Limits::max_outbox`] for this client, in bytes. Messages that wait already stay.
+    ///
+    /// ```
+    /// # fn work(client: &mut acceptd::Connection) -> std::io::Result<()> {
+    /// // A worker may have a whole job on its way.
+    /// client.set_max_outbox(1 << 20);
+    /// let outbox = client.outbox()?;
+    /// # drop(outbox);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn set_max_outbox(&mut self, bytes: usize) {
         self.own_limits().max_outbox = bytes;
         self.transport.set_max_outbox(bytes);

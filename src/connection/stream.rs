@@ -65,6 +65,14 @@ impl Write for Connection {
 }
 
 /// For the options of the socket (setsockopt(2)). Reading, writing or closing it by this descriptor confuses the connection.
+///
+/// ```
+/// # fn set(client: &mut acceptd::Connection) -> std::io::Result<()> {
+/// // An interactive protocol: its packets go before those of bulk transfers (RFC 2474, class selector 4).
+/// socket2::SockRef::from(&*client).set_tos_v4(4 << 5)?;
+/// # Ok(())
+/// # }
+/// ```
 impl AsFd for Connection {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.transport.socket().as_fd()

@@ -29,7 +29,8 @@ impl Transport {
         &self.socket
     }
 
-    /// Appends what has arrived to `buffer`, as much as its spare capacity holds; waits for the first byte. 0: the end.
+    /// Appends what has arrived to `buffer`, as much as its spare capacity holds. Waits for the first byte. Returns 0 at
+    /// the end of the input.
     ///
     /// # Errors
     ///
@@ -109,8 +110,8 @@ impl Transport {
         self.owner.as_mut().map_or(Ok(()), Owner::claim)
     }
 
-    /// Waits until the socket is ready for one of `events`, or the client is gone. Returns which; nothing at the deadline
-    /// and after a wakeup.
+    /// Waits until the socket is ready for one of `events`, or the client is gone. Returns the events that
+    /// occurred; none at the deadline, and none after a wakeup.
     ///
     /// # Errors
     ///

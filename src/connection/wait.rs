@@ -1,4 +1,5 @@
-//! Waiting for input, within three deadlines: of the silence between requests, of a request that has begun, and of a drain.
+//! Waiting for input, until the client sends something, a timeout or the deadline of the call passes, a drain ends the input,
+//! or a [`Waker`](crate::Waker) is used.
 
 use std::io::{self, ErrorKind, Write};
 use std::time::{Duration, Instant};
@@ -48,7 +49,8 @@ pub enum Paused {
 impl Connection {
     /// Flushes the output, then waits for input. In a drain, only what had arrived when it began is still received.
     pub(super) fn receive(&mut self, until: Option<Instant>, on_wake: OnWake) -> io::Result<Received> {
-        // Before the flush: what a client sends after it has read its reply did not arrive before the drain.
+        // Before the flush: a request that the client sends after it has read this reply must not count as arrived before the
+        // drain.
         self.note_drain();
         if self.take_wake(on_wake) {
             return Ok(Received::Woken);
@@ -209,14 +211,14 @@ impl Connection {
                 }
                 Ok(count) => {
                     self.input.note_received(count);
-                    self.silent = Duration::ZERO;
+                    self.idle_waited = Duration::ZERO;
                     self.drain_budget = self.drain_budget.map(|budget| budget.saturating_sub(count));
                     return Ok(Received::Bytes);
                 }
                 // A signal ends the wait early, and a stopped process lets it end late: what counts is the time that passed.
                 Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => {
                     if !in_request {
-                        self.silent += start.elapsed();
+                        self.idle_waited += start.elapsed();
                         self.note_silence()?;
                     }
                 }
@@ -233,13 +235,13 @@ impl Connection {
     /// How long the next wait for a request may take; `None` has no limit. With large buffers it is short, and the buffers are
     /// freed afterwards: an idle client that has been busy costs no more than any other.
     fn idle_time_left(&self) -> Option<Duration> {
-        let left = self.limits.idle_timeout.map(|timeout| timeout.saturating_sub(self.silent));
+        let left = self.limits.idle_timeout.map(|timeout| timeout.saturating_sub(self.idle_waited));
         if self.holds_memory() { Some(left.map_or(LULL, |left| left.min(LULL))) } else { left }
     }
 
     /// A wait for a request has ended without one. Ends an idle connection; else frees memory, and the wait goes on.
     fn note_silence(&mut self) -> io::Result<()> {
-        if self.limits.idle_timeout.is_some_and(|timeout| self.silent >= timeout) {
+        if self.limits.idle_timeout.is_some_and(|timeout| self.idle_waited >= timeout) {
             return Err(self.end(EndReason::Idle));
         }
         self.input.release_memory();

@@ -4,6 +4,7 @@ use std::io::{self, BufRead, Write};
 
 use super::Connection;
 use super::output::SendLimits;
+use super::transport::SendError;
 
 impl Connection {
     /// Sends the next `count` bytes of input back, after everything written before, and consumes them. Sends at once and without
@@ -56,6 +57,20 @@ impl Connection {
     /// Reading goes on. For protocols in which the end of the stream means "this is all" (as in HTTP/1.0). From then on,
     /// writing is an error, the outbox is closed, and there is no farewell.
     ///
+    /// ```
+    /// use acceptd::Connection;
+    /// use std::io::{self, Write};
+    ///
+    /// fn send_all(client: &mut Connection, body: &[u8]) -> io::Result<()> {
+    ///     client.write_all(body)?;
+    ///     client.end_output()?;
+    ///     // Until the client has read it and closes.
+    ///     while client.read_line()?.is_some() {}
+    ///     Ok(())
+    /// }
+    /// # let _ = send_all;
+    /// ```
+    ///
     /// # Errors
     ///
     /// The client does not read, or is gone.
@@ -63,7 +78,7 @@ impl Connection {
         self.check_writable()?;
         self.flush()?;
         if let Err(error) = self.transport.wait_for_others() {
-            return Err(self.fail_input(&error));
+            return Err(self.fail_output(SendError::Lost(error.kind())));
         }
         self.transport.close_outbox();
         self.transport.socket().end_output();

@@ -24,6 +24,7 @@ pub(super) fn serve_client(client: Admitted, service: Arc<Service>) {
     if let Some(socket) = lingering {
         service.linger.close(socket);
     }
+    // Before the guard: the handler must not outlive `Server::run`, which returns once all guards are released.
     drop(service);
     // Last, because the drain waits for it.
     drop(guard);

@@ -82,7 +82,7 @@ impl Connections {
         self.lock().clients.values().map(|client| Arc::clone(&client.socket)).collect()
     }
 
-    /// Handles for the same clients.
+    /// Handles for all clients that hold a slot at this moment.
     pub(super) fn clients(&self) -> Vec<ClientHandle> {
         let live = self.lock();
         let handle =
@@ -95,7 +95,7 @@ impl Connections {
     }
 }
 
-/// One client's place in the live set. Dropping it frees the place, even in a panic.
+/// A slot of the live set. Dropping it frees the slot, even in a panic.
 pub(super) struct Slot {
     id: u64,
     connections: Arc<Connections>,

@@ -1,6 +1,5 @@
 //! The drain: every client gets to finish, until a deadline, and the rest are cut.
 
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags};
@@ -19,20 +18,12 @@ const CUT_GRACE: Duration = Duration::from_millis(50);
 
 /// Lets every client finish, until the drain deadline, and cuts the rest.
 pub(super) fn drain(listener: Listener, admission: &Admission) -> Summary {
-    let listener = if admission.service.context.shutdown.is_requested() {
-        Some(listener)
-    } else {
-        refuse_backlog(listener, admission);
-        wait_for_request(admission);
-        None
-    };
+    refuse_backlog(listener, admission);
+    wait_for_request(admission);
     let Admission { connections, service, .. } = admission;
     let (limits, context) = (&service.limits, &service.context);
     event_log::draining(connections.connected_at_drain(), limits.drain_timeout);
     let deadline = Instant::now() + limits.drain_timeout;
-    if let Some(listener) = listener {
-        refuse_backlog(listener, admission);
-    }
     wait_for_clients(connections, &context.shutdown, deadline);
     let cut = cut_the_rest(admission);
     let mut stats = context.totals.stats();
@@ -50,7 +41,8 @@ pub(super) fn drain(listener: Listener, admission: &Admission) -> Summary {
     }
 }
 
-/// Lets clients go on after the port was closed, until a drain is requested or the last of them has left.
+/// Lets clients go on after the port was closed, until the last of them has left or a drain is requested. It may have been
+/// requested already.
 fn wait_for_request(admission: &Admission) {
     let (connections, shutdown) = (&admission.connections, &admission.service.context.shutdown);
     while connections.active() > 0 && !shutdown.is_requested() {
@@ -75,34 +67,19 @@ fn refuse_backlog(mut listener: Listener, admission: &Admission) {
 /// Waits until no client is left, until the deadline, or until a cut is requested.
 ///
 /// Threads that are busy notice the drain by themselves, before they wait for input. Threads that wait already are woken
-/// by the end of their input, each one as soon as all output to its client has left. A client that keeps reading
-/// ([`KeepReading`](crate::KeepReading)) is left to it.
+/// by the end of their input, each one as soon as all output to its client has left. A handler that keeps reading
+/// ([`KeepReading`](crate::KeepReading)) is left alone until the deadline.
 fn wait_for_clients(connections: &Connections, shutdown: &Shutdown, deadline: Instant) {
     let mut waiting = connections.sockets();
     waiting.iter().for_each(|socket| socket.wake_for_drain());
     waiting.retain(|socket| socket.waits_for_drain());
     waiting.iter().for_each(|socket| socket.report_when_sent());
     while connections.active() > 0 && Instant::now() < deadline && !shutdown.is_cut() {
-        for socket in all_left(&mut waiting, shutdown, deadline) {
+        for socket in Socket::take_all_left(&mut waiting, shutdown.event(), deadline) {
             // Its thread may no longer wait, or keep reading.
             socket.end_input_for_drain();
         }
     }
-}
-
-/// Waits for a change, and takes the sockets out of `waiting` whose output has all left.
-fn all_left(waiting: &mut Vec<Arc<Socket>>, shutdown: &Shutdown, deadline: Instant) -> Vec<Arc<Socket>> {
-    let mut fds: Vec<PollFd<'_>> = waiting.iter().map(|socket| PollFd::new(&**socket, PollFlags::OUT)).collect();
-    fds.push(PollFd::new(shutdown.event(), PollFlags::IN));
-    // After an error the loop looks again, until the deadline.
-    let _ = wait_for(&mut fds, Some(deadline));
-    let mut is_ready: Vec<bool> = fds.iter().map(|fd| !fd.revents().is_empty()).collect();
-    if is_ready.pop() == Some(true) {
-        shutdown.event().clear();
-    }
-    let (left, waiting_still): (Vec<_>, Vec<_>) = waiting.drain(..).zip(is_ready).partition(|(_, is_ready)| *is_ready);
-    waiting.extend(waiting_still.into_iter().map(|(socket, _)| socket));
-    left.into_iter().map(|(socket, _)| socket).collect()
 }
 
 /// Cuts busy clients, and ends the input of idle ones so that they leave. Returns how many were cut.
@@ -116,9 +93,14 @@ fn cut_the_rest(admission: &Admission) -> usize {
             socket.cut(&service.farewell_to(socket, Farewell::ShuttingDown));
         }
     }
+    wait_for_cut_clients(connections, &service.context.shutdown);
+    busy.len()
+}
+
+/// Gives the threads of clients that were cut a moment to notice.
+fn wait_for_cut_clients(connections: &Connections, shutdown: &Shutdown) {
     let deadline = Instant::now() + CUT_GRACE;
     while connections.active() > 0 && Instant::now() < deadline {
-        service.context.shutdown.event().wait(deadline);
+        shutdown.event().wait(deadline);
     }
-    busy.len()
 }

@@ -1,4 +1,4 @@
-//! [`Event`]: what happens to the clients of a server, and who is told. The log is told first.
+//! [`Event`]: what happens to a server's clients. [`Events`] passes each one to the log, then to the subscribers.
 
 use std::net::SocketAddr;
 use std::panic::{self, AssertUnwindSafe};
@@ -40,7 +40,7 @@ pub(super) struct Events {
     subscribers: Vec<Subscriber>,
 }
 
-/// Those who want to know, before the server runs.
+/// The subscribers, until the server runs.
 #[derive(Default)]
 pub(super) struct Subscribers(Vec<Subscriber>);
 

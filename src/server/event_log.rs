@@ -121,7 +121,7 @@ impl RateLimitedLog {
         self.log(Kind::Refused(discriminant(&why)), Level::Warn, &format!("refusing clients: {reason}"));
     }
 
-    /// The system lacks what it takes to accept clients.
+    /// The system has no descriptor, memory or thread for another client.
     pub(super) fn trouble(&self, error: &io::Error) {
         let advice = advice_for(error, self.stack_size);
         let line = format!("can't take in clients, will try again: {error}; {advice}");
@@ -136,7 +136,7 @@ impl RateLimitedLog {
         }
     }
 
-    /// Whether a line is due, and how many were suppressed before it.
+    /// `None`: suppress this line. `Some(count)`: write it; so many lines before it were suppressed.
     fn admit(&self, kind: Kind, level: Level, line: &str) -> Option<u64> {
         let now = Instant::now();
         let mut kinds = panics::lock_ignoring_poison(&self.kinds);
@@ -147,7 +147,7 @@ impl RateLimitedLog {
         due
     }
 
-    /// Says how many lines were suppressed and have not been counted by a later one.
+    /// Logs how many lines were suppressed that no later line has counted.
     pub(super) fn finish(&self) {
         let kinds = std::mem::take(&mut *panics::lock_ignoring_poison(&self.kinds));
         for mut of_kind in kinds.into_values() {

@@ -8,13 +8,13 @@ use std::time::Instant;
 use rustix::event::{PollFd, PollFlags};
 
 use super::Socket;
-use crate::event_fd::wait_for;
+use crate::event_fd::{EventFd, wait_for};
 use crate::waker::Wakeup;
 
 /// Waiting.
 impl Socket {
-    /// Waits until the socket is ready for one of `events`, or the peer is gone. Returns which; nothing at the deadline,
-    /// and sometimes nothing before.
+    /// Waits until the socket is ready for one of `events`, or the peer is gone. Returns the events that
+    /// occurred; none at the deadline or after a signal.
     ///
     /// # Errors
     ///
@@ -44,6 +44,25 @@ impl Socket {
             wakeup.event().clear();
         }
         Ok(ready)
+    }
+
+    /// Waits until the output of one of these sockets has all left, the event is notified, or the deadline is over. Takes the
+    /// sockets out whose output has left. For sockets that [report that](Socket::report_when_sent).
+    pub(crate) fn take_all_left(
+        sockets: &mut Vec<Arc<Socket>>,
+        event: &EventFd,
+        deadline: Instant,
+    ) -> Vec<Arc<Socket>> {
+        let mut fds: Vec<_> = sockets.iter().map(|socket| PollFd::new(&socket.stream, PollFlags::OUT)).collect();
+        fds.push(PollFd::new(event, PollFlags::IN));
+        // After an error the caller looks again, until its deadline.
+        let _ = wait_for(&mut fds, Some(deadline));
+        let mut is_ready: Vec<bool> = fds.iter().map(|fd| !fd.revents().is_empty()).collect();
+        if is_ready.pop() == Some(true) {
+            event.clear();
+        }
+        let mut is_ready = is_ready.into_iter();
+        sockets.extract_if(.., |_| is_ready.next() == Some(true)).collect()
     }
 
     /// What the client's own thread polls beside this socket, if others may wake it.
