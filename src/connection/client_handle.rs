@@ -74,6 +74,7 @@ impl ClientHandle {
     /// for handle in server.clients() {
     ///     handle.drain("closed by the operator");
     /// }
+    /// client.expect("ERROR the server closes this connection\n");
     /// client.expect_end();
     /// ```
     pub fn drain(&self, reason: impl Into<String>) {
