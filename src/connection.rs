@@ -10,7 +10,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::farewell::Farewell;
+use crate::farewell::FarewellReason;
 use crate::limits::Limits;
 use crate::outbox::Outbox;
 use crate::shutdown::Shutdown;
@@ -58,7 +58,7 @@ pub struct Connection {
     peer: SocketAddr,
     opened: Instant,
     limits: Arc<Limits>,
-    context: Arc<Context>,
+    context: Arc<ConnectionContext>,
     transport: Transport,
     input: Input,
     output: Output,
@@ -75,10 +75,10 @@ pub struct Connection {
     /// A pause has reported a drain, and no request was read since.
     is_drain_reported: bool,
     /// Whether the input or the whole connection has ended, and why.
-    state: State,
+    state: ConnectionState,
 }
 
-enum State {
+enum ConnectionState {
     Open,
     /// The client has closed its side. Output can still be sent.
     ClientEnded,
@@ -89,7 +89,7 @@ enum State {
 }
 
 /// What all connections of a server share.
-pub(crate) struct Context {
+pub(crate) struct ConnectionContext {
     /// The receive timeout that clients' sockets have inherited from their listener.
     pub(crate) receive_timeout: Option<Duration>,
     pub(crate) shutdown: Shutdown,
@@ -103,7 +103,7 @@ impl Connection {
         peer: SocketAddr,
         socket: Arc<Socket>,
         limits: Arc<Limits>,
-        context: Arc<Context>,
+        context: Arc<ConnectionContext>,
     ) -> Connection {
         let transport = Transport::new(socket, context.receive_timeout);
         Connection {
@@ -121,7 +121,7 @@ impl Connection {
             is_woken: false,
             is_client_end_reported: false,
             is_drain_reported: false,
-            state: State::Open,
+            state: ConnectionState::Open,
         }
     }
 
@@ -159,8 +159,8 @@ impl Connection {
     /// Why the connection is over, once a method has returned an error.
     pub fn end_reason(&self) -> Option<&EndReason> {
         match &self.state {
-            State::Ended(reason) => Some(reason),
-            State::Open | State::ClientEnded | State::DrainEnded => None,
+            ConnectionState::Ended(reason) => Some(reason),
+            ConnectionState::Open | ConnectionState::ClientEnded | ConnectionState::DrainEnded => None,
         }
     }
 
@@ -251,7 +251,7 @@ impl Connection {
     /// }
     /// # let _: &dyn acceptd::Handler = &handle;
     /// ```
-    pub fn set_farewell(&mut self, farewell: impl Fn(Farewell) -> Cow<'static, [u8]> + Send + Sync + 'static) {
+    pub fn set_farewell(&mut self, farewell: impl Fn(FarewellReason) -> Cow<'static, [u8]> + Send + Sync + 'static) {
         self.transport.socket().set_farewell(Arc::new(farewell));
     }
 
@@ -277,14 +277,14 @@ impl Connection {
     /// Notes why the connection is over, and returns the error for the handler.
     fn end(&mut self, reason: EndReason) -> io::Error {
         let error = reason.to_error();
-        self.state = State::Ended(reason);
+        self.state = ConnectionState::Ended(reason);
         error
     }
 
     fn check_open(&self) -> io::Result<()> {
         match &self.state {
-            State::Ended(reason) => Err(reason.to_error()),
-            State::Open | State::ClientEnded | State::DrainEnded => Ok(()),
+            ConnectionState::Ended(reason) => Err(reason.to_error()),
+            ConnectionState::Open | ConnectionState::ClientEnded | ConnectionState::DrainEnded => Ok(()),
         }
     }
 }

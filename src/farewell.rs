@@ -1,4 +1,4 @@
-//! [`Farewell`]: why a client is refused or loses its connection, as it is told.
+//! [`FarewellReason`]: why a client is refused or loses its connection, as it is told.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -6,13 +6,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// What to say to a client for each reason.
-pub(crate) type FarewellFn = Arc<dyn Fn(Farewell) -> Cow<'static, [u8]> + Send + Sync>;
+pub(crate) type FarewellFn = Arc<dyn Fn(FarewellReason) -> Cow<'static, [u8]> + Send + Sync>;
 
 /// Why a client is refused or cut off. Its `Display` is a message for people: one line of printable ASCII, without a full stop.
 /// The words may change; match on the variant if the reason matters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Farewell {
+pub enum FarewellReason {
     /// Refused: the limit on clients is reached.
     Full {
         /// The limit.
@@ -27,7 +27,7 @@ pub enum Farewell {
     Draining,
     /// Ended by another thread of the server: see [`Outbox::close`](crate::Outbox::close) and
     /// [`ClientHandle::drain`](crate::ClientHandle::drain).
-    Closed,
+    ServerClosed,
     /// Silent between requests for too long.
     Idle {
         /// The limit.
@@ -51,21 +51,21 @@ pub enum Farewell {
     Failed,
 }
 
-impl fmt::Display for Farewell {
+impl fmt::Display for FarewellReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Farewell::Full { limit } => write!(f, "too many connections (the limit is {limit}), try again later"),
-            Farewell::NoThread => f.write_str("the server has no thread left, try again later"),
-            Farewell::ShuttingDown | Farewell::Draining => f.write_str("the server is shutting down"),
-            Farewell::Closed => f.write_str("the server closes this connection"),
-            Farewell::Idle { timeout } => write!(f, "nothing was sent for {timeout:?}, closing"),
-            Farewell::RequestTimeout { timeout } => {
+            FarewellReason::Full { limit } => write!(f, "too many connections (the limit is {limit}), try again later"),
+            FarewellReason::NoThread => f.write_str("the server has no thread left, try again later"),
+            FarewellReason::ShuttingDown | FarewellReason::Draining => f.write_str("the server is shutting down"),
+            FarewellReason::ServerClosed => f.write_str("the server closes this connection"),
+            FarewellReason::Idle { timeout } => write!(f, "nothing was sent for {timeout:?}, closing"),
+            FarewellReason::RequestTimeout { timeout } => {
                 write!(f, "the request was not complete after {timeout:?}, closing")
             }
-            Farewell::TooLong { limit } => write!(f, "the request is longer than {limit} bytes, closing"),
-            Farewell::TooSlow => f.write_str("you read too slowly, closing"),
-            Farewell::Unfinished => f.write_str("the last request was not complete and was not carried out"),
-            Farewell::Failed => f.write_str("the server failed to answer, closing"),
+            FarewellReason::TooLong { limit } => write!(f, "the request is longer than {limit} bytes, closing"),
+            FarewellReason::TooSlow => f.write_str("you read too slowly, closing"),
+            FarewellReason::Unfinished => f.write_str("the last request was not complete and was not carried out"),
+            FarewellReason::Failed => f.write_str("the server failed to answer, closing"),
         }
     }
 }

@@ -5,7 +5,7 @@ use std::io;
 use std::sync::Arc;
 
 use crate::connection::Connection;
-use crate::farewell::Farewell;
+use crate::farewell::FarewellReason;
 use crate::limits::Limits;
 
 #[cfg(feature = "chat")]
@@ -75,7 +75,7 @@ pub trait Handler: Send + Sync + 'static {
     ///
     /// The accept loop calls this for clients that it refuses, so it must not wait for anything. If it panics, there is no
     /// farewell.
-    fn farewell(&self, reason: Farewell) -> Cow<'static, [u8]> {
+    fn farewell(&self, reason: FarewellReason) -> Cow<'static, [u8]> {
         format!("ERROR {reason}\n").into_bytes().into()
     }
 
@@ -112,7 +112,7 @@ pub trait Handler: Send + Sync + 'static {
     fn with_farewell<F>(self, farewell: F) -> WithFarewell<Self, F>
     where
         Self: Sized,
-        F: Fn(Farewell) -> Cow<'static, [u8]> + Send + Sync + 'static,
+        F: Fn(FarewellReason) -> Cow<'static, [u8]> + Send + Sync + 'static,
     {
         WithFarewell { handler: self, farewell }
     }
@@ -128,13 +128,13 @@ pub struct WithFarewell<H, F> {
 impl<H, F> Handler for WithFarewell<H, F>
 where
     H: Handler,
-    F: Fn(Farewell) -> Cow<'static, [u8]> + Send + Sync + 'static,
+    F: Fn(FarewellReason) -> Cow<'static, [u8]> + Send + Sync + 'static,
 {
     fn handle(&self, client: &mut Connection) -> io::Result<()> {
         self.handler.handle(client)
     }
 
-    fn farewell(&self, reason: Farewell) -> Cow<'static, [u8]> {
+    fn farewell(&self, reason: FarewellReason) -> Cow<'static, [u8]> {
         (self.farewell)(reason)
     }
 
@@ -183,7 +183,7 @@ impl<H: Handler> Handler for Arc<H> {
         (**self).handle(client)
     }
 
-    fn farewell(&self, reason: Farewell) -> Cow<'static, [u8]> {
+    fn farewell(&self, reason: FarewellReason) -> Cow<'static, [u8]> {
         (**self).farewell(reason)
     }
 
@@ -197,7 +197,7 @@ impl Handler for Box<dyn Handler> {
         (**self).handle(client)
     }
 
-    fn farewell(&self, reason: Farewell) -> Cow<'static, [u8]> {
+    fn farewell(&self, reason: FarewellReason) -> Cow<'static, [u8]> {
         (**self).farewell(reason)
     }
 

@@ -65,7 +65,7 @@ mod totals;
 mod waker;
 
 pub use connection::{ClientHandle, ClosedConnection, Connection, EndReason, KeepReading, Next, Paused};
-pub use farewell::Farewell;
+pub use farewell::FarewellReason;
 #[cfg(feature = "chat")]
 pub use handler::Chat;
 #[cfg(feature = "kv")]

@@ -31,7 +31,7 @@ pub(crate) const MIN_TIMEOUT: Duration = Duration::from_millis(1);
 /// that it has sent and that the client's system has not acknowledged.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Clients served at once, at least 1. One more is refused with [`Farewell::Full`](crate::Farewell::Full).
+    /// Clients served at once, at least 1. One more is refused with [`FarewellReason::Full`](crate::FarewellReason::Full).
     /// Lowered at start, with a warning, to what the system's limits on descriptors, threads, memory maps and address
     /// space allow. Default: 1024.
     pub max_connections: usize,

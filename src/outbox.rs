@@ -72,8 +72,8 @@ impl Outbox {
     }
 
     /// Ends the connection from another thread: messages that were queued before are delivered, then the client gets the
-    /// farewell for [`Farewell::Closed`](crate::Farewell::Closed), and the connection is closed. Its handler gets an error
-    /// with [`EndReason::Closed`](crate::EndReason::Closed) when it waits next: the request that it carries out is completed,
+    /// farewell for [`FarewellReason::ServerClosed`](crate::FarewellReason::ServerClosed), and the connection is closed. Its handler gets an error
+    /// with [`EndReason::ServerClosed`](crate::EndReason::ServerClosed) when it waits next: the request that it carries out is completed,
     /// and its reply is sent. `reason` is for the log. Never waits.
     ///
     /// ```
@@ -133,18 +133,18 @@ impl Wire for SocketWire {
         self.wakeup.event().notify();
     }
 
-    fn begin(&self) -> bool {
-        self.socket.begin_message()
+    fn begin_sending(&self) -> bool {
+        self.socket.begin_sending()
     }
 
-    fn end(&self) {
-        self.socket.end_message();
+    fn end_sending(&self) {
+        self.socket.end_sending();
     }
 }
 
 /// How an outbox was closed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Closed {
+pub(crate) enum LastMessage {
     /// The last message was sent whole.
     Whole,
     /// Only a part of the last message was sent.
@@ -170,8 +170,8 @@ impl Owner {
         let wakeup = Arc::clone(socket.make_wakeup()?);
         let wire = Arc::new(SocketWire { socket, wakeup });
         let outbox = Outbox(Arc::new(Handover::new(Arc::clone(&wire), limit, MESSAGE_OVERHEAD)));
-        if wire.socket.begin_message() {
-            wire.socket.end_message();
+        if wire.socket.begin_sending() {
+            wire.socket.end_sending();
         } else {
             // The handler is in the middle of a reply. The claim is granted at once, and released at the end of the reply.
             outbox.0.claim();
@@ -204,7 +204,7 @@ impl Owner {
                 Turn::Over(_) => return Err(io::ErrorKind::ConnectionAborted.into()),
                 turn => self.wait_once(turn, events, deadline)?,
             };
-            if !ready.is_empty() || is_over(deadline) {
+            if !ready.is_empty() || has_passed(deadline) {
                 return Ok(ready);
             }
         }
@@ -237,15 +237,15 @@ impl Owner {
 
     /// Closes the outbox. If a message is partly sent, sends the rest, as far as the socket takes it at once, so that a
     /// farewell can follow.
-    pub(crate) fn close(&self) -> Closed {
+    pub(crate) fn close(&self) -> LastMessage {
         loop {
             if let Some(remains) = self.outbox.0.close() {
-                let Some(rest) = remains.rest else { return Closed::Whole };
+                let Some(rest) = remains.rest else { return LastMessage::Whole };
                 if self.wire.socket.send_last(rest.bytes()) < rest.bytes().len() {
-                    return Closed::Torn;
+                    return LastMessage::Torn;
                 }
-                self.wire.socket.end_message();
-                return Closed::Whole;
+                self.wire.socket.end_sending();
+                return LastMessage::Whole;
             }
             // Another thread is in a system call, which does not wait.
             self.wire.wakeup.event().wait(Instant::now() + self.write_timeout);
@@ -289,6 +289,6 @@ impl Owner {
     }
 }
 
-fn is_over(deadline: Option<Instant>) -> bool {
+fn has_passed(deadline: Option<Instant>) -> bool {
     deadline.is_some_and(|deadline| Instant::now() >= deadline)
 }

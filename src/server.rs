@@ -9,8 +9,8 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Instant;
 
-use crate::connection::Context;
-use crate::farewell::Farewell;
+use crate::connection::ConnectionContext;
+use crate::farewell::FarewellReason;
 use crate::handler::Handler;
 use crate::limits::Limits;
 use crate::shutdown::Shutdown;
@@ -27,7 +27,7 @@ mod farewells;
 mod handle;
 mod linger;
 mod listener;
-mod service;
+mod shared;
 mod summary;
 mod system;
 mod threads;
@@ -45,7 +45,7 @@ pub use handle::{RunningServer, ServerHandle};
 use linger::Linger;
 pub(crate) use listener::Listener;
 use listener::{Backoff, is_peer_error};
-use service::Service;
+use shared::ServerShared;
 pub use summary::Summary;
 pub use system::advice;
 use threads::Threads;
@@ -58,7 +58,7 @@ pub struct Server {
     linger: Linger,
     limits: Limits,
     subscribers: Subscribers,
-    context: Arc<Context>,
+    context: Arc<ConnectionContext>,
 }
 
 impl Server {
@@ -119,7 +119,7 @@ impl Server {
         let with_advice = |error| system::with_advice(error, limits.stack_size);
         let capacity = Capacity::of(&limits);
         let linger = Linger::start(capacity.lingering).map_err(with_advice)?;
-        let context = Arc::new(Context {
+        let context = Arc::new(ConnectionContext {
             receive_timeout: limits.idle_timeout,
             shutdown: Shutdown::new().map_err(with_advice)?,
             totals: Totals::default(),
@@ -195,18 +195,18 @@ impl Server {
             connections.set_capacity(capacity.clients);
         }
         let threads = Threads::new(limits.stack_size);
-        let service = Arc::new(Service {
+        let shared = Arc::new(ServerShared {
             handler: Box::new(handler),
-            events: subscribers.with_log(RateLimitedLog::new(capacity.because, limits.stack_size)),
+            events: subscribers.with_log(RateLimitedLog::new(capacity.limited_by, limits.stack_size)),
             limits: Arc::new(limits),
             linger: linger.handle(),
             context,
         });
-        let mut admission = Admission { connections, service: Arc::clone(&service), next_id: 1 };
+        let mut admission = Admission { connections, shared: Arc::clone(&shared), next_id: 1 };
         serve(&mut listener, &mut admission, &threads);
         let summary = drain(listener, &admission);
         drop(linger);
-        service.events.log().finish();
+        shared.events.log().finish();
         event_log::ended(&summary);
         summary
     }
@@ -214,7 +214,7 @@ impl Server {
 
 /// The accept loop. Returns when accepting is to stop.
 fn serve(listener: &mut Listener, admission: &mut Admission, threads: &Threads) {
-    let shutdown = admission.service.context.shutdown.clone();
+    let shutdown = admission.shared.context.shutdown.clone();
     let mut backoff = Backoff::default();
     loop {
         // An accept that finds no client costs the kernel almost as much as one that does, so the loop polls first. And without
@@ -237,7 +237,7 @@ fn serve(listener: &mut Listener, admission: &mut Admission, threads: &Threads) 
                 backoff.recover();
             }
             Err(error) => {
-                admission.service.events.log().trouble(&error);
+                admission.shared.events.log().accept_failed(&error);
                 backoff.pause(shutdown.event());
             }
         }
@@ -247,9 +247,9 @@ fn serve(listener: &mut Listener, admission: &mut Admission, threads: &Threads) 
 /// Hands a client to a thread that serves it to its end. Refuses the client if the system gives no thread.
 fn hand_over(client: Admitted, admission: &Admission, threads: &Threads) {
     let (socket, peer) = (Arc::clone(&client.socket), client.peer);
-    let service = Arc::clone(&admission.service);
-    if let Err(error) = threads.run(Box::new(move || serve_client(client, service))) {
-        admission.service.events.log().trouble(&error);
-        admission.refuse(socket, peer, Farewell::NoThread);
+    let shared = Arc::clone(&admission.shared);
+    if let Err(error) = threads.run(Box::new(move || serve_client(client, shared))) {
+        admission.shared.events.log().accept_failed(&error);
+        admission.refuse(socket, peer, FarewellReason::NoThread);
     }
 }

@@ -15,22 +15,22 @@ use crate::event_fd::EventFd;
 /// It is a handle: all clones end the same server. Calling a method again does nothing.
 #[derive(Clone)]
 pub struct Shutdown {
-    shared: Arc<Shared>,
+    shared: Arc<ShutdownState>,
 }
 
-struct Shared {
+struct ShutdownState {
     accepting_stopped: AtomicBool,
     requested: AtomicBool,
-    cut: AtomicBool,
+    cut_requested: AtomicBool,
     event: EventFd,
 }
 
 impl Shutdown {
     pub(crate) fn new() -> io::Result<Shutdown> {
-        let shared = Shared {
+        let shared = ShutdownState {
             accepting_stopped: AtomicBool::new(false),
             requested: AtomicBool::new(false),
-            cut: AtomicBool::new(false),
+            cut_requested: AtomicBool::new(false),
             event: EventFd::new()?,
         };
         Ok(Shutdown { shared: Arc::new(shared) })
@@ -76,7 +76,7 @@ impl Shutdown {
     /// Cuts every client at once, instead of waiting for the drain deadline. Includes [`request`](Shutdown::request).
     pub fn cut(&self) {
         // Release: a thread that sees the cut sees the request as well.
-        self.shared.cut.store(true, Ordering::Release);
+        self.shared.cut_requested.store(true, Ordering::Release);
         self.request();
     }
 
@@ -89,7 +89,7 @@ impl Shutdown {
     /// Whether a cut was requested.
     pub fn is_cut(&self) -> bool {
         // See `cut`.
-        self.shared.cut.load(Ordering::Acquire)
+        self.shared.cut_requested.load(Ordering::Acquire)
     }
 
     /// Notified by each call above, and when the last client leaves during a drain.

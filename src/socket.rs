@@ -16,7 +16,7 @@ use rustix::event::PollFlags;
 use rustix::net::{RecvFlags, SendAncillaryBuffer, SendFlags, connect_unspec, recv, send, sendmsg};
 use socket2::SockRef;
 
-use crate::farewell::{Farewell, FarewellFn};
+use crate::farewell::{FarewellFn, FarewellReason};
 use crate::panics;
 use crate::progress::MIN_PROGRESS;
 use crate::waker::Wakeup;
@@ -41,36 +41,36 @@ pub(crate) struct Socket {
     stream: TcpStream,
     /// Whether a message is being sent: set before its first byte, cleared after its last. Only the thread that sets it
     /// may send. It stays set when a message was cut short, since what follows would be taken for the rest of it.
-    in_message: AtomicBool,
+    is_sending: AtomicBool,
     /// Whether the client's thread waits for input, or is about to.
     waiting: AtomicBool,
     /// Whether the input was ended from this side.
     input_ended: AtomicBool,
     /// Whether the output was ended by the handler, while the input goes on.
     output_ended: AtomicBool,
-    cut: AtomicBool,
+    is_cut: AtomicBool,
     drain: DrainState,
-    farewell: Mutex<Option<FarewellFn>>,
+    own_farewell: Mutex<Option<FarewellFn>>,
     /// Present if other threads may wake the client's own thread.
     wakeup: OnceLock<Arc<Wakeup>>,
-    received: AtomicU64,
-    sent: AtomicU64,
+    bytes_received: AtomicU64,
+    bytes_accepted: AtomicU64,
 }
 
 impl Socket {
     pub(crate) fn new(stream: TcpStream) -> Arc<Socket> {
         Arc::new(Socket {
             stream,
-            in_message: AtomicBool::new(false),
+            is_sending: AtomicBool::new(false),
             waiting: AtomicBool::new(false),
             input_ended: AtomicBool::new(false),
             output_ended: AtomicBool::new(false),
-            cut: AtomicBool::new(false),
+            is_cut: AtomicBool::new(false),
             drain: DrainState::default(),
-            farewell: Mutex::default(),
+            own_farewell: Mutex::default(),
             wakeup: OnceLock::new(),
-            received: AtomicU64::new(0),
-            sent: AtomicU64::new(0),
+            bytes_received: AtomicU64::new(0),
+            bytes_accepted: AtomicU64::new(0),
         })
     }
 
@@ -83,13 +83,13 @@ impl Socket {
     }
 
     /// Bytes received so far. A number for people: it orders nothing.
-    pub(crate) fn received(&self) -> u64 {
-        self.received.load(Ordering::Relaxed)
+    pub(crate) fn bytes_received(&self) -> u64 {
+        self.bytes_received.load(Ordering::Relaxed)
     }
 
     /// Bytes accepted by the kernel so far.
-    pub(crate) fn sent(&self) -> u64 {
-        self.sent.load(Ordering::Relaxed)
+    pub(crate) fn bytes_accepted(&self) -> u64 {
+        self.bytes_accepted.load(Ordering::Relaxed)
     }
 }
 
@@ -116,7 +116,7 @@ impl Socket {
 
     fn receive_with(&self, buffer: &mut Vec<u8>, flags: RecvFlags) -> io::Result<usize> {
         let (count, _) = recv(&self.stream, spare_capacity(buffer), flags)?;
-        self.received.fetch_add(count as u64, Ordering::Relaxed);
+        self.bytes_received.fetch_add(count as u64, Ordering::Relaxed);
         Ok(count)
     }
 
@@ -146,7 +146,7 @@ impl Socket {
 
     /// Ends the input: a thread that waits for it sees the end at once. From then on Linux answers what the peer sends
     /// after our own end with a reset, which costs the peer what it has not been sent yet. So nothing should be on its
-    /// way to it: see [`report_when_sent`](Socket::report_when_sent).
+    /// way to it: see [`report_when_all_left`](Socket::report_when_all_left).
     pub(crate) fn end_input(&self) {
         // Release: the thread that sees the end of the input sees who ended it.
         self.input_ended.store(true, Ordering::Release);
@@ -180,13 +180,13 @@ pub(crate) enum Arrived {
 /// Sending.
 impl Socket {
     /// Whether a message may begin: not when another one is incomplete.
-    pub(crate) fn begin_message(&self) -> bool {
+    pub(crate) fn begin_sending(&self) -> bool {
         // Acquire and release: the next message is sent after the one before.
-        !self.in_message.swap(true, Ordering::AcqRel)
+        !self.is_sending.swap(true, Ordering::AcqRel)
     }
 
-    pub(crate) fn end_message(&self) {
-        self.in_message.store(false, Ordering::Release);
+    pub(crate) fn end_sending(&self) {
+        self.is_sending.store(false, Ordering::Release);
     }
 
     /// Sends what the kernel accepts of these parts at this moment. Never waits.
@@ -200,7 +200,7 @@ impl Socket {
             [part] => send(&self.stream, part, flags)?,
             parts => sendmsg(&self.stream, parts, &mut SendAncillaryBuffer::default(), flags)?,
         };
-        self.sent.fetch_add(count as u64, Ordering::Relaxed);
+        self.bytes_accepted.fetch_add(count as u64, Ordering::Relaxed);
         Ok(count)
     }
 
@@ -217,13 +217,13 @@ impl Socket {
     }
 
     /// From now on `poll` calls the socket writable only when all of the output has left for the peer.
-    pub(crate) fn report_when_sent(&self) {
+    pub(crate) fn report_when_all_left(&self) {
         self.bound_unsent(1);
     }
 
     /// Waits until all of the output has left for the peer, and throws away what it sends meanwhile. Gives up, and
     /// returns false, when the peer takes less than [`MIN_PROGRESS`] within the timeout.
-    pub(crate) fn wait_until_sent(&self, timeout: Duration) -> bool {
+    pub(crate) fn wait_until_all_left(&self, timeout: Duration) -> bool {
         if self.has_all_left() {
             return true;
         }
@@ -240,7 +240,7 @@ impl Socket {
         })
     }
 
-    /// One step of [`wait_until_sent`](Socket::wait_until_sent). Also true when the peer is gone.
+    /// One step of [`wait_until_all_left`](Socket::wait_until_all_left). Also true when the peer is gone.
     fn is_writable_by(&self, deadline: Instant, events: &mut PollFlags, scratch: &mut [u8]) -> bool {
         loop {
             let Ok(ready) = self.wait(*events, Some(deadline)) else { return true };
@@ -260,10 +260,10 @@ impl Socket {
     /// Whether all of the output has left for the peer. Asks the kernel only if it is worth asking: what a client has
     /// been sent in all may be too little to matter.
     pub(crate) fn has_all_left(&self) -> bool {
-        if self.sent() <= MIN_PROGRESS as u64 {
+        if self.bytes_accepted() <= MIN_PROGRESS as u64 {
             return true;
         }
-        self.report_when_sent();
+        self.report_when_all_left();
         self.wait(PollFlags::OUT, Some(Instant::now())).is_ok_and(|ready| !ready.is_empty())
     }
 
@@ -286,26 +286,26 @@ impl Socket {
 
     /// What this client is to be told in place of the handler's own farewell, in whichever thread that happens.
     pub(crate) fn set_farewell(&self, farewell: FarewellFn) {
-        *panics::lock_ignoring_poison(&self.farewell) = Some(farewell);
+        *panics::lock_ignoring_poison(&self.own_farewell) = Some(farewell);
     }
 
     /// What this client is to be told for `reason`, if that was set for it.
-    pub(crate) fn farewell(&self, reason: Farewell) -> Option<Cow<'static, [u8]>> {
+    pub(crate) fn own_farewell(&self, reason: FarewellReason) -> Option<Cow<'static, [u8]>> {
         // Cloned, so that the farewell's own code doesn't run under the lock.
-        let farewell = panics::lock_ignoring_poison(&self.farewell).clone();
+        let farewell = panics::lock_ignoring_poison(&self.own_farewell).clone();
         farewell.map(|farewell| farewell(reason))
     }
 
     /// Sends a farewell, after which nothing can be sent. Never waits. Returns whether the client knows that all is
     /// complete. It doesn't in the middle of a message, and if it has left no room for the farewell.
     pub(crate) fn send_farewell(&self, farewell: &[u8]) -> bool {
-        self.output_was_ended() || (self.begin_message() && self.send_last(farewell) == farewell.len())
+        self.output_was_ended() || (self.begin_sending() && self.send_last(farewell) == farewell.len())
     }
 
     /// Ends both directions from another thread than the client's own. Never waits.
     pub(crate) fn cut(&self, farewell: &[u8]) {
         // Release: the thread that is woken by the end sees that it was cut.
-        self.cut.store(true, Ordering::Release);
+        self.is_cut.store(true, Ordering::Release);
         if self.send_farewell(farewell) {
             let _ = self.stream.shutdown(Shutdown::Both);
         } else {
@@ -314,7 +314,7 @@ impl Socket {
     }
 
     pub(crate) fn was_cut(&self) -> bool {
-        self.cut.load(Ordering::Acquire)
+        self.is_cut.load(Ordering::Acquire)
     }
 
     /// Makes the close reset the connection and throw away what has not left. So what was cut in the middle does not

@@ -18,7 +18,7 @@ pub(crate) struct Throttle {
     interval_began: Option<Instant>,
     /// How many lines were written in the current interval.
     written: u32,
-    /// How many lines were suppressed since [`admit`](Throttle::admit) or [`suppressed`](Throttle::suppressed) last returned
+    /// How many lines were suppressed since [`admit`](Throttle::admit) or [`take_suppressed`](Throttle::take_suppressed) last returned
     /// their number.
     suppressed: u64,
 }
@@ -29,10 +29,10 @@ impl Throttle {
     }
 
     /// Returns how many lines were suppressed before this one, or `None` if this one must be suppressed too. There is no timer
-    /// that reports the lines suppressed last, so the owner calls [`suppressed`](Throttle::suppressed) in the end.
+    /// that reports the lines suppressed last, so the owner calls [`take_suppressed`](Throttle::take_suppressed) in the end.
     pub(crate) fn admit(&mut self, now: Instant) -> Option<u64> {
-        let is_over = |began| now.saturating_duration_since(began) >= self.rate.interval;
-        if self.interval_began.is_none_or(is_over) {
+        let has_passed = |began| now.saturating_duration_since(began) >= self.rate.interval;
+        if self.interval_began.is_none_or(has_passed) {
             self.interval_began = Some(now);
             self.written = 0;
         }
@@ -41,11 +41,11 @@ impl Throttle {
             return None;
         }
         self.written += 1;
-        Some(self.suppressed())
+        Some(self.take_suppressed())
     }
 
     /// Returns how many lines were suppressed, and counts from 0 again.
-    pub(crate) fn suppressed(&mut self) -> u64 {
+    pub(crate) fn take_suppressed(&mut self) -> u64 {
         mem::take(&mut self.suppressed)
     }
 }
@@ -74,6 +74,6 @@ mod tests {
         let mut throttle = Throttle::new(LogRate { lines: 1, interval: Duration::from_secs(5) });
         assert_eq!(throttle.admit(start), Some(0));
         (0..412).for_each(|_| assert_eq!(throttle.admit(start), None));
-        assert_eq!((throttle.suppressed(), throttle.suppressed()), (412, 0));
+        assert_eq!((throttle.take_suppressed(), throttle.take_suppressed()), (412, 0));
     }
 }

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::io::{self, Write};
 use std::sync::Arc;
 
-use acceptd::{Connection, Farewell, Handler, Limits, Next, Paused, Server, Summary, protocol_error};
+use acceptd::{Connection, FarewellReason, Handler, Limits, Next, Paused, Server, Summary, protocol_error};
 
 use crate::frame::{MAX_FRAME, Reply, Request};
 use crate::session::{ClientLink, Session};
@@ -63,8 +63,8 @@ impl Handler for JobQueue {
         Limits { descriptors_per_client: 2, max_outbox: limits.max_outbox.min(64 * 1024), ..limits }
     }
 
-    fn farewell(&self, reason: Farewell) -> Cow<'static, [u8]> {
-        let is_drain = matches!(reason, Farewell::Draining | Farewell::ShuttingDown);
+    fn farewell(&self, reason: FarewellReason) -> Cow<'static, [u8]> {
+        let is_drain = matches!(reason, FarewellReason::Draining | FarewellReason::ShuttingDown);
         let reply = if is_drain { Reply::Closing } else { Reply::Error(reason.to_string()) };
         reply.encode().into()
     }

@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use std::sync::Arc;
 use std::time::Duration;
 
-use acceptd::{Connection, Farewell, Handler, Limits, Next, Server, Summary};
+use acceptd::{Connection, FarewellReason, Handler, Limits, Next, Server, Summary};
 
 use crate::apop;
 use crate::framing::Framing;
@@ -58,10 +58,10 @@ impl Handler for MailDrop {
         Limits { idle_timeout: Some(Duration::from_secs(600)), ..limits }
     }
 
-    fn farewell(&self, reason: Farewell) -> Cow<'static, [u8]> {
+    fn farewell(&self, reason: FarewellReason) -> Cow<'static, [u8]> {
         match reason {
             // RFC 1939, section 3: no response when the autologout timer expires.
-            Farewell::Idle { .. } => Cow::Borrowed(b""),
+            FarewellReason::Idle { .. } => Cow::Borrowed(b""),
             reason => format!("-ERR {reason}\r\n").into_bytes().into(),
         }
     }

@@ -41,12 +41,12 @@ impl ClientHandle {
 
     /// Bytes received from the client so far; 0 once it has left.
     pub fn bytes_in(&self) -> u64 {
-        self.socket.upgrade().map_or(0, |socket| socket.received())
+        self.socket.upgrade().map_or(0, |socket| socket.bytes_received())
     }
 
     /// Bytes sent to the client so far; 0 once it has left.
     pub fn bytes_out(&self) -> u64 {
-        self.socket.upgrade().map_or(0, |socket| socket.sent())
+        self.socket.upgrade().map_or(0, |socket| socket.bytes_accepted())
     }
 
     /// Whether the client is still connected.
@@ -60,7 +60,7 @@ impl ClientHandle {
     }
 
     /// Lets the client finish, as a drain of the server does: requests that have arrived whole are answered, and then the input
-    /// ends. The client gets the farewell for [`Farewell::Closed`](crate::Farewell::Closed). `reason` is for the log. There
+    /// ends. The client gets the farewell for [`FarewellReason::ServerClosed`](crate::FarewellReason::ServerClosed). `reason` is for the log. There
     /// is no deadline: [`cut`](ClientHandle::cut) a client that takes too long. Never waits.
     ///
     /// ```

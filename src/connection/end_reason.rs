@@ -7,7 +7,7 @@ use std::io;
 use log::Level;
 
 use super::transport::SendError;
-use crate::farewell::Farewell;
+use crate::farewell::FarewellReason;
 use crate::limits::Limits;
 use crate::outbox::End;
 
@@ -59,7 +59,7 @@ pub enum EndReason {
     Drained,
     /// Another thread has ended the connection, for this reason: see [`Outbox::close`](crate::Outbox::close) and
     /// [`ClientHandle::drain`](crate::ClientHandle::drain).
-    Closed(String),
+    ServerClosed(String),
     /// The connection was cut: at the drain deadline, by [`Shutdown::cut`](crate::Shutdown::cut), or by another thread.
     Cut,
     /// The client violated the protocol, and the handler has told it so: see [`protocol_error`](crate::protocol_error()).
@@ -120,7 +120,7 @@ impl EndReason {
             | EndReason::OutboxTimeout
             | EndReason::TooLong(_)
             | EndReason::ProtocolError(_)
-            | EndReason::Closed(_)
+            | EndReason::ServerClosed(_)
             | EndReason::Cut => Level::Info,
             EndReason::HandlerFailed(_) => Level::Warn,
             EndReason::HandlerPanicked(_) => Level::Error,
@@ -128,16 +128,16 @@ impl EndReason {
     }
 
     /// The farewell. `None` if the client left by itself or can't be told.
-    pub(super) fn farewell(&self, limits: &Limits) -> Option<Farewell> {
+    pub(super) fn farewell_reason(&self, limits: &Limits) -> Option<FarewellReason> {
         match self {
-            EndReason::Idle => Some(Farewell::Idle { timeout: limits.idle_timeout.unwrap_or_default() }),
-            EndReason::RequestTimeout => Some(Farewell::RequestTimeout { timeout: limits.request_timeout }),
-            EndReason::TooLong(limit) => Some(Farewell::TooLong { limit: *limit }),
-            EndReason::OutboxFull(_) | EndReason::OutboxTimeout => Some(Farewell::TooSlow),
-            EndReason::Unfinished => Some(Farewell::Unfinished),
-            EndReason::Drained => Some(Farewell::Draining),
-            EndReason::Closed(_) => Some(Farewell::Closed),
-            EndReason::HandlerFailed(_) | EndReason::HandlerPanicked(_) => Some(Farewell::Failed),
+            EndReason::Idle => Some(FarewellReason::Idle { timeout: limits.idle_timeout.unwrap_or_default() }),
+            EndReason::RequestTimeout => Some(FarewellReason::RequestTimeout { timeout: limits.request_timeout }),
+            EndReason::TooLong(limit) => Some(FarewellReason::TooLong { limit: *limit }),
+            EndReason::OutboxFull(_) | EndReason::OutboxTimeout => Some(FarewellReason::TooSlow),
+            EndReason::Unfinished => Some(FarewellReason::Unfinished),
+            EndReason::Drained => Some(FarewellReason::Draining),
+            EndReason::ServerClosed(_) => Some(FarewellReason::ServerClosed),
+            EndReason::HandlerFailed(_) | EndReason::HandlerPanicked(_) => Some(FarewellReason::Failed),
             EndReason::ClientClosed
             | EndReason::Lost(_)
             | EndReason::HandlerClosed
@@ -167,7 +167,7 @@ impl EndReason {
             | EndReason::OutboxFull(_)
             | EndReason::OutboxTimeout => io::ErrorKind::TimedOut,
             EndReason::TooLong(_) => io::ErrorKind::InvalidData,
-            EndReason::Unfinished | EndReason::Drained | EndReason::Closed(_) => io::ErrorKind::UnexpectedEof,
+            EndReason::Unfinished | EndReason::Drained | EndReason::ServerClosed(_) => io::ErrorKind::UnexpectedEof,
             EndReason::Lost(kind) => *kind,
             _ => io::ErrorKind::ConnectionAborted,
         };
@@ -189,7 +189,7 @@ impl fmt::Display for EndReason {
             EndReason::OutboxTimeout => f.write_str("too slow: a message was not taken in time"),
             EndReason::TooLong(limit) => write!(f, "request longer than {limit} bytes"),
             EndReason::Drained => f.write_str("drained"),
-            EndReason::Closed(why) => write!(f, "closed by the server: {why}"),
+            EndReason::ServerClosed(why) => write!(f, "closed by the server: {why}"),
             EndReason::Cut => f.write_str("cut"),
             EndReason::ProtocolError(what) => f.write_str(what),
             EndReason::HandlerFailed(error) => write!(f, "handler failed: {error}"),

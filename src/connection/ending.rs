@@ -11,9 +11,9 @@ use std::thread;
 use std::time::Duration;
 
 use super::end_reason::EndReason;
-use super::{Connection, State};
-use crate::farewell::Farewell;
-use crate::outbox::Closed;
+use super::{Connection, ConnectionState};
+use crate::farewell::FarewellReason;
+use crate::outbox::LastMessage;
 use crate::panics;
 use crate::protocol_error::is_protocol_error;
 use crate::socket::Socket;
@@ -53,13 +53,13 @@ impl Connection {
     pub(crate) fn finish(
         mut self,
         outcome: thread::Result<io::Result<()>>,
-        farewell: impl FnOnce(Farewell) -> Cow<'static, [u8]>,
+        farewell: impl FnOnce(FarewellReason) -> Cow<'static, [u8]>,
     ) -> (ClosedConnection, Option<Arc<Socket>>) {
-        let (reason, delivered) = self.settle(outcome);
+        let (reason, delivered) = self.finish_output(outcome);
         let is_torn = self.output.is_torn();
-        let is_torn = self.transport.close_outbox() == Closed::Torn || is_torn;
+        let is_torn = self.transport.close_outbox() == LastMessage::Torn || is_torn;
         let socket = self.transport.socket();
-        let ends_cleanly = match reason.farewell(&self.limits) {
+        let ends_cleanly = match reason.farewell_reason(&self.limits) {
             _ if is_torn => false,
             // The thread that cut the client has sent the farewell, or reset the connection.
             _ if delivered == Err(EndReason::Cut) => true,
@@ -78,38 +78,50 @@ impl Connection {
             peer_addr: self.peer,
             reason,
             duration: self.opened.elapsed(),
-            bytes_in: socket.received(),
-            bytes_out: socket.sent(),
+            bytes_in: socket.bytes_received(),
+            bytes_out: socket.bytes_accepted(),
         };
         (closed, lingering)
     }
 
-    /// Decides why the connection ends, and delivers what is complete. A fault of the handler stays the reason, even if its
+    /// Delivers what is complete, and decides why the connection ends. A fault of the handler stays the reason, even if its
     /// client takes nothing more.
-    fn settle(&mut self, outcome: thread::Result<io::Result<()>>) -> (EndReason, Result<(), EndReason>) {
-        let fault = match &outcome {
-            Err(panic) => Some(EndReason::HandlerPanicked(panics::describe(&**panic))),
-            Ok(Err(_)) if matches!(self.state, State::Ended(_)) => None,
-            Ok(Err(error)) if !is_protocol_error(error) => Some(EndReason::HandlerFailed(error.to_string())),
-            Ok(_) => None,
-        };
+    fn finish_output(&mut self, outcome: thread::Result<io::Result<()>>) -> (EndReason, Result<(), EndReason>) {
+        let fault = self.fault_of(&outcome);
         if fault.is_none() {
             self.output.note_whole();
         }
         self.output.drop_incomplete();
         let delivered = self.deliver();
-        let reason = match (fault, &delivered, &self.state, outcome) {
-            (Some(fault), ..) => fault,
-            (None, Err(reason), ..) => reason.clone(),
-            (None, Ok(()), State::Ended(reason), _) => reason.clone(),
-            (None, Ok(()), _, Ok(Err(error))) => EndReason::ProtocolError(error.to_string()),
-            (None, Ok(()), State::ClientEnded, _) => EndReason::ClientClosed,
-            (None, Ok(()), State::DrainEnded, _) => self.drain_reason(),
-            (None, Ok(()), State::Open, _) if self.is_drain_reported => self.drain_reason(),
-            (None, Ok(()), State::Open, _) if self.is_client_end_reported => EndReason::ClientClosed,
-            (None, Ok(()), State::Open, _) => EndReason::HandlerClosed,
+        let reason = match (fault, &delivered) {
+            (Some(fault), _) => fault,
+            (None, Err(reason)) => reason.clone(),
+            (None, Ok(())) => self.reason_for(outcome),
         };
         (reason, delivered)
+    }
+
+    /// What the handler has done wrong, if it has failed or panicked.
+    fn fault_of(&self, outcome: &thread::Result<io::Result<()>>) -> Option<EndReason> {
+        match outcome {
+            Err(panic) => Some(EndReason::HandlerPanicked(panics::describe(&**panic))),
+            Ok(Err(_)) if matches!(self.state, ConnectionState::Ended(_)) => None,
+            Ok(Err(error)) if !is_protocol_error(error) => Some(EndReason::HandlerFailed(error.to_string())),
+            Ok(_) => None,
+        }
+    }
+
+    /// Why the connection ends, if the handler is not at fault and all output was delivered.
+    fn reason_for(&self, outcome: thread::Result<io::Result<()>>) -> EndReason {
+        match (&self.state, outcome) {
+            (ConnectionState::Ended(reason), _) => reason.clone(),
+            (_, Ok(Err(error))) => EndReason::ProtocolError(error.to_string()),
+            (ConnectionState::ClientEnded, _) => EndReason::ClientClosed,
+            (ConnectionState::DrainEnded, _) => self.drain_reason(),
+            (ConnectionState::Open, _) if self.is_drain_reported => self.drain_reason(),
+            (ConnectionState::Open, _) if self.is_client_end_reported => EndReason::ClientClosed,
+            (ConnectionState::Open, _) => EndReason::HandlerClosed,
+        }
     }
 
     /// Sends the rest of the output and of others' messages, and waits until they have left. The client is served until then;
@@ -120,8 +132,8 @@ impl Connection {
     /// Why the client does not get the rest.
     fn deliver(&mut self) -> Result<(), EndReason> {
         let gets_time = match &self.state {
-            State::Ended(reason) => reason.waits_for_client(),
-            State::Open | State::ClientEnded | State::DrainEnded => true,
+            ConnectionState::Ended(reason) => reason.waits_for_client(),
+            ConnectionState::Open | ConnectionState::ClientEnded | ConnectionState::DrainEnded => true,
         };
         let outcome = if gets_time && !self.output.is_torn() { self.deliver_all() } else { Ok(()) };
         if self.transport.socket().was_cut() { Err(EndReason::Cut) } else { outcome }
@@ -134,7 +146,7 @@ impl Connection {
         if let Err(error) = self.transport.wait_for_others() {
             return Err(self.outbox_reason().unwrap_or(EndReason::Lost(error.kind())));
         }
-        let has_left = self.transport.socket().wait_until_sent(limits.write_timeout);
+        let has_left = self.transport.socket().wait_until_all_left(limits.write_timeout);
         if has_left { Ok(()) } else { Err(EndReason::WriteTimeout) }
     }
 

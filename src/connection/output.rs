@@ -88,7 +88,7 @@ impl Output {
         }
         if self.phase == Phase::Sending && !self.is_held_open {
             self.phase = Phase::Between;
-            transport.end_message();
+            transport.end_sending();
         }
         Ok(())
     }
@@ -109,7 +109,7 @@ impl Output {
             return Ok(());
         }
         match self.phase {
-            Phase::Between => transport.begin_message()?,
+            Phase::Between => transport.begin_sending()?,
             Phase::Sending => {}
             Phase::Torn => return Err(SendError::Cut),
         }
@@ -126,13 +126,13 @@ impl Output {
         }
     }
 
-    /// Holds the message that begins now open until [`release_message`](Output::release_message).
-    pub(super) fn hold_open(&mut self) {
+    /// Holds the message that begins now open until [`end_message`](Output::end_message).
+    pub(super) fn begin_message(&mut self) {
         self.note_whole();
         self.is_held_open = true;
     }
 
-    pub(super) fn release_message(&mut self) {
+    pub(super) fn end_message(&mut self) {
         self.is_held_open = false;
         self.note_whole();
     }

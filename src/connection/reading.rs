@@ -145,7 +145,7 @@ impl Connection {
     /// The reason if the input ends in the middle of a request.
     pub(super) fn unfinished(&self) -> EndReason {
         match self.state {
-            super::State::DrainEnded => self.drain_reason(),
+            super::ConnectionState::DrainEnded => self.drain_reason(),
             _ => EndReason::Unfinished,
         }
     }
@@ -153,7 +153,7 @@ impl Connection {
     /// The reason if a drain ends the connection: the server's own drain, or what another thread has asked for.
     pub(super) fn drain_reason(&self) -> EndReason {
         match self.transport.socket().drain_state().reason() {
-            Some(reason) if !self.context.shutdown.is_requested() => EndReason::Closed(reason.to_owned()),
+            Some(reason) if !self.context.shutdown.is_requested() => EndReason::ServerClosed(reason.to_owned()),
             _ => EndReason::Drained,
         }
     }

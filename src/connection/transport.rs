@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use rustix::event::PollFlags;
 
-use crate::outbox::{Closed, End, Outbox, Owner};
+use crate::outbox::{End, LastMessage, Outbox, Owner};
 use crate::progress::Progress;
 use crate::socket::{Socket, socket_timeout};
 
@@ -54,7 +54,7 @@ impl Transport {
         self.socket.receive(buffer)
     }
 
-    /// Sends all of `bytes`, which belong to a message that has [begun](Transport::begin_message). Waits for the client as
+    /// Sends all of `bytes`, which belong to a message that has [begun](Transport::begin_sending). Waits for the client as
     /// long as it makes progress.
     ///
     /// # Errors
@@ -89,13 +89,13 @@ impl Transport {
     /// # Errors
     ///
     /// Others' messages could not be sent, or another thread has sent the farewell.
-    pub(super) fn begin_message(&mut self) -> Result<(), SendError> {
+    pub(super) fn begin_sending(&mut self) -> Result<(), SendError> {
         self.wait_for_others().map_err(|error| SendError::Lost(error.kind()))?;
-        if self.socket.begin_message() { Ok(()) } else { Err(SendError::Cut) }
+        if self.socket.begin_sending() { Ok(()) } else { Err(SendError::Cut) }
     }
 
-    pub(super) fn end_message(&self) {
-        self.socket.end_message();
+    pub(super) fn end_sending(&self) {
+        self.socket.end_sending();
         if let Some(owner) = &self.owner {
             owner.release();
         }
@@ -160,8 +160,8 @@ impl Transport {
     }
 
     /// Keeps others from sending from now on.
-    pub(super) fn close_outbox(&mut self) -> Closed {
-        self.owner.take().map_or(Closed::Whole, |owner| owner.close())
+    pub(super) fn close_outbox(&mut self) -> LastMessage {
+        self.owner.take().map_or(LastMessage::Whole, |owner| owner.close())
     }
 }
 

@@ -7,10 +7,10 @@ use std::time::{Duration, Instant};
 use rustix::event::PollFlags;
 
 use super::end_reason::EndReason;
-use super::{Connection, State};
+use super::{Connection, ConnectionState};
 
 /// After this much silence, a connection's large buffers are freed.
-const LULL: Duration = Duration::from_secs(1);
+const RELEASE_AFTER: Duration = Duration::from_secs(1);
 
 /// What a wait for input has found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,7 +62,8 @@ impl Connection {
         if let Some(ended) = self.ended_input() {
             return Ok(ended);
         }
-        if !self.prepare_to_wait() {
+        self.mark_waiting();
+        if !self.may_still_receive() {
             let socket = self.transport.socket();
             let by_client = socket.peer_has_ended() && !socket.input_was_ended();
             return self.end_of_input(by_client);
@@ -75,9 +76,9 @@ impl Connection {
     /// What a read finds if the input has ended before.
     fn ended_input(&self) -> Option<Received> {
         match self.state {
-            State::ClientEnded => Some(Received::End),
-            State::DrainEnded => Some(Received::Draining),
-            State::Open | State::Ended(_) => None,
+            ConnectionState::ClientEnded => Some(Received::End),
+            ConnectionState::DrainEnded => Some(Received::Draining),
+            ConnectionState::Open | ConnectionState::Ended(_) => None,
         }
     }
 
@@ -86,7 +87,7 @@ impl Connection {
         if self.transport.socket().was_cut() {
             return Err(self.end(EndReason::Cut));
         }
-        self.state = if by_client { State::ClientEnded } else { State::DrainEnded };
+        self.state = if by_client { ConnectionState::ClientEnded } else { ConnectionState::DrainEnded };
         Ok(if by_client { Received::End } else { Received::Draining })
     }
 
@@ -119,12 +120,12 @@ impl Connection {
         if Instant::now() >= deadline {
             return Ok(Some(Paused::Deadline));
         }
-        self.prepare_to_wait();
+        self.mark_waiting();
         if self.drain_applies() || self.transport.socket().input_was_ended() {
             self.is_drain_reported = true;
             return Ok(Some(Paused::Draining));
         }
-        let is_end_known = self.is_client_end_reported || matches!(self.state, State::ClientEnded);
+        let is_end_known = self.is_client_end_reported || matches!(self.state, ConnectionState::ClientEnded);
         if is_end_known {
             // From now on this thread doesn't watch the input, so a drain needs a wakeup to end the pause. If there is no
             // descriptor for one, the pause lasts until the drain's deadline.
@@ -145,7 +146,7 @@ impl Connection {
     /// Ends the connection if another thread wants that: see [`Outbox::close`](crate::Outbox::close).
     fn check_closing(&mut self) -> io::Result<()> {
         let reason = self.transport.socket().drain_state().closing_reason().map(str::to_owned);
-        reason.map_or(Ok(()), |reason| Err(self.end(EndReason::Closed(reason))))
+        reason.map_or(Ok(()), |reason| Err(self.end(EndReason::ServerClosed(reason))))
     }
 
     /// Whether a wake is to be reported now.
@@ -156,7 +157,7 @@ impl Connection {
 
     /// Whether a drain ends the input of this connection.
     fn drain_applies(&self) -> bool {
-        self.is_draining() && !self.transport.socket().drain_state().is_held_off()
+        self.is_draining() && !self.transport.socket().drain_state().keeps_reading()
     }
 
     /// Notes how many bytes have arrived when a drain is noticed. This connection still reads those, and no more.
@@ -166,17 +167,22 @@ impl Connection {
         }
     }
 
-    /// Marks the socket as waiting, so that a drain that begins wakes this thread. Returns false in a drain if all that had
-    /// arrived when it began has been received.
-    fn prepare_to_wait(&mut self) -> bool {
-        if self.drain_budget.is_none() {
-            self.transport.socket().set_waiting(true);
-            // A drain may have begun in between, without seeing the mark.
-            self.note_drain();
-            if self.drain_budget.is_some() {
-                self.transport.socket().set_waiting(false);
-            }
+    /// Marks the socket as waiting, so that a drain that begins wakes this thread. Not once this thread has noticed a drain:
+    /// then it receives only what has arrived.
+    fn mark_waiting(&mut self) {
+        if self.drain_budget.is_some() {
+            return;
         }
+        self.transport.socket().set_waiting(true);
+        // A drain may have begun in between, without seeing the mark.
+        self.note_drain();
+        if self.drain_budget.is_some() {
+            self.transport.socket().set_waiting(false);
+        }
+    }
+
+    /// False in a drain, when all that had arrived when it was noticed has been received.
+    fn may_still_receive(&self) -> bool {
         self.drain_budget.is_none_or(|budget| budget > 0)
     }
 
@@ -219,7 +225,8 @@ impl Connection {
                 Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => {
                     if !in_request {
                         self.idle_waited += start.elapsed();
-                        self.note_silence()?;
+                        self.check_idle()?;
+                        self.release_memory();
                     }
                 }
                 Err(error) => return Err(self.fail_input(&error)),
@@ -236,17 +243,20 @@ impl Connection {
     /// freed afterwards: an idle client that has been busy costs no more than any other.
     fn idle_time_left(&self) -> Option<Duration> {
         let left = self.limits.idle_timeout.map(|timeout| timeout.saturating_sub(self.idle_waited));
-        if self.holds_memory() { Some(left.map_or(LULL, |left| left.min(LULL))) } else { left }
+        if self.holds_memory() { Some(left.map_or(RELEASE_AFTER, |left| left.min(RELEASE_AFTER))) } else { left }
     }
 
-    /// A wait for a request has ended without one. Ends an idle connection; else frees memory, and the wait goes on.
-    fn note_silence(&mut self) -> io::Result<()> {
+    fn check_idle(&mut self) -> io::Result<()> {
         if self.limits.idle_timeout.is_some_and(|timeout| self.idle_waited >= timeout) {
             return Err(self.end(EndReason::Idle));
         }
+        Ok(())
+    }
+
+    /// Frees buffers that are empty.
+    fn release_memory(&mut self) {
         self.input.release_memory();
         self.output.release_memory();
-        Ok(())
     }
 
     fn holds_memory(&self) -> bool {

@@ -45,12 +45,12 @@ impl Connection {
     ///
     /// Messages that others send by an [`Outbox`](crate::Outbox) wait until the end of this one.
     pub fn begin_message(&mut self) {
-        self.output.hold_open();
+        self.output.begin_message();
     }
 
     /// Ends the message that [`begin_message`](Connection::begin_message) has begun.
     pub fn end_message(&mut self) {
-        self.output.release_message();
+        self.output.end_message();
     }
 
     /// Ends the output: sends everything written before and all messages of the [`Outbox`](crate::Outbox), and then the end of the stream.

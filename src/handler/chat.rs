@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::{Farewell, Handler};
+use super::{FarewellReason, Handler};
 use crate::connection::Connection;
 use crate::panics;
 
@@ -169,7 +169,7 @@ impl Handler for Chat {
     }
 
     /// The farewell in IRC, which people can read too. The server uses it before a client's dialect is known.
-    fn farewell(&self, reason: Farewell) -> Cow<'static, [u8]> {
+    fn farewell(&self, reason: FarewellReason) -> Cow<'static, [u8]> {
         irc::farewell(reason)
     }
 }

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::io::{self, BufRead};
 
-use super::{Farewell, Handler};
+use super::{FarewellReason, Handler};
 use crate::Connection;
 
 /// The echo service of [RFC 862](https://www.rfc-editor.org/rfc/rfc862). A client that closes its side still gets
@@ -23,9 +23,9 @@ impl Handler for Echo {
     }
 
     /// A line with the reason. In a drain there is no farewell, so that a client gets back exactly what it has sent.
-    fn farewell(&self, reason: Farewell) -> Cow<'static, [u8]> {
+    fn farewell(&self, reason: FarewellReason) -> Cow<'static, [u8]> {
         match reason {
-            Farewell::Draining => Cow::Borrowed(b""),
+            FarewellReason::Draining => Cow::Borrowed(b""),
             other => format!("ERROR {other}\n").into_bytes().into(),
         }
     }

@@ -10,7 +10,7 @@ use std::io;
 use std::path::Path;
 use std::time::Instant;
 
-use super::{Farewell, Handler};
+use super::{FarewellReason, Handler};
 use crate::protocol_error::protocol_error;
 use crate::{Connection, Paused};
 
@@ -156,21 +156,21 @@ impl Handler for Kv {
 
     /// The farewell to a client whose dialect is not known yet, such as one that is refused. It is in RESP, and has
     /// Redis's text where Redis has one.
-    fn farewell(&self, reason: Farewell) -> Cow<'static, [u8]> {
+    fn farewell(&self, reason: FarewellReason) -> Cow<'static, [u8]> {
         resp_farewell(reason)
     }
 }
 
-fn farewell_for(dialect: KvDialect) -> fn(Farewell) -> Cow<'static, [u8]> {
+fn farewell_for(dialect: KvDialect) -> fn(FarewellReason) -> Cow<'static, [u8]> {
     match dialect {
         KvDialect::Text => |reason| format!("ERROR {reason}\n").into_bytes().into(),
         KvDialect::Resp2 | KvDialect::Resp3 => resp_farewell,
     }
 }
 
-fn resp_farewell(reason: Farewell) -> Cow<'static, [u8]> {
+fn resp_farewell(reason: FarewellReason) -> Cow<'static, [u8]> {
     let message = match reason {
-        Farewell::Full { .. } => "ERR max number of clients reached".to_owned(),
+        FarewellReason::Full { .. } => "ERR max number of clients reached".to_owned(),
         other => format!("ERR {other}"),
     };
     format!("-{message}\r\n").into_bytes().into()

@@ -12,7 +12,7 @@ use jiff::Timestamp;
 
 use super::shared::telnet::{Item, LineSpan, Scanner};
 use super::shared::{http, tls};
-use super::{Farewell, Handler};
+use super::{FarewellReason, Handler};
 use crate::connection::Connection;
 use crate::protocol_error::protocol_error;
 use crate::totals::Stats;
@@ -199,7 +199,7 @@ impl Handler for Line {
         Ok(())
     }
 
-    fn farewell(&self, reason: Farewell) -> Cow<'static, [u8]> {
+    fn farewell(&self, reason: FarewellReason) -> Cow<'static, [u8]> {
         format!("ERROR {reason}\r\n").into_bytes().into()
     }
 }

@@ -51,19 +51,19 @@ pub(super) trait Wire {
     fn wake(&self);
 
     /// Notes that messages are about to be sent. `false`: the farewell was sent already.
-    fn begin(&self) -> bool;
+    fn begin_sending(&self) -> bool;
 
     /// Notes that all messages are sent.
-    fn end(&self);
+    fn end_sending(&self);
 }
 
 /// The messages for one client, in order, and who sends them.
 pub(super) struct Handover<W> {
     overhead: usize,
-    state: Mutex<State<W>>,
+    state: Mutex<HandoverState<W>>,
 }
 
-struct State<W> {
+struct HandoverState<W> {
     /// How many bytes may wait, with the overhead of each message.
     limit: usize,
     /// `None` when the client has left: an outbox that is still held must not keep the socket open.
@@ -74,8 +74,8 @@ struct State<W> {
     /// How many bytes of the first message are sent.
     first_sent: usize,
     writer: Writer,
-    /// [`Wire::begin`] was called, and [`Wire::end`] was not called yet.
-    in_message: bool,
+    /// [`Wire::begin_sending`] was called, and [`Wire::end_sending`] was not called yet.
+    is_sending: bool,
     /// If the client's own thread has a reply: how many messages go before the reply. Later messages wait for the reply. Else
     /// a client that reads as fast as others send would never get it.
     ahead: Option<usize>,
@@ -132,14 +132,14 @@ pub(super) struct Remains {
 impl<W: Wire> Handover<W> {
     /// At most `limit` bytes wait, or one message if that is longer. Each message counts `overhead` bytes more.
     pub(super) fn new(wire: Arc<W>, limit: usize, overhead: usize) -> Handover<W> {
-        let state = State {
+        let state = HandoverState {
             limit,
             wire: Some(wire),
             queue: VecDeque::new(),
             unsent: 0,
             first_sent: 0,
             writer: Writer::Nobody,
-            in_message: false,
+            is_sending: false,
             ahead: None,
             is_closing: false,
             end: None,
@@ -199,7 +199,7 @@ impl<W: Wire> Handover<W> {
     pub(super) fn flush(&self) {
         let (batch, wake) = {
             let mut state = lock(self.state.lock());
-            let batch = if state.ahead.is_some() { None } else { state.begin(Writer::Nobody) };
+            let batch = if state.ahead.is_some() { None } else { state.next_batch(Writer::Nobody) };
             // The thread that overfilled the queue did not wake the owner, because waking is I/O.
             (batch, state.end.and(state.wire.clone()))
         };
@@ -211,7 +211,7 @@ impl<W: Wire> Handover<W> {
 
     /// The same for the client's own thread, when the socket takes more.
     pub(super) fn flush_as_owner(&self) {
-        let batch = lock(self.state.lock()).begin(Writer::Owner);
+        let batch = lock(self.state.lock()).next_batch(Writer::Owner);
         self.send(batch, true);
     }
 
@@ -222,10 +222,10 @@ impl<W: Wire> Handover<W> {
             sends += 1;
             let mut state = lock(self.state.lock());
             let may_go_on = is_owner || (sends < MAX_SENDS && state.ahead.is_none());
-            let is_over;
-            (batch, is_over) = state.note(&current, outcome, may_go_on);
+            let wakes_owner;
+            (batch, wakes_owner) = state.note(&current, outcome, may_go_on);
             drop(state);
-            if is_over && !is_owner {
+            if wakes_owner && !is_owner {
                 current.wire.wake();
             }
         }
@@ -274,11 +274,11 @@ impl<W: Wire> Handover<W> {
         }
         state.wire = None;
         let rest = Rest::new(state.queue.pop_front(), state.first_sent);
-        Some(Remains { rest: state.in_message.then_some(rest) })
+        Some(Remains { rest: state.is_sending.then_some(rest) })
     }
 }
 
-impl<W: Wire> State<W> {
+impl<W: Wire> HandoverState<W> {
     fn is_open(&self) -> bool {
         self.end.is_none() && !self.is_closing
     }
@@ -293,16 +293,16 @@ impl<W: Wire> State<W> {
     }
 
     /// Makes the calling thread the sender, if `writer` is the current writer. Returns its next batch.
-    fn begin(&mut self, writer: Writer) -> Option<Batch<W>> {
+    fn next_batch(&mut self, writer: Writer) -> Option<Batch<W>> {
         if self.writer != writer || self.end.is_some() || self.queue.is_empty() {
             return None;
         }
         let wire = Arc::clone(self.wire.as_ref()?);
-        if !self.in_message && !wire.begin() {
+        if !self.is_sending && !wire.begin_sending() {
             self.finish(End::Lost(ErrorKind::ConnectionAborted));
             return None;
         }
-        self.in_message = true;
+        self.is_sending = true;
         self.writer = Writer::Sender;
         let ahead = self.ahead.unwrap_or(MAX_BATCH);
         Some(Batch::new(wire, self.first_sent, self.queue.iter().take(ahead)))
@@ -330,8 +330,8 @@ impl<W: Wire> State<W> {
         // The messages that wait for the reply were not begun, so the reply can follow now.
         let is_done = self.queue.is_empty() || self.ahead == Some(0);
         if is_done {
-            self.in_message = false;
-            batch.wire.end();
+            self.is_sending = false;
+            batch.wire.end_sending();
         }
         if let Some(end) = self.end {
             self.finish(end);
@@ -344,9 +344,9 @@ impl<W: Wire> State<W> {
             self.writer = Writer::Owner;
             return (None, true);
         }
-        let next = self.begin(Writer::Nobody);
-        let is_over = next.is_none();
-        (next, is_over)
+        let next = self.next_batch(Writer::Nobody);
+        let wakes_owner = next.is_none();
+        (next, wakes_owner)
     }
 
     /// Drops the bytes that were sent.

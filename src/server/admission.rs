@@ -5,13 +5,13 @@ use std::sync::Arc;
 
 use super::connections::{ConnectionGuard, Connections, Slot};
 use super::event::Event;
-use super::service::Service;
-use crate::farewell::Farewell;
+use super::shared::ServerShared;
+use crate::farewell::FarewellReason;
 use crate::socket::Socket;
 
 pub(super) struct Admission {
     pub(super) connections: Arc<Connections>,
-    pub(super) service: Arc<Service>,
+    pub(super) shared: Arc<ServerShared>,
     /// The number of the next client.
     pub(super) next_id: u64,
 }
@@ -30,7 +30,7 @@ impl Admission {
     pub(super) fn admit(&mut self, stream: TcpStream, peer: SocketAddr) -> Option<Admitted> {
         let socket = Socket::new(stream);
         let Some((slot, guard)) = self.connections.acquire(self.next_id, peer, &socket) else {
-            self.refuse(socket, peer, Farewell::Full { limit: self.connections.capacity() });
+            self.refuse(socket, peer, FarewellReason::Full { limit: self.connections.capacity() });
             return None;
         };
         let id = self.next_id;
@@ -39,10 +39,10 @@ impl Admission {
     }
 
     /// Tells a client why it is refused. The socket lingers until the farewell has arrived.
-    pub(super) fn refuse(&self, socket: Arc<Socket>, peer: SocketAddr, why: Farewell) {
-        self.service.context.totals.refused.add(1);
-        self.service.events.publish(&Event::Refused { peer_addr: peer, reason: why });
-        socket.send_farewell(&self.service.farewell_to(&socket, why));
-        self.service.linger.close(socket);
+    pub(super) fn refuse(&self, socket: Arc<Socket>, peer: SocketAddr, why: FarewellReason) {
+        self.shared.context.totals.refused.add(1);
+        self.shared.events.publish(&Event::Refused { peer_addr: peer, reason: why });
+        socket.send_farewell(&self.shared.farewell_to(&socket, why));
+        self.shared.linger.close(socket);
     }
 }

@@ -15,7 +15,7 @@ pub(super) struct Capacity {
     /// Clients at once.
     pub(super) clients: usize,
     /// Which limit keeps it from serving more, and how to raise it.
-    pub(super) because: String,
+    pub(super) limited_by: String,
     /// Sockets that linger at once.
     pub(super) lingering: usize,
 }
@@ -23,16 +23,16 @@ pub(super) struct Capacity {
 impl Capacity {
     /// Logs a warning if the system allows fewer clients than the limit asks for.
     pub(super) fn of(limits: &Limits) -> Capacity {
-        let Ceiling { clients, descriptors, because } =
+        let Ceiling { clients, descriptors, limited_by } =
             system::ceiling(limits.descriptors_per_client, limits.stack_size);
         let asked = limits.max_connections;
-        let (clients, because) = if clients < asked {
-            event_log::lowered(asked, clients, &because);
-            (clients, because)
+        let (clients, limited_by) = if clients < asked {
+            event_log::max_connections_lowered(asked, clients, &limited_by);
+            (clients, limited_by)
         } else {
             (asked, "raise --max-connections (Limits::max_connections) for more".to_owned())
         };
         let spare = descriptors.saturating_sub(clients * limits.descriptors_per_client) / 2;
-        Capacity { clients, because, lingering: spare.clamp(MIN_LINGERING, MAX_LINGERING) }
+        Capacity { clients, limited_by, lingering: spare.clamp(MIN_LINGERING, MAX_LINGERING) }
     }
 }

@@ -9,13 +9,13 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Instant;
 
-use crate::connection::{ClientHandle, Context};
+use crate::connection::{ClientHandle, ConnectionContext};
 use crate::panics;
 use crate::socket::Socket;
 
 /// All clients that are being served, up to its capacity.
 pub(super) struct Connections {
-    context: Arc<Context>,
+    context: Arc<ConnectionContext>,
     live: Mutex<Live>,
 }
 
@@ -36,7 +36,7 @@ struct LiveClient {
 }
 
 impl Connections {
-    pub(super) fn new(capacity: usize, context: Arc<Context>) -> Arc<Connections> {
+    pub(super) fn new(capacity: usize, context: Arc<ConnectionContext>) -> Arc<Connections> {
         let live = Live { capacity, ..Live::default() };
         Arc::new(Connections { context, live: Mutex::new(live) })
     }
@@ -141,7 +141,7 @@ mod tests {
     const PEER: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 1);
 
     fn connections(capacity: usize) -> Arc<Connections> {
-        let context = Context {
+        let context = ConnectionContext {
             receive_timeout: None,
             shutdown: Shutdown::new().unwrap(),
             totals: Totals::default(),

@@ -9,7 +9,7 @@ use super::connections::Connections;
 use super::listener::{Listener, is_peer_error};
 use super::{Summary, event_log};
 use crate::event_fd::wait_for;
-use crate::farewell::Farewell;
+use crate::farewell::FarewellReason;
 use crate::shutdown::Shutdown;
 use crate::socket::Socket;
 
@@ -20,8 +20,8 @@ const CUT_GRACE: Duration = Duration::from_millis(50);
 pub(super) fn drain(listener: Listener, admission: &Admission) -> Summary {
     refuse_backlog(listener, admission);
     wait_for_request(admission);
-    let Admission { connections, service, .. } = admission;
-    let (limits, context) = (&service.limits, &service.context);
+    let Admission { connections, shared, .. } = admission;
+    let (limits, context) = (&shared.limits, &shared.context);
     event_log::draining(connections.connected_at_drain(), limits.drain_timeout);
     let deadline = Instant::now() + limits.drain_timeout;
     wait_for_clients(connections, &context.shutdown, deadline);
@@ -29,8 +29,8 @@ pub(super) fn drain(listener: Listener, admission: &Admission) -> Summary {
     let mut stats = context.totals.stats();
     // Clients that are stuck in their handler are not in the totals yet.
     for socket in connections.sockets() {
-        stats.bytes_in += socket.received();
-        stats.bytes_out += socket.sent();
+        stats.bytes_in += socket.bytes_received();
+        stats.bytes_out += socket.bytes_accepted();
     }
     Summary {
         drained: connections.connected_at_drain().saturating_sub(cut),
@@ -44,7 +44,7 @@ pub(super) fn drain(listener: Listener, admission: &Admission) -> Summary {
 /// Lets clients go on after the port was closed, until the last of them has left or a drain is requested. It may have been
 /// requested already.
 fn wait_for_request(admission: &Admission) {
-    let (connections, shutdown) = (&admission.connections, &admission.service.context.shutdown);
+    let (connections, shutdown) = (&admission.connections, &admission.shared.context.shutdown);
     while connections.active() > 0 && !shutdown.is_requested() {
         // After an error the loop looks again.
         if wait_for(&mut [PollFd::new(shutdown.event(), PollFlags::IN)], None).is_ok() {
@@ -55,9 +55,9 @@ fn wait_for_request(admission: &Admission) {
 
 /// Refuses clients still in the backlog. Bounded, because more may arrive meanwhile.
 fn refuse_backlog(mut listener: Listener, admission: &Admission) {
-    for _ in 0..admission.service.limits.backlog {
+    for _ in 0..admission.shared.limits.backlog {
         match listener.accept() {
-            Ok((stream, peer)) => admission.refuse(Socket::new(stream), peer, Farewell::ShuttingDown),
+            Ok((stream, peer)) => admission.refuse(Socket::new(stream), peer, FarewellReason::ShuttingDown),
             Err(error) if is_peer_error(&error) => event_log::aborted_before_accept(&error),
             Err(_) => break,
         }
@@ -73,7 +73,7 @@ fn wait_for_clients(connections: &Connections, shutdown: &Shutdown, deadline: In
     let mut waiting = connections.sockets();
     waiting.iter().for_each(|socket| socket.wake_for_drain());
     waiting.retain(|socket| socket.waits_for_drain());
-    waiting.iter().for_each(|socket| socket.report_when_sent());
+    waiting.iter().for_each(|socket| socket.report_when_all_left());
     while connections.active() > 0 && Instant::now() < deadline && !shutdown.is_cut() {
         for socket in Socket::take_all_left(&mut waiting, shutdown.event(), deadline) {
             // Its thread may no longer wait, or keep reading.
@@ -84,16 +84,16 @@ fn wait_for_clients(connections: &Connections, shutdown: &Shutdown, deadline: In
 
 /// Cuts busy clients, and ends the input of idle ones so that they leave. Returns how many were cut.
 fn cut_the_rest(admission: &Admission) -> usize {
-    let Admission { connections, service, .. } = admission;
+    let Admission { connections, shared, .. } = admission;
     let (idle, busy): (Vec<_>, Vec<_>) = connections.sockets().into_iter().partition(|socket| socket.is_idle());
     idle.iter().for_each(|socket| socket.end_input());
     if !busy.is_empty() {
         event_log::cutting(busy.len());
         for socket in &busy {
-            socket.cut(&service.farewell_to(socket, Farewell::ShuttingDown));
+            socket.cut(&shared.farewell_to(socket, FarewellReason::ShuttingDown));
         }
     }
-    wait_for_cut_clients(connections, &service.context.shutdown);
+    wait_for_cut_clients(connections, &shared.context.shutdown);
     busy.len()
 }
 

@@ -5,7 +5,7 @@ use std::panic::{self, AssertUnwindSafe};
 
 use super::event_log::{self, RateLimitedLog};
 use crate::connection::ClosedConnection;
-use crate::farewell::Farewell;
+use crate::farewell::FarewellReason;
 use crate::panics;
 
 /// Something that has happened to a client. [`Server::on_event`](crate::Server::on_event) subscribes to it.
@@ -26,7 +26,7 @@ pub enum Event<'a> {
         /// The client's address.
         peer_addr: SocketAddr,
         /// Why, as the client is told.
-        reason: Farewell,
+        reason: FarewellReason,
     },
     /// A connection that was opened has ended. Its client may not have read everything yet.
     Closed(&'a ClosedConnection),

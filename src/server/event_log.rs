@@ -16,7 +16,7 @@ use log::{Level, debug, info, log, warn};
 use super::Summary;
 use super::system::advice_for;
 use crate::connection::{ClosedConnection, EndReason};
-use crate::farewell::Farewell;
+use crate::farewell::FarewellReason;
 use crate::panics;
 use crate::terminal::is_obeyed;
 use crate::throttle::{LogRate, Throttle};
@@ -37,8 +37,8 @@ pub(super) fn unsupported(option: &str, lost: &str, error: &io::Error) {
 }
 
 /// The system allows fewer clients than were asked for.
-pub(super) fn lowered(asked: usize, allowed: usize, because: &str) {
-    warn!("serving at most {} at once, not {asked}: {because}", Count(allowed as u64, "client"));
+pub(super) fn max_connections_lowered(asked: usize, allowed: usize, limited_by: &str) {
+    warn!("serving at most {} at once, not {asked}: {limited_by}", Count(allowed as u64, "client"));
 }
 
 pub(super) fn opened(id: u64, peer: SocketAddr) {
@@ -66,18 +66,18 @@ pub(super) fn ended(summary: &Summary) {
 /// the number of suppressed lines. At debug level, all of them.
 pub(super) struct RateLimitedLog {
     /// Which limit keeps the server from having more slots, and how to raise it.
-    full_because: String,
+    limited_by: String,
     /// The size of a client's stack, for advice when a thread can't be started.
     stack_size: usize,
-    kinds: Mutex<HashMap<Kind, KindOfLine>>,
+    kinds: Mutex<HashMap<Kind, ThrottledKind>>,
 }
 
 /// A kind of line. There are a few dozen, which bounds the map.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 enum Kind {
     Closed(Discriminant<EndReason>),
-    Refused(Discriminant<Farewell>),
-    Trouble,
+    Refused(Discriminant<FarewellReason>),
+    AcceptFailed,
 }
 
 impl Kind {
@@ -86,20 +86,20 @@ impl Kind {
             // The addresses and reasons may help against an attack.
             Kind::Closed(_) => LogRate { lines: 10, interval: Duration::from_secs(1) },
             // One line says it all.
-            Kind::Refused(_) | Kind::Trouble => LogRate { lines: 1, interval: Duration::from_secs(5) },
+            Kind::Refused(_) | Kind::AcceptFailed => LogRate { lines: 1, interval: Duration::from_secs(5) },
         }
     }
 }
 
-struct KindOfLine {
+struct ThrottledKind {
     throttle: Throttle,
     /// The last line that was suppressed, and its level.
     last: Option<(Level, String)>,
 }
 
 impl RateLimitedLog {
-    pub(super) fn new(full_because: String, stack_size: usize) -> RateLimitedLog {
-        RateLimitedLog { full_because, stack_size, kinds: Mutex::default() }
+    pub(super) fn new(limited_by: String, stack_size: usize) -> RateLimitedLog {
+        RateLimitedLog { limited_by, stack_size, kinds: Mutex::default() }
     }
 
     pub(super) fn closed(&self, ended: &ClosedConnection) {
@@ -110,22 +110,22 @@ impl RateLimitedLog {
         }
     }
 
-    pub(super) fn refused(&self, peer: SocketAddr, why: Farewell) {
+    pub(super) fn refused(&self, peer: SocketAddr, why: FarewellReason) {
         debug!("refused peer={peer} reason=\"{why}\"");
         let reason = match why {
             // Reported as trouble.
-            Farewell::NoThread => return,
-            Farewell::Full { limit } => format!("the limit of {limit} is reached, {}", self.full_because),
+            FarewellReason::NoThread => return,
+            FarewellReason::Full { limit } => format!("the limit of {limit} is reached, {}", self.limited_by),
             other => other.to_string(),
         };
         self.log(Kind::Refused(discriminant(&why)), Level::Warn, &format!("refusing clients: {reason}"));
     }
 
     /// The system has no descriptor, memory or thread for another client.
-    pub(super) fn trouble(&self, error: &io::Error) {
+    pub(super) fn accept_failed(&self, error: &io::Error) {
         let advice = advice_for(error, self.stack_size);
         let line = format!("can't take in clients, will try again: {error}; {advice}");
-        self.log(Kind::Trouble, Level::Warn, &line);
+        self.log(Kind::AcceptFailed, Level::Warn, &line);
     }
 
     fn log(&self, kind: Kind, level: Level, line: &str) {
@@ -140,7 +140,7 @@ impl RateLimitedLog {
     fn admit(&self, kind: Kind, level: Level, line: &str) -> Option<u64> {
         let now = Instant::now();
         let mut kinds = panics::lock_ignoring_poison(&self.kinds);
-        let new = || KindOfLine { throttle: Throttle::new(kind.rate()), last: None };
+        let new = || ThrottledKind { throttle: Throttle::new(kind.rate()), last: None };
         let of_kind = kinds.entry(kind).or_insert_with(new);
         let due = of_kind.throttle.admit(now);
         of_kind.last = if due.is_none() { Some((level, line.to_owned())) } else { None };
@@ -151,7 +151,7 @@ impl RateLimitedLog {
     pub(super) fn finish(&self) {
         let kinds = std::mem::take(&mut *panics::lock_ignoring_poison(&self.kinds));
         for mut of_kind in kinds.into_values() {
-            if let (count @ 1.., Some((level, line))) = (of_kind.throttle.suppressed(), of_kind.last) {
+            if let (count @ 1.., Some((level, line))) = (of_kind.throttle.take_suppressed(), of_kind.last) {
                 log!(level, "{count} more like this: {line}");
             }
         }
@@ -240,7 +240,7 @@ mod tests {
         assert!(lines < 500, "{lines} lines");
         assert_eq!(admit(EndReason::Idle), Some(0));
         let mut kinds = log.kinds.lock().unwrap();
-        let suppressed = |kind: &mut KindOfLine| kind.throttle.suppressed();
+        let suppressed = |kind: &mut ThrottledKind| kind.throttle.take_suppressed();
         assert!(kinds.values_mut().map(suppressed).sum::<u64>() >= 1, "and what was suppressed last is remembered");
     }
 
@@ -251,6 +251,6 @@ mod tests {
             let _held = log.kinds.lock().unwrap();
             panic!("while holding the lock");
         }));
-        assert_eq!(log.admit(Kind::Trouble, Level::Warn, "line"), Some(0));
+        assert_eq!(log.admit(Kind::AcceptFailed, Level::Warn, "line"), Some(0));
     }
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use super::Summary;
 use super::connections::Connections;
-use crate::connection::{ClientHandle, Context};
+use crate::connection::{ClientHandle, ConnectionContext};
 use crate::shutdown::Shutdown;
 use crate::totals::Stats;
 
@@ -21,14 +21,14 @@ use crate::totals::Stats;
 pub struct ServerHandle {
     addresses: Arc<[SocketAddr]>,
     connections: Arc<Connections>,
-    context: Arc<Context>,
+    context: Arc<ConnectionContext>,
 }
 
 impl ServerHandle {
     pub(super) fn new(
         addresses: &[SocketAddr],
         connections: &Arc<Connections>,
-        context: &Arc<Context>,
+        context: &Arc<ConnectionContext>,
     ) -> ServerHandle {
         ServerHandle { addresses: addresses.into(), connections: Arc::clone(connections), context: Arc::clone(context) }
     }

@@ -34,11 +34,11 @@ const FINAL_LINGER_TIMEOUT: Duration = Duration::from_millis(250);
 const EVENT: u64 = 0;
 
 pub(super) struct Linger {
-    shared: Arc<Shared>,
+    shared: Arc<LingerQueue>,
     thread: Option<JoinHandle<()>>,
 }
 
-struct Shared {
+struct LingerQueue {
     capacity: usize,
     lingering: Mutex<Lingering>,
     /// Reports sockets with input to discard.
@@ -66,7 +66,7 @@ struct LingeringSocket {
 
 /// Hands sockets over, from clients' threads and from the accept loop.
 #[derive(Clone)]
-pub(super) struct LingerHandle(Arc<Shared>);
+pub(super) struct LingerHandle(Arc<LingerQueue>);
 
 impl Linger {
     /// At most `capacity` sockets linger at once. Beyond that, each new one replaces the oldest.
@@ -77,7 +77,7 @@ impl Linger {
     pub(super) fn start(capacity: usize) -> io::Result<Linger> {
         let (epoll, event) = (epoll::create(CreateFlags::CLOEXEC)?, EventFd::new()?);
         epoll::add(&epoll, &event, EventData::new_u64(EVENT), EventFlags::IN)?;
-        let shared = Arc::new(Shared { capacity, lingering: Mutex::default(), epoll, event });
+        let shared = Arc::new(LingerQueue { capacity, lingering: Mutex::default(), epoll, event });
         let for_thread = Arc::clone(&shared);
         let builder = thread::Builder::new().name("linger".into()).stack_size(64 * 1024);
         let thread = builder.spawn(move || for_thread.run())?;
@@ -141,7 +141,7 @@ impl Lingering {
     }
 }
 
-impl Shared {
+impl LingerQueue {
     /// The thread: handles a socket when something has arrived on it, or when its deadline has passed.
     fn run(&self) {
         let mut scratch = vec![0; 16 * 1024];
@@ -157,14 +157,14 @@ impl Shared {
                 if number == EVENT {
                     self.event.clear();
                 } else {
-                    self.drop_input(number, &mut scratch);
+                    self.discard_or_close(number, &mut scratch);
                 }
             }
             while let Some(expired) = { self.lock().pop_expired() } {
                 self.close(Some(expired));
             }
         }
-        self.drain(&mut scratch);
+        self.linger_finally(&mut scratch);
     }
 
     /// Waits for input, for the event, or until the deadline. Returns the numbers of those that are ready.
@@ -177,7 +177,7 @@ impl Shared {
 
     /// Discards what has arrived on a socket, and closes the socket if nothing more will arrive. Returns how many bytes there
     /// were.
-    fn drop_input(&self, number: u64, scratch: &mut [u8]) -> usize {
+    fn discard_or_close(&self, number: u64, scratch: &mut [u8]) -> usize {
         let Some(socket) = self.lock().sockets.get(&number).map(|one| Arc::clone(&one.socket)) else { return 0 };
         let arrived = socket.drop_input(scratch);
         let mut lingering = self.lock();
@@ -202,11 +202,11 @@ impl Shared {
     }
 
     /// The server ends: peers that are still sending get a moment to read their farewells.
-    fn drain(&self, scratch: &mut [u8]) {
+    fn linger_finally(&self, scratch: &mut [u8]) {
         let deadline = Instant::now() + FINAL_LINGER_TIMEOUT;
         let mut numbers: Vec<u64> = self.lock().sockets.keys().copied().collect();
         loop {
-            numbers.retain(|number| self.drop_input(*number, scratch) > 0);
+            numbers.retain(|number| self.discard_or_close(*number, scratch) > 0);
             if numbers.is_empty() || Instant::now() >= deadline {
                 break;
             }
@@ -289,11 +289,11 @@ mod tests {
         let linger = Linger::start(10).unwrap();
         let (mut client, socket) = pair();
         while socket.try_send(&[IoSlice::new(&[b'x'; 10_000])]).is_ok() {}
-        let sent = socket.sent();
+        let sent = socket.bytes_accepted();
         let weak = Arc::downgrade(&socket);
         client.shutdown(std::net::Shutdown::Write).unwrap();
-        linger.handle().close(socket);
         let start = Instant::now();
+        linger.handle().close(socket);
         while weak.strong_count() > 0 {
             assert!(start.elapsed() < 10 * LINGER_TIMEOUT);
             thread::park_timeout(Duration::from_millis(1));

@@ -170,7 +170,7 @@ pub(super) fn is_peer_error(error: &io::Error) -> bool {
 /// `FIRST` to `LONGEST`. So the processor stays idle, and the server notices within a second when the trouble is over.
 #[derive(Default)]
 pub(super) struct Backoff {
-    pause: Duration,
+    length: Duration,
 }
 
 impl Backoff {
@@ -179,13 +179,13 @@ impl Backoff {
 
     /// Pauses. Returns early when the event is notified.
     pub(super) fn pause(&mut self, event: &EventFd) {
-        self.pause = (self.pause * 2).clamp(Backoff::FIRST, Backoff::LONGEST);
-        event.wait(Instant::now() + self.pause);
+        self.length = (self.length * 2).clamp(Backoff::FIRST, Backoff::LONGEST);
+        event.wait(Instant::now() + self.length);
     }
 
     /// Accepting works again: the next pause is the first.
     pub(super) fn recover(&mut self) {
-        self.pause = Duration::ZERO;
+        self.length = Duration::ZERO;
     }
 }
 

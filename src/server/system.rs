@@ -26,7 +26,7 @@ const OTHER_DESCRIPTORS: u64 = 32;
 pub(super) struct Ceiling {
     pub(super) clients: usize,
     /// The limit's name, and how to raise it.
-    pub(super) because: String,
+    pub(super) limited_by: String,
     /// Descriptors that clients and others can still take, `OTHER_DESCRIPTORS` included.
     pub(super) descriptors: usize,
 }
@@ -42,7 +42,7 @@ pub(super) fn ceiling(descriptors_per_client: usize, stack_size: usize) -> Ceili
         is_met: false,
     };
     let limits = [for_clients].into_iter().chain(threads::limits(stack_size as u64));
-    let (clients, because) = match limits.min_by_key(|limit| limit.clients) {
+    let (clients, limited_by) = match limits.min_by_key(|limit| limit.clients) {
         Some(limit) => {
             (limit.clients, format!("the limit on {} allows no more, raise it with {}", limit.what, limit.how))
         }
@@ -50,7 +50,7 @@ pub(super) fn ceiling(descriptors_per_client: usize, stack_size: usize) -> Ceili
     };
     Ceiling {
         clients: usize::try_from(clients.max(1)).unwrap_or(usize::MAX),
-        because,
+        limited_by,
         descriptors: usize::try_from(descriptors).unwrap_or(usize::MAX),
     }
 }
@@ -115,7 +115,7 @@ mod tests {
     fn there_is_a_ceiling_and_it_says_why() {
         let ceiling = ceiling(1, STACK);
         assert!(ceiling.clients >= 1 && ceiling.clients < 1_000_000, "{ceiling:?}");
-        assert!(ceiling.because.contains("raise it with"), "{ceiling:?}");
+        assert!(ceiling.limited_by.contains("raise it with"), "{ceiling:?}");
     }
 
     #[test]

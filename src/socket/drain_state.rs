@@ -52,7 +52,7 @@ impl DrainState {
     }
 
     /// Whether a guard keeps the input open.
-    pub(crate) fn is_held_off(&self) -> bool {
+    pub(crate) fn keeps_reading(&self) -> bool {
         self.guards.load(Ordering::SeqCst) > 0
     }
 }

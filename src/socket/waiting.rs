@@ -47,7 +47,7 @@ impl Socket {
     }
 
     /// Waits until the output of one of these sockets has all left, the event is notified, or the deadline is over. Takes the
-    /// sockets out whose output has left. For sockets that [report that](Socket::report_when_sent).
+    /// sockets out whose output has left. For sockets that [report that](Socket::report_when_all_left).
     pub(crate) fn take_all_left(
         sockets: &mut Vec<Arc<Socket>>,
         event: &EventFd,
@@ -101,7 +101,7 @@ impl Socket {
     /// Whether a drain has to end the input. A thread that doesn't wait notices the drain by itself, and a guard may keep the
     /// input open.
     pub(crate) fn waits_for_drain(&self) -> bool {
-        self.is_waiting() && !self.drain.is_held_off()
+        self.is_waiting() && !self.drain.keeps_reading()
     }
 
     /// Ends the input if a drain has to.
@@ -113,14 +113,14 @@ impl Socket {
 
     /// Wakes a handler that keeps its input open in the drain that begins, if it can be woken.
     pub(crate) fn wake_for_drain(&self) {
-        if let Some(wakeup) = self.wakeup().filter(|_| self.drain.is_held_off()) {
+        if let Some(wakeup) = self.wakeup().filter(|_| self.drain.keeps_reading()) {
             wakeup.wake();
         }
     }
 
     /// Whether the client's thread waits for input and for nothing else: no message to it is incomplete.
     pub(crate) fn is_idle(&self) -> bool {
-        self.is_waiting() && !self.in_message.load(Ordering::Acquire)
+        self.is_waiting() && !self.is_sending.load(Ordering::Acquire)
     }
 
     /// Has the client's own thread close the connection when it waits next. For a socket with a wakeup, such as one with an

@@ -12,7 +12,7 @@ use rustix::event::PollFlags;
 
 use super::paired::Paired;
 use super::{PATIENCE, TestClient};
-use crate::connection::{ClosedConnection, Connection, Context};
+use crate::connection::{ClosedConnection, Connection, ConnectionContext};
 use crate::event_fd::EventFd;
 use crate::handler::Handler;
 use crate::limits::Limits;
@@ -38,7 +38,7 @@ impl Connection {
         let socket = Socket::new(stream);
         let shutdown = Shutdown::new()?;
         let paired = Paired::new(&socket, shutdown.clone());
-        let context = Arc::new(Context {
+        let context = Arc::new(ConnectionContext {
             receive_timeout: limits.idle_timeout,
             shutdown,
             totals: Totals::default(),

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::io::{self, Write};
 
-use acceptd::{Connection, Echo, Farewell, Handler, Limits, Line};
+use acceptd::{Connection, Echo, FarewellReason, Handler, Limits, Line};
 
 use crate::support::{Client, TestServer, eventually, logged};
 
@@ -91,7 +91,7 @@ impl Handler for PanickingFarewell {
         client.read_line().map(|_| ())
     }
 
-    fn farewell(&self, _: Farewell) -> Cow<'static, [u8]> {
+    fn farewell(&self, _: FarewellReason) -> Cow<'static, [u8]> {
         panic!("lost for words")
     }
 }

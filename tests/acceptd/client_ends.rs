@@ -120,7 +120,7 @@ fn an_outbox_that_is_closed_delivers_its_messages_and_a_farewell() {
     outbox.close("the first reason stays");
     assert!(!outbox.send(*b"too late\n") && !outbox.is_open() && !outbox.has_room_for(1));
     client.expect("you are kicked\nERROR the server closes this connection\n");
-    assert_eq!(reasons.recv_timeout(PATIENCE).unwrap(), EndReason::Closed("kicked by ann".into()));
+    assert_eq!(reasons.recv_timeout(PATIENCE).unwrap(), EndReason::ServerClosed("kicked by ann".into()));
 }
 
 #[test]
@@ -140,7 +140,7 @@ fn a_client_that_is_drained_alone_gets_its_replies_and_a_farewell() {
     assert!(handle.bytes_out() >= 6);
     handle.drain("maintenance");
     client.expect("ERROR the server closes this connection\n");
-    assert_eq!(reasons.recv_timeout(PATIENCE).unwrap(), EndReason::Closed("maintenance".into()));
+    assert_eq!(reasons.recv_timeout(PATIENCE).unwrap(), EndReason::ServerClosed("maintenance".into()));
     other.send("two\n");
     other.expect("got two\n");
     assert!(other_handle.is_open());

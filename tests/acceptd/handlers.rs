@@ -7,7 +7,7 @@ use std::sync::mpsc;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use acceptd::{Connection, Farewell, Handler, Limits, protocol_error};
+use acceptd::{Connection, FarewellReason, Handler, Limits, protocol_error};
 use log::Level;
 
 use crate::support::{Client, PATIENCE, TestServer, eventually, logged};
@@ -282,7 +282,7 @@ impl Handler for Counting {
         Err(io::Error::other("as asked"))
     }
 
-    fn farewell(&self, _: Farewell) -> Cow<'static, [u8]> {
+    fn farewell(&self, _: FarewellReason) -> Cow<'static, [u8]> {
         Cow::Borrowed(b"* BYE\n")
     }
 }

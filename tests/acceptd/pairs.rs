@@ -74,7 +74,7 @@ fn other_threads_reach_a_paired_client_through_its_outbox() {
     outbox.close("for a test");
     client.expect("ERROR the server closes this connection\n");
     client.expect_end();
-    assert_eq!(served.join().unwrap().reason, EndReason::Closed("for a test".into()));
+    assert_eq!(served.join().unwrap().reason, EndReason::ServerClosed("for a test".into()));
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use acceptd::testing::TestServer;
-use acceptd::{Connection, Echo, EndReason, Event, Farewell, Handler, Limits, Server, ServerHandle};
+use acceptd::{Connection, Echo, EndReason, Event, FarewellReason, Handler, Limits, Server, ServerHandle};
 
 use crate::support::eventually;
 
@@ -67,7 +67,7 @@ fn events_tell_who_came_was_refused_and_left() {
     server.on_event(move |event| {
         let line = match event {
             Event::Opened { id, .. } => format!("opened {id}"),
-            Event::Refused { reason: Farewell::Full { limit }, .. } => format!("refused at {limit}"),
+            Event::Refused { reason: FarewellReason::Full { limit }, .. } => format!("refused at {limit}"),
             Event::Closed(closed) => {
                 assert_eq!((closed.bytes_in, closed.bytes_out), (2, 2));
                 assert!(closed.duration > Duration::ZERO && closed.reason == EndReason::ClientClosed);

@@ -7,9 +7,9 @@ TRANSCRIPT=$(<"$HERE/transcript")
 TYPED=$(sed -n 's/^> \?//p' <<<"$TRANSCRIPT")
 ANSWERS=$(sed -n 's/^< //p' <<<"$TRANSCRIPT")
 
-# converse LINE_END OPTION OF nc…: the transcript of a person who types each line after having read the answer to the one
+# run_dialogue LINE_END OPTION OF nc…: the transcript of a person who types each line after having read the answer to the one
 # before. How long an answer is, is known from the transcript; a line too few or too many moves all that follow.
-converse() {
+run_dialogue() {
     local line_end=$1 line answer nc in out
     shift
     coproc NC { exec timeout 30 nc.openbsd "$@" 127.0.0.1 "$PORT"; }
@@ -52,9 +52,9 @@ ask() {
 
 serve
 same "nc: a person who types line by line gets each answer, on lines that end in LF" \
-    "$TRANSCRIPT" "$(converse '')"
+    "$TRANSCRIPT" "$(run_dialogue '')"
 same "nc -C: one whose lines end in CRLF gets the same, on lines that end in CRLF" \
-    "$TRANSCRIPT" "$(converse $'\r' -C)"
+    "$TRANSCRIPT" "$(run_dialogue $'\r' -C)"
 same "nc: all lines at once get the same answers, and QUIT ends the connection" "$ANSWERS" "$(paste_all '')"
 same "nc -C: all lines at once get the same answers, on lines that end in CRLF" "$ANSWERS" "$(paste_all '\r' -C)"
 

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Promises 1 and 8, for chat: a member takes two descriptors, the socket and the bell by which others wake its thread. With
+# Promises 1 and 8, for chat: a member takes two descriptors, the socket and the event descriptor by which others wake its thread. With
 # few of them fewer members are served, and who is served has both; where a running server can have the socket and not the
-# bell, that one client is closed, and all others go on.
+# event descriptor, that one client is closed, and all others go on.
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 need prlimit util-linux
@@ -46,7 +46,7 @@ for _ in {1..40}; do
 done
 check "as many as the log said are members, and all others are told why they are not" \
     test "${#members[@]} $refused" = "$limit $((40 - limit))"
-check "no bell was missing" test "$(logged 'closed .*(descriptor|open files)')" -eq 0
+check "no event descriptor was missing" test "$(logged 'closed .*(descriptor|open files)')" -eq 0
 say "${members[0]}" "hello, all"
 heard=0
 for fd in "${members[@]:1}"; do
@@ -57,7 +57,7 @@ close_clients
 check "when they have left, somebody new can join" wait_until 10 joins
 stop
 
-# ---- one left while it runs: enough for a socket, and not for its bell
+# ---- one left while it runs: enough for a socket, and not for its event descriptor
 
 usual=$(ulimit -Sn)
 start "$ACCEPTD" --handler chat
@@ -76,7 +76,7 @@ ended_in_time() {
     while hear "$1" 10; do :; done
     has_ended "$1"
 }
-check "a client whose bell can't be had is closed at once, and does not hang" ended_in_time "$late"
+check "a client whose event descriptor can't be had is closed at once, and does not hang" ended_in_time "$late"
 check "the log says why" wait_until 5 has_logged 'closed id=3 .*(descriptor|open files)'
 say "$alice" "are you there, bob?"
 check "the others go on talking" hears "$bob" ": are you there, bob?"

@@ -15,33 +15,20 @@
 #[path = "../../src/outbox/handover.rs"]
 mod handover;
 mod model;
+mod support;
 
 use std::io::ErrorKind;
-use std::sync::Arc;
 
 use loom::sync::Mutex;
-use loom::thread;
 
 use handover::{End, Wire};
 use model::{Client, ModelSocket};
+use support::{has_dropped_socket, in_every_order, join, spawn, try_to_send};
 
 /// How many bytes the socket takes until the peer reads.
 const SMALL_CAPACITY: usize = 2;
 /// More than all bytes of any model.
 const AMPLE: usize = 100;
-
-/// Runs a model in every order. `preemptions` limits the preemptions per run if all orders would take too long.
-fn in_every_order(preemptions: Option<usize>, model: impl Fn() + Send + Sync + 'static) {
-    let mut builder = loom::model::Builder::new();
-    builder.preemption_bound = preemptions;
-    builder.check(model);
-}
-
-/// Runs `action` in another thread of the model.
-fn spawn<T: 'static>(client: &Client, action: impl FnOnce(&Client) -> T + 'static) -> thread::JoinHandle<T> {
-    let client = client.clone();
-    thread::spawn(move || action(&client))
-}
 
 #[test]
 fn messages_of_two_senders_arrive_whole_and_in_order_at_a_slow_peer() {
@@ -155,7 +142,7 @@ fn closing_after_a_claim_leaves_no_message_unfinished() {
         let peer = spawn(&client, |client| client.socket.read_once());
         client.claim().unwrap();
         assert_eq!(client.close(), ("aaa".into(), None));
-        assert!(client.socket.begin(), "a farewell can follow");
+        assert!(client.socket.begin_sending(), "a farewell can follow");
         join([sender, peer]);
         assert!(has_dropped_socket(client));
     });
@@ -285,7 +272,7 @@ fn close_waits_for_a_sender_only_while_it_sends() {
 fn sending_a_message_after_a_farewell_ends_the_connection() {
     in_every_order(Some(3), || {
         let client = Client::new(ModelSocket::new(AMPLE), AMPLE);
-        assert!(client.socket.begin());
+        assert!(client.socket.begin_sending());
         let one = spawn(&client, |client| try_to_send(client, "aaa"));
         let other = spawn(&client, |client| try_to_send(client, "bbb"));
         assert_eq!(client.wait(), Err(End::Lost(ErrorKind::ConnectionAborted)));
@@ -389,19 +376,4 @@ fn an_outbox_that_another_thread_closes_delivers_earlier_messages_and_takes_no_l
         join([closer, peer]);
         assert!(has_dropped_socket(client));
     });
-}
-
-/// Sends, and ignores a refusal: the outbox may be closed already.
-fn try_to_send(client: &Client, message: &str) {
-    client.send(message);
-}
-
-fn join<const COUNT: usize>(threads: [thread::JoinHandle<()>; COUNT]) {
-    threads.into_iter().for_each(|thread| thread.join().unwrap());
-}
-
-/// Whether an outbox that outlives its client has dropped the socket.
-fn has_dropped_socket(client: Client) -> bool {
-    let Client { socket, .. } = client;
-    Arc::strong_count(&socket) == 1
 }

@@ -17,7 +17,7 @@ pub struct ModelSocket {
     /// Notified when there is something to read.
     for_peer: Condvar,
     /// As in the real socket: a message is being sent, or the farewell was sent.
-    in_message: AtomicBool,
+    is_sending: AtomicBool,
     /// The client's own thread, which created this socket.
     owner: ThreadId,
 }
@@ -71,7 +71,7 @@ impl ModelSocket {
             state: Mutex::new(state),
             for_owner: Condvar::new(),
             for_peer: Condvar::new(),
-            in_message: AtomicBool::new(false),
+            is_sending: AtomicBool::new(false),
             owner: thread::current().id(),
         })
     }
@@ -107,7 +107,7 @@ impl ModelSocket {
 
     /// What the server does to a client whose thread waits: sends a farewell and ends the input.
     pub fn send_farewell(&self, farewell: &str) -> bool {
-        let was_sent = self.begin() && self.send_directly(farewell) == farewell.len();
+        let was_sent = self.begin_sending() && self.send_directly(farewell) == farewell.len();
         self.lock().has_input = true;
         self.for_owner.notify_one();
         was_sent
@@ -200,12 +200,12 @@ impl Wire for ModelSocket {
         self.for_owner.notify_one();
     }
 
-    fn begin(&self) -> bool {
-        !self.in_message.swap(true, Ordering::AcqRel)
+    fn begin_sending(&self) -> bool {
+        !self.is_sending.swap(true, Ordering::AcqRel)
     }
 
-    fn end(&self) {
-        self.in_message.store(false, Ordering::Release);
+    fn end_sending(&self) {
+        self.is_sending.store(false, Ordering::Release);
     }
 }
 
@@ -271,7 +271,7 @@ impl Client {
     /// Like a handler's write and flush: claims, sends until the socket has taken everything, and releases.
     pub fn reply(&self, bytes: &str) -> Result<(), End> {
         self.claim()?;
-        assert!(self.socket.begin(), "another thread is sending a message");
+        assert!(self.socket.begin_sending(), "another thread is sending a message");
         let mut rest = bytes;
         while !rest.is_empty() {
             let count = self.socket.send_directly(rest);
@@ -280,7 +280,7 @@ impl Client {
                 self.socket.poll(Readiness { input: false, output: true });
             }
         }
-        self.socket.end();
+        self.socket.end_sending();
         self.handover.release();
         Ok(())
     }

@@ -13,7 +13,7 @@ use super::plain::PlainSession;
 use super::session::{Flow, Session, run_session};
 use super::{Chat, ChatProtocol, irc, plain};
 use crate::connection::{Connection, Next};
-use crate::handler::Farewell;
+use crate::handler::FarewellReason;
 use crate::handler::shared::tls;
 use crate::protocol_error::protocol_error;
 
@@ -201,9 +201,9 @@ impl Session for Detection<'_> {
 
     /// A farewell in IRC, which people can read too. Only a client with an incomplete line gets a plain one, because it may be
     /// a person.
-    fn farewell(reason: Farewell) -> Cow<'static, [u8]> {
+    fn farewell(reason: FarewellReason) -> Cow<'static, [u8]> {
         match reason {
-            Farewell::Unfinished | Farewell::RequestTimeout { .. } => PlainSession::farewell(reason),
+            FarewellReason::Unfinished | FarewellReason::RequestTimeout { .. } => PlainSession::farewell(reason),
             other => irc::farewell(other),
         }
     }

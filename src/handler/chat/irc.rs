@@ -17,7 +17,7 @@ use super::state::{ChatError, ChatState};
 use super::text::truncate;
 use crate::Outbox;
 use crate::connection::Connection;
-use crate::handler::Farewell;
+use crate::handler::FarewellReason;
 
 mod channels;
 mod message;
@@ -58,9 +58,9 @@ pub(super) fn serve(chat: &Chat, client: &mut Connection, first: InputLine, line
 }
 
 /// The farewell as an IRC ERROR message.
-pub(super) fn farewell(reason: Farewell) -> Cow<'static, [u8]> {
+pub(super) fn farewell(reason: FarewellReason) -> Cow<'static, [u8]> {
     let reason = match reason {
-        Farewell::TooSlow => "SendQ exceeded: you read too slowly".to_owned(),
+        FarewellReason::TooSlow => "SendQ exceeded: you read too slowly".to_owned(),
         other => other.to_string(),
     };
     format!("ERROR :Closing link: {reason}\r\n").into_bytes().into()
@@ -126,7 +126,7 @@ impl Session for IrcSession<'_> {
         }
     }
 
-    fn farewell(reason: Farewell) -> Cow<'static, [u8]> {
+    fn farewell(reason: FarewellReason) -> Cow<'static, [u8]> {
         farewell(reason)
     }
 }

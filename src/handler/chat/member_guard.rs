@@ -31,7 +31,7 @@ impl<'a> MemberGuard<'a> {
             Some(EndReason::OutboxFull(_) | EndReason::OutboxTimeout) => "read too slowly",
             Some(EndReason::Idle | EndReason::RequestTimeout | EndReason::WriteTimeout) => "timed out",
             Some(EndReason::Lost(ErrorKind::TimedOut)) => "timed out",
-            Some(EndReason::Unfinished | EndReason::Drained | EndReason::Closed(_)) => "",
+            Some(EndReason::Unfinished | EndReason::Drained | EndReason::ServerClosed(_)) => "",
             _ => "connection lost",
         }
         .to_owned();

@@ -17,7 +17,7 @@ use super::session::{Flow, Session, run_session_from};
 use super::state::{ChatError, ChatState, OutgoingMessage};
 use super::text::{sanitize, truncate};
 use crate::connection::Connection;
-use crate::handler::Farewell;
+use crate::handler::FarewellReason;
 
 /// The longest line, with its end, in bytes.
 pub(super) const MAX_LINE: usize = 4096;
@@ -100,9 +100,9 @@ impl Session for PlainSession<'_> {
         &mut self.guard.delivery
     }
 
-    fn farewell(reason: Farewell) -> Cow<'static, [u8]> {
+    fn farewell(reason: FarewellReason) -> Cow<'static, [u8]> {
         match reason {
-            Farewell::Unfinished => b"* your last line was not complete; it was not said\n".into(),
+            FarewellReason::Unfinished => b"* your last line was not complete; it was not said\n".into(),
             other => format!("* {other}\n").into_bytes().into(),
         }
     }

@@ -7,7 +7,7 @@ use std::time::Instant;
 use super::delivery::Delivery;
 use super::line_reader::{InputLine, LineReader, ReadOutcome};
 use crate::connection::Connection;
-use crate::handler::Farewell;
+use crate::handler::FarewellReason;
 use crate::protocol_error::protocol_error;
 
 /// What a dialect does with a client's lines. Errors are those of the connection, and end the session.
@@ -36,7 +36,7 @@ pub(super) trait Session {
         Ok(())
     }
 
-    fn farewell(reason: Farewell) -> Cow<'static, [u8]>;
+    fn farewell(reason: FarewellReason) -> Cow<'static, [u8]>;
 }
 
 /// Whether a session continues.
@@ -81,7 +81,7 @@ pub(super) fn run_session<S: Session>(
             ReadOutcome::Unfinished => {
                 // In a drain, the server sends the farewell.
                 if !client.is_draining() {
-                    client.write_all(&S::farewell(Farewell::Unfinished))?;
+                    client.write_all(&S::farewell(FarewellReason::Unfinished))?;
                 }
                 Flow::Close
             }

@@ -57,7 +57,8 @@ impl RequestLimits {
         }
     }
 
-    /// The length of the longest request, in bytes: two values of the full length, and a megabyte for everything else.
+    /// The length of the longest request, in bytes: two values of the full length, and 1 MiB for the rest; 16 KiB before
+    /// authentication.
     pub(super) fn max_request(&self) -> usize {
         if self.is_authenticated {
             self.max_word_length.saturating_mul(2).saturating_add(1 << 20)
@@ -74,15 +75,16 @@ pub(super) enum Frame<'i> {
     Array { words: Vec<Range<usize>>, length: usize },
     /// A request as a line, without its end. The reply ends the same way.
     Line { line: Cow<'i, [u8]>, end: &'static str, length: usize },
-    /// A telnet command and the answer to it. In the middle of a line the length is 0.
-    TelnetCommand { reply: &'static [u8], length: usize },
+    /// Bytes that are not a request, such as a telnet command, and the answer to them, which may be empty. In the middle of a
+    /// line the length is 0.
+    Skip { reply: &'static [u8], length: usize },
 }
 
 impl Frame<'_> {
     /// Its length in the input, in bytes.
     pub(super) fn length(&self) -> usize {
         match self {
-            Frame::Array { length, .. } | Frame::Line { length, .. } | Frame::TelnetCommand { length, .. } => *length,
+            Frame::Array { length, .. } | Frame::Line { length, .. } | Frame::Skip { length, .. } => *length,
         }
     }
 }
@@ -128,7 +130,7 @@ impl Parser {
         // A client that has switched to RESP by a line ending with CR may still send the LF of that line.
         let length = self.text.late_line_end(input);
         if length > 0 {
-            return Ok(Some(Frame::TelnetCommand { reply: b"", length }));
+            return Ok(Some(Frame::Skip { reply: b"", length }));
         }
         self.resp.next_frame(input, limits)
     }
@@ -146,7 +148,7 @@ impl Parser {
         }
         Ok(found.map(|item| match item {
             Item::Line(line) => Frame::Line { line: line.text(input), end: line.end, length: line.length },
-            Item::Skip { length, reply } => Frame::TelnetCommand { reply, length },
+            Item::Skip { length, reply } => Frame::Skip { reply, length },
         }))
     }
 }
@@ -176,7 +178,7 @@ mod tests {
                 assert_eq!(length, input.len());
                 split(&line).unwrap()
             }
-            Frame::TelnetCommand { .. } => panic!("RESP has no telnet commands"),
+            Frame::Skip { .. } => panic!("RESP has nothing to skip"),
         }
     }
 

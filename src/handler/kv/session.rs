@@ -151,7 +151,7 @@ impl<'k> KvSession<'k> {
                 self.execute_batch(batch);
                 self.handle_line(&line, end)
             }
-            Frame::TelnetCommand { reply, .. } => {
+            Frame::Skip { reply, .. } => {
                 self.execute_batch(batch);
                 self.replies.append(reply);
                 SessionAction::Continue

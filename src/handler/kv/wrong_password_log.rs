@@ -39,7 +39,7 @@ impl WrongPasswordLog {
 impl Drop for WrongPasswordLog {
     /// Logs how many lines were suppressed since the last one.
     fn drop(&mut self) {
-        match lock_ignoring_poison(&self.throttle).suppressed() {
+        match lock_ignoring_poison(&self.throttle).take_suppressed() {
             0 => {}
             suppressed => warn!("{suppressed} more wrong passwords were not logged"),
         }
