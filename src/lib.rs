@@ -35,7 +35,7 @@
 //!
 //! To read the source, begin with `server.rs`, then `connection.rs`, `handler.rs`, and a handler of your choice.
 //!
-//! The library needs Linux, and Rust 1.91 or later. It logs through the [`log`] crate; without a logger, nothing is printed.
+//! The library needs Linux, and Rust 1.91 or later. It logs through the [log](https://docs.rs/log) crate; without a logger, nothing is printed.
 //!
 //! Features, all of them on by default: `line`, `kv` and `chat` are the built-in handlers of these names, and `daemon` is the
 //! command-line program. Without features, the library depends on log, rustix and socket2 alone.

@@ -53,7 +53,9 @@ pub struct Limits {
     /// default, a client with a small buffer may read as slowly as 410 bytes a second; one with a default buffer on the same machine
     /// should read at least 10 KB a second.
     pub write_timeout: Duration,
-    /// How long a drain waits for clients to finish. The rest are cut. Zero cuts at once. Default: 5 seconds.
+    /// How long a drain waits for clients to finish. Then those whose handler is busy are cut. A handler that still waits for
+    /// its client finds the end of its input, and is cut if it has not returned after 50 ms. Zero does so at once. Default:
+    /// 5 seconds.
     pub drain_timeout: Duration,
     /// The longest line that [`read_line`](crate::Connection::read_line) takes, in bytes, line end included. A client
     /// that sends a longer one is told so and closed. Default: 64 KiB.
@@ -144,8 +146,14 @@ impl Limits {
         if self.request_timeout.is_zero() || self.write_timeout.is_zero() {
             return wrong("request_timeout and write_timeout must be longer than zero");
         }
-        if self.max_line == 0 || self.max_output == 0 || self.max_outbox == 0 || self.max_stream_buffer == 0 {
-            return wrong("max_line, max_output, max_outbox and max_stream_buffer must be at least 1 byte");
+        let sizes = [
+            ("max_line", self.max_line),
+            ("max_output", self.max_output),
+            ("max_outbox", self.max_outbox),
+            ("max_stream_buffer", self.max_stream_buffer),
+        ];
+        if let Some((name, _)) = sizes.into_iter().find(|(_, size)| *size == 0) {
+            return wrong(&format!("{name} is 0: it must be at least 1 byte"));
         }
         if self.descriptors_per_client == 0 {
             return wrong("descriptors_per_client is 0: a client takes at least 1");

@@ -184,7 +184,8 @@ impl Server {
         Ok(RunningServer::new(handle, builder.spawn(move || self.run(handler))?))
     }
 
-    /// Serves every client with `handler` until [`Shutdown::request`], then drains. No error of a client, a handler or the
+    /// Serves every client with `handler` until [`Shutdown::request`], then drains. After [`Shutdown::stop_accepting`], it also
+    /// returns when the last client has left. No error of a client, a handler or the
     /// system ends the server earlier.
     pub fn run(self, handler: impl Handler) -> Summary {
         let Server { mut listener, connections, mut capacity, linger, limits, subscribers, context } = self;

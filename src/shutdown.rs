@@ -73,7 +73,8 @@ impl Shutdown {
         self.shared.event.notify();
     }
 
-    /// Cuts every client at once, instead of waiting for the drain deadline. Includes [`request`](Shutdown::request).
+    /// Ends the drain at once, instead of at its deadline. Includes [`request`](Shutdown::request). Clients whose handler is busy
+    /// are cut. A handler that waits finds the end of its input, even if it keeps reading, and has 50 ms to return.
     pub fn cut(&self) {
         // Release: a thread that sees the cut sees the request as well.
         self.shared.cut_requested.store(true, Ordering::Release);

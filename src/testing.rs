@@ -57,5 +57,5 @@ mod server;
 pub use client::TestClient;
 pub use server::TestServer;
 
-/// How long a test waits for something that should happen at once. It is long because the machine may be busy.
+/// How long a test waits for something that should happen at once: 20 seconds. It is long because the machine may be busy.
 pub const PATIENCE: Duration = Duration::from_secs(20);

@@ -86,7 +86,8 @@ impl ClientHandle {
     }
 
     /// Ends the connection at once. The client gets `farewell`, which may be empty; in the middle of a message the connection is
-    /// reset instead. The handler finds out when it reads or writes next: [`EndReason::Cut`](crate::EndReason::Cut). Never
+    /// reset instead. The end of a message that the client has read may not have reached the handler yet: see
+    /// [`is_idle`](ClientHandle::is_idle). The handler finds out when it reads or writes next: [`EndReason::Cut`](crate::EndReason::Cut). Never
     /// waits.
     pub fn cut(&self, farewell: impl AsRef<[u8]>) {
         if let Some(socket) = self.socket.upgrade() {

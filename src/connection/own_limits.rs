@@ -8,7 +8,7 @@ use crate::limits::{Limits, MAX_TIMEOUT, MIN_TIMEOUT};
 
 /// A length of time that is too short or too long for a limit becomes the shortest (1 ms) or the longest (a year).
 impl Connection {
-    /// The limits of this connection.
+    /// The limits of this connection: its server's, with the changes that were made here.
     pub fn limits(&self) -> &Limits {
         &self.limits
     }

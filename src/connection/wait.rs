@@ -40,7 +40,9 @@ pub enum Paused {
     Deadline,
     /// A [`Waker`](crate::Waker) was used.
     Woken,
-    /// The client has closed its side. It may have left, or wait for its reply. Reported once: the next pause goes on.
+    /// The client has closed its side. It may have left, or wait for its reply. Reported once for each connection: a later pause
+    /// goes on. Not reported if a read has found the end before, or while input that the kernel has no room for is still on
+    /// its way.
     ClientEnded,
     /// A drain has begun.
     Draining,
@@ -91,7 +93,7 @@ impl Connection {
         Ok(if by_client { Received::End } else { Received::Draining })
     }
 
-    /// Sleeps until `deadline`, while outbox messages keep flowing; what the handler has written is sent first. Returns early
+    /// Sleeps until `deadline` (`None`: without end), while outbox messages keep flowing; what the handler has written is sent first. Returns early
     /// when there is something that the handler may want to react to: see [`Paused`]. What the client sends meanwhile waits.
     ///
     /// Silence during a pause is not the client's, so it doesn't count in the idle timeout. The [guide](crate::guide#waiting)
@@ -100,7 +102,8 @@ impl Connection {
     /// # Errors
     ///
     /// The client is gone.
-    pub fn pause(&mut self, deadline: Instant) -> io::Result<Paused> {
+    pub fn pause(&mut self, deadline: impl Into<Option<Instant>>) -> io::Result<Paused> {
+        let deadline = deadline.into();
         self.check_open()?;
         self.flush()?;
         loop {
@@ -112,12 +115,12 @@ impl Connection {
         }
     }
 
-    fn pause_once(&mut self, deadline: Instant) -> io::Result<Option<Paused>> {
+    fn pause_once(&mut self, deadline: Option<Instant>) -> io::Result<Option<Paused>> {
         self.check_closing()?;
         if self.take_wake(OnWake::Return) {
             return Ok(Some(Paused::Woken));
         }
-        if Instant::now() >= deadline {
+        if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
             return Ok(Some(Paused::Deadline));
         }
         self.mark_waiting();
@@ -132,7 +135,7 @@ impl Connection {
             let _ = self.transport.socket().make_wakeup();
         }
         let events = if is_end_known { PollFlags::empty() } else { PollFlags::RDHUP };
-        let ready = self.transport.wait(events, Some(deadline)).map_err(|error| self.fail_input(&error))?;
+        let ready = self.transport.wait(events, deadline).map_err(|error| self.fail_input(&error))?;
         if ready.intersects(PollFlags::HUP | PollFlags::ERR) {
             return Err(self.end(EndReason::Lost(ErrorKind::ConnectionReset)));
         }

@@ -1,5 +1,6 @@
 //! The drain: every client gets to finish, until a deadline, and the rest are cut.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags};
@@ -7,6 +8,7 @@ use rustix::event::{PollFd, PollFlags};
 use super::admission::Admission;
 use super::connections::Connections;
 use super::listener::{Listener, is_peer_error};
+use super::shared::ServerShared;
 use super::{Summary, event_log};
 use crate::event_fd::wait_for;
 use crate::farewell::FarewellReason;
@@ -35,7 +37,7 @@ pub(super) fn drain(listener: Listener, admission: &Admission) -> Summary {
     Summary {
         drained: connections.connected_at_drain().saturating_sub(cut),
         cut,
-        stuck: connections.active(),
+        stuck: connections.sockets().len(),
         stats,
         uptime: context.started.elapsed(),
     }
@@ -82,23 +84,33 @@ fn wait_for_clients(connections: &Connections, shutdown: &Shutdown, deadline: In
     }
 }
 
-/// Cuts busy clients, and ends the input of idle ones so that they leave. Returns how many were cut.
+/// Cuts busy clients, and ends the input of idle ones so that they leave; those that don't are cut as well. Returns how many
+/// were cut.
 fn cut_the_rest(admission: &Admission) -> usize {
     let Admission { connections, shared, .. } = admission;
     let (idle, busy): (Vec<_>, Vec<_>) = connections.sockets().into_iter().partition(|socket| socket.is_idle());
     idle.iter().for_each(|socket| socket.end_input());
-    if !busy.is_empty() {
-        event_log::cutting(busy.len());
-        for socket in &busy {
-            socket.cut(&shared.farewell_to(socket, FarewellReason::ShuttingDown));
-        }
+    cut(&busy, shared);
+    wait_for_the_last(connections, &shared.context.shutdown);
+    let late: Vec<_> = connections.sockets().into_iter().filter(|socket| !socket.was_cut()).collect();
+    if !late.is_empty() {
+        cut(&late, shared);
+        wait_for_the_last(connections, &shared.context.shutdown);
     }
-    wait_for_cut_clients(connections, &shared.context.shutdown);
-    busy.len()
+    busy.len() + late.len()
 }
 
-/// Gives the threads of clients that were cut a moment to notice.
-fn wait_for_cut_clients(connections: &Connections, shutdown: &Shutdown) {
+fn cut(sockets: &[Arc<Socket>], shared: &ServerShared) {
+    if !sockets.is_empty() {
+        event_log::cutting(sockets.len());
+    }
+    for socket in sockets {
+        socket.cut(&shared.farewell_to(socket, FarewellReason::ShuttingDown));
+    }
+}
+
+/// Gives the threads of clients that should end now a moment to notice.
+fn wait_for_the_last(connections: &Connections, shutdown: &Shutdown) {
     let deadline = Instant::now() + CUT_GRACE;
     while connections.active() > 0 && Instant::now() < deadline {
         shutdown.event().wait(deadline);

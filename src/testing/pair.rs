@@ -5,6 +5,7 @@ use std::io;
 use std::net::{SocketAddr, TcpStream};
 use std::panic::{self, AssertUnwindSafe};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::Instant;
 
@@ -20,6 +21,9 @@ use crate::server::{Listener, farewell_to};
 use crate::shutdown::Shutdown;
 use crate::socket::{Arrived, Socket};
 use crate::totals::Totals;
+
+/// The number of the next pair: handlers may tell their clients apart by it.
+static PAIRS: AtomicU64 = AtomicU64::new(1);
 
 impl Connection {
     /// A connection without a server, and its client: see [`testing`](crate::testing). Its limits are these alone. Pass what
@@ -44,7 +48,8 @@ impl Connection {
             totals: Totals::default(),
             started: Instant::now(),
         });
-        let connection = Connection::new(1, peer, socket, Arc::new(limits), context);
+        let connection =
+            Connection::new(PAIRS.fetch_add(1, Ordering::Relaxed), peer, socket, Arc::new(limits), context);
         Ok((connection, TestClient::new(client, Some(paired))?))
     }
 

@@ -25,16 +25,22 @@ pub struct TestServer {
 
 impl TestServer {
     /// Starts a server with the default limits.
+    #[track_caller]
     pub fn start(handler: impl Handler) -> TestServer {
         TestServer::start_with(handler, Limits::default())
     }
 
     /// Starts a server with these limits.
+    #[track_caller]
     pub fn start_with(handler: impl Handler, limits: Limits) -> TestServer {
-        let server = match Server::bind(SocketAddr::from(([127, 0, 0, 1], 0)), limits) {
-            Ok(server) => server,
+        match Server::bind(SocketAddr::from(([127, 0, 0, 1], 0)), limits) {
+            Ok(server) => TestServer::run(server, handler),
             Err(error) => panic!("can't start a server: {error}"),
-        };
+        }
+    }
+
+    /// Runs a server that is bound already: at another address, or with subscribers to its events.
+    pub fn run(server: Server, handler: impl Handler) -> TestServer {
         let handle = server.handle();
         let (sender, summary) = mpsc::channel();
         // Nobody receives the summary of a server whose test has failed.
@@ -48,6 +54,7 @@ impl TestServer {
     }
 
     /// Connects a new client.
+    #[track_caller]
     pub fn connect(&self) -> TestClient {
         let client = TcpStream::connect_timeout(&self.local_addr(), PATIENCE);
         match client.and_then(|stream| TestClient::new(stream, None)) {
@@ -57,12 +64,14 @@ impl TestServer {
     }
 
     /// Drains the server, and waits for its end.
+    #[track_caller]
     pub fn stop(mut self) -> Summary {
         self.shutdown().request();
         self.wait()
     }
 
     /// Waits for the end of a server that was stopped in another way.
+    #[track_caller]
     pub fn wait(&mut self) -> Summary {
         self.has_ended = true;
         let summary = self.summary.get_mut().unwrap_or_else(PoisonError::into_inner);

@@ -7,7 +7,7 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use acceptd::testing::{TestClient, TestServer};
-use acceptd::{ClosedConnection, Connection, Echo, EndReason, Handler, Limits, Next, Outbox, Paused};
+use acceptd::{ClosedConnection, Connection, Echo, EndReason, Event, Handler, Limits, Next, Outbox, Paused, Server};
 
 use crate::support::{PATIENCE, eventually};
 
@@ -167,10 +167,10 @@ fn a_client_fails_with_what_it_has_received() {
     assert!(message.contains("abc") && message.contains("abX"), "{message}");
     client.send("abc");
     let message = failure(|| client.expect("abcdef"));
-    assert!(message.contains(r#"after "abc", waiting for "abcdef""#), "{message}");
+    assert!(message.contains(r#"after "abc", and expected "abcdef""#), "{message}");
     client.send("xyz");
     let message = failure(|| drop(client.line()));
-    assert!(message.contains(r#"in a line: "xyz""#), "{message}");
+    assert!(message.contains(r#"after "xyz", and a line was expected"#), "{message}");
     client.send("more");
     client.end_output();
     let message = failure(|| client.expect_end());
@@ -179,6 +179,35 @@ fn a_client_fails_with_what_it_has_received() {
     assert!(message.contains("the stream ended"), "{message}");
     let message = failure(|| drop(client.line()));
     assert!(message.contains("the stream ended"), "{message}");
+}
+
+#[test]
+fn a_test_server_reports_how_its_clients_end() {
+    let (sender, reasons) = mpsc::channel();
+    let mut server = Server::bind("127.0.0.1:0", Limits::default()).unwrap();
+    server.on_event(move |event| {
+        if let Event::Closed(closed) = event {
+            sender.send(closed.reason.clone()).unwrap();
+        }
+    });
+    let server = TestServer::run(server, greeter);
+    server.connect().end_output();
+    assert_eq!(reasons.recv_timeout(PATIENCE).unwrap(), EndReason::ClientClosed);
+}
+
+#[test]
+fn pairs_have_numbers_of_their_own() {
+    let (one, _client) = Connection::pair(Limits::default()).unwrap();
+    let (other, _client) = Connection::pair(Limits::default()).unwrap();
+    assert_ne!(one.id(), other.id());
+}
+
+#[test]
+fn a_failure_names_the_line_of_the_test_and_shows_a_part_of_what_was_received() {
+    let (mut client, _served) = serve(Echo, Limits::default());
+    client.send([b'x'; 1000]);
+    let message = failure(|| client.expect([b'y'; 1000]));
+    assert!(message.contains("… (1000 bytes)") && message.len() < 600, "{message}");
 }
 
 #[test]

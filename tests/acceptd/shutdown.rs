@@ -342,3 +342,23 @@ fn clients_in_the_backlog_get_a_farewell() {
         assert_eq!(client.rest(), "ERROR the server is shutting down\r\n");
     }
 }
+
+#[test]
+fn a_handler_that_goes_on_after_the_drain_deadline_is_cut_and_stuck() {
+    let (go_on, wait) = mpsc::channel::<()>();
+    let wait = Mutex::new(wait);
+    let limits = Limits { drain_timeout: Duration::from_millis(50), ..Limits::default() };
+    let server = TestServer::with(limits, move |client: &mut Connection| {
+        let _work = client.keep_reading();
+        client.write_all(b"begin\n")?;
+        assert_eq!(client.read_line_until(None)?, acceptd::Next::Draining);
+        let _ = wait.lock().unwrap().recv_timeout(PATIENCE);
+        Ok(())
+    });
+    let mut client = server.connect();
+    client.expect("begin\n");
+    let summary = server.stop();
+    assert_eq!((summary.drained, summary.cut, summary.stuck), (0, 1, 1));
+    assert_eq!(client.rest(), "ERROR the server is shutting down\n");
+    drop(go_on);
+}
