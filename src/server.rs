@@ -217,29 +217,30 @@ impl Server {
 fn serve(listener: &mut Listener, admission: &mut Admission, threads: &Threads) {
     let shutdown = admission.shared.context.shutdown.clone();
     let mut backoff = Backoff::default();
-    loop {
-        // An accept that finds no client costs the kernel almost as much as one that does, so the loop polls first. And without
-        // a free descriptor, accept fails even when no client waits.
-        let ready = listener.wait(shutdown.event());
-        if shutdown.is_accepting_stopped() {
-            return;
-        }
-        match ready.and_then(|()| listener.accept()) {
+    while !shutdown.is_accepting_stopped() {
+        let outcome = match listener.accept() {
             Ok((stream, peer)) => {
                 if let Some(client) = admission.admit(stream, peer) {
                     hand_over(client, admission, threads);
                 }
-                backoff.recover();
+                Ok(())
             }
-            // Another event ended the poll, or the client left before it was accepted.
-            Err(error) if error.kind() == ErrorKind::WouldBlock => backoff.recover(),
+            Err(error) if error.kind() == ErrorKind::WouldBlock => listener.wait(shutdown.event()),
             Err(error) if is_peer_error(&error) => {
                 event_log::aborted_before_accept(&error);
-                backoff.recover();
+                Ok(())
             }
+            Err(error) => Err(error),
+        };
+        match outcome {
+            Ok(()) => backoff.recover(),
             Err(error) => {
                 admission.shared.events.log().accept_failed(&error);
                 backoff.pause(shutdown.event());
+                if !shutdown.is_accepting_stopped() {
+                    // Without a free descriptor, accept fails even when no client waits.
+                    let _ = listener.wait(shutdown.event());
+                }
             }
         }
     }
