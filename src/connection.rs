@@ -144,11 +144,6 @@ impl Connection {
         self.transport.socket().local_addr().map(canonical)
     }
 
-    /// The socket, for the test pair, which sends the farewell itself.
-    pub(crate) fn socket(&self) -> Arc<Socket> {
-        Arc::clone(self.transport.socket())
-    }
-
     /// Whether this connection should end soon: the server is shutting down, or another thread has called
     /// [`ClientHandle::drain`]. A handler that reads is told by [`Next::Draining`] or by an error. This is for a handler
     /// that computes for long, writes without reading, or [keeps reading](Connection::keep_reading).

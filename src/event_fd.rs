@@ -42,10 +42,10 @@ impl EventFd {
         self.notified.swap(false, Ordering::AcqRel);
     }
 
-    /// Waits until the event is notified, or until the deadline.
-    pub(crate) fn wait(&self, deadline: Instant) {
+    /// Waits until the event is notified, or until the deadline (`None`: without end). After an error, too early.
+    pub(crate) fn wait(&self, deadline: impl Into<Option<Instant>>) {
         let mut fds = [PollFd::new(self, PollFlags::IN)];
-        if let Ok(1) = wait_for(&mut fds, Some(deadline)) {
+        if let Ok(1) = wait_for(&mut fds, deadline.into()) {
             self.clear();
         }
     }

@@ -114,7 +114,6 @@ impl Limits {
 
     /// These limits, with what can't be meant replaced by the nearest that can.
     pub(crate) fn clamped(self) -> Limits {
-        let bounded = |timeout: Duration| timeout.clamp(MIN_TIMEOUT, MAX_TIMEOUT);
         Limits {
             idle_timeout: self.idle_timeout.map(bounded),
             request_timeout: bounded(self.request_timeout),
@@ -174,4 +173,9 @@ impl Limits {
         }
         Ok(())
     }
+}
+
+/// The nearest length of time that can be a timeout.
+pub(crate) fn bounded(timeout: Duration) -> Duration {
+    timeout.clamp(MIN_TIMEOUT, MAX_TIMEOUT)
 }

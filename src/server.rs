@@ -35,16 +35,16 @@ mod threads;
 use admission::{Admission, Admitted};
 use capacity::Capacity;
 use client_thread::serve_client;
+pub(crate) use client_thread::serve_connection;
 use connections::Connections;
 use drain::drain;
 pub use event::Event;
 use event::Subscribers;
 use event_log::RateLimitedLog;
-pub(crate) use farewells::farewell_to;
 pub use handle::{RunningServer, ServerHandle};
 use linger::Linger;
 pub(crate) use listener::Listener;
-use listener::{Backoff, is_peer_error};
+use listener::{Backoff, first_of, is_peer_error};
 use shared::ServerShared;
 pub use summary::Summary;
 pub use system::advice;
@@ -87,8 +87,7 @@ impl Server {
                 addresses.push(address);
             }
         }
-        let listener = Listener::bind(&addresses, &limits);
-        Server::with_listener(listener.map_err(|error| system::with_advice(error, limits.stack_size))?, limits)
+        Server::with_listener(Listener::bind(&addresses, &limits), limits)
     }
 
     /// Takes over a socket that listens already: one that was inherited, or that has options of its own. It gets the options
@@ -111,12 +110,12 @@ impl Server {
     /// Those of [`bind`](Server::bind), and an error if the socket can't listen.
     pub fn from_listener(listener: TcpListener, limits: Limits) -> io::Result<Server> {
         limits.check()?;
-        let listener = Listener::from_std(listener, &limits);
-        Server::with_listener(listener.map_err(|error| system::with_advice(error, limits.stack_size))?, limits)
+        Server::with_listener(Listener::from_std(listener, &limits), limits)
     }
 
-    fn with_listener(listener: Listener, limits: Limits) -> io::Result<Server> {
+    fn with_listener(listener: io::Result<Listener>, limits: Limits) -> io::Result<Server> {
         let with_advice = |error| system::with_advice(error, limits.stack_size);
+        let listener = listener.map_err(with_advice)?;
         let capacity = Capacity::of(&limits);
         let linger = Linger::start(capacity.lingering).map_err(with_advice)?;
         let context = Arc::new(ConnectionContext {
@@ -136,7 +135,7 @@ impl Server {
 
     /// The address that clients can connect to, with the real port. The first one if a name stands for several.
     pub fn local_addr(&self) -> SocketAddr {
-        self.local_addrs().first().copied().unwrap_or_else(|| SocketAddr::from(([0, 0, 0, 0], 0)))
+        first_of(self.local_addrs())
     }
 
     /// All addresses that clients can connect to.

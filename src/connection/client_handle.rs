@@ -80,8 +80,7 @@ impl ClientHandle {
     pub fn drain(&self, reason: impl Into<String>) {
         if let Some(socket) = self.socket.upgrade() {
             socket.drain_state().request(reason.into());
-            socket.wake_for_drain();
-            socket.end_input_for_drain();
+            socket.begin_drain();
         }
     }
 

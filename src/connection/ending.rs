@@ -53,7 +53,7 @@ impl Connection {
     pub(crate) fn finish(
         mut self,
         outcome: thread::Result<io::Result<()>>,
-        farewell: impl FnOnce(FarewellReason) -> Cow<'static, [u8]>,
+        farewell: impl FnOnce(&Socket, FarewellReason) -> Cow<'static, [u8]>,
     ) -> (ClosedConnection, Option<Arc<Socket>>) {
         let (reason, delivered) = self.finish_output(outcome);
         let is_torn = self.output.is_torn();
@@ -64,7 +64,7 @@ impl Connection {
             // The thread that cut the client has sent the farewell, or reset the connection.
             _ if delivered == Err(EndReason::Cut) => true,
             _ if delivered.is_err() || reason.aborts() => false,
-            Some(why) => socket.send_farewell(&farewell(why)),
+            Some(why) => socket.send_farewell(&farewell(socket, why)),
             None => true,
         };
         let lingering = if ends_cleanly {

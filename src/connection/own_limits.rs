@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Connection;
-use crate::limits::{Limits, MAX_TIMEOUT, MIN_TIMEOUT};
+use crate::limits::{Limits, bounded};
 
 /// A length of time that is too short or too long for a limit becomes the shortest (1 ms) or the longest (a year).
 impl Connection {
@@ -49,8 +49,4 @@ impl Connection {
     fn own_limits(&mut self) -> &mut Limits {
         Arc::make_mut(&mut self.limits)
     }
-}
-
-fn bounded(timeout: Duration) -> Duration {
-    timeout.clamp(MIN_TIMEOUT, MAX_TIMEOUT)
 }

@@ -3,14 +3,11 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use rustix::event::{PollFd, PollFlags};
-
 use super::admission::Admission;
 use super::connections::Connections;
 use super::listener::{Listener, is_peer_error};
 use super::shared::ServerShared;
 use super::{Summary, event_log};
-use crate::event_fd::wait_for;
 use crate::farewell::FarewellReason;
 use crate::shutdown::Shutdown;
 use crate::socket::Socket;
@@ -48,10 +45,7 @@ pub(super) fn drain(listener: Listener, admission: &Admission) -> Summary {
 fn wait_for_request(admission: &Admission) {
     let (connections, shutdown) = (&admission.connections, &admission.shared.context.shutdown);
     while connections.active() > 0 && !shutdown.is_requested() {
-        // After an error the loop looks again.
-        if wait_for(&mut [PollFd::new(shutdown.event(), PollFlags::IN)], None).is_ok() {
-            shutdown.event().clear();
-        }
+        shutdown.event().wait(None);
     }
 }
 

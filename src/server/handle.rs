@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use super::Summary;
 use super::connections::Connections;
+use super::listener::first_of;
 use crate::connection::{ClientHandle, ConnectionContext};
 use crate::shutdown::Shutdown;
 use crate::totals::Stats;
@@ -40,7 +41,7 @@ impl ServerHandle {
 
     /// The first of these addresses.
     pub fn local_addr(&self) -> SocketAddr {
-        self.addresses.first().copied().unwrap_or_else(|| SocketAddr::from(([0, 0, 0, 0], 0)))
+        first_of(&self.addresses)
     }
 
     /// The server's counters.

@@ -137,6 +137,11 @@ impl Listener {
     }
 }
 
+/// The first of the addresses of a listener, which always has one.
+pub(super) fn first_of(addresses: &[SocketAddr]) -> SocketAddr {
+    addresses.first().copied().unwrap_or_else(|| SocketAddr::from(([0, 0, 0, 0], 0)))
+}
+
 /// Whether an error of bind means that this machine does not have the address, for example an IPv6 address on a machine
 /// without IPv6.
 fn is_lacking(error: &io::Error) -> bool {

@@ -111,6 +111,12 @@ impl Socket {
         }
     }
 
+    /// Begins a drain of this connection alone: wakes its handler if that keeps its input open, or else ends the input.
+    pub(crate) fn begin_drain(&self) {
+        self.wake_for_drain();
+        self.end_input_for_drain();
+    }
+
     /// Wakes a handler that keeps its input open in the drain that begins, if it can be woken.
     pub(crate) fn wake_for_drain(&self) {
         if let Some(wakeup) = self.wakeup().filter(|_| self.drain.keeps_reading()) {

@@ -3,7 +3,6 @@
 
 use std::io;
 use std::net::{SocketAddr, TcpStream};
-use std::panic::{self, AssertUnwindSafe};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
@@ -17,7 +16,7 @@ use crate::connection::{ClosedConnection, Connection, ConnectionContext};
 use crate::event_fd::EventFd;
 use crate::handler::Handler;
 use crate::limits::Limits;
-use crate::server::{Listener, farewell_to};
+use crate::server::{Listener, serve_connection};
 use crate::shutdown::Shutdown;
 use crate::socket::{Arrived, Socket};
 use crate::totals::Totals;
@@ -55,10 +54,8 @@ impl Connection {
 
     /// Serves this connection of a [pair](Connection::pair) with `handler`, from the first byte to the farewell, as a server
     /// does. A panic of the handler is caught.
-    pub fn serve(mut self, handler: &impl Handler) -> ClosedConnection {
-        let outcome = panic::catch_unwind(AssertUnwindSafe(|| handler.handle(&mut self)));
-        let socket = self.socket();
-        let (closed, lingering) = self.finish(outcome, |reason| farewell_to(&socket, handler, reason));
+    pub fn serve(self, handler: &impl Handler) -> ClosedConnection {
+        let (closed, lingering) = serve_connection(self, handler);
         if let Some(socket) = lingering {
             socket.end_output();
             // The test may be single-threaded, so it must not wait here. Without a thread, the client may be reset.

@@ -20,8 +20,7 @@ impl Paired {
     pub(super) fn drain(&self) {
         self.shutdown.request();
         if let Some(socket) = self.socket.upgrade() {
-            socket.wake_for_drain();
-            socket.end_input_for_drain();
+            socket.begin_drain();
         }
     }
 

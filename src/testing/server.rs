@@ -40,11 +40,15 @@ impl TestServer {
     }
 
     /// Runs a server that is bound already: at another address, or with subscribers to its events.
+    #[track_caller]
     pub fn run(server: Server, handler: impl Handler) -> TestServer {
         let handle = server.handle();
         let (sender, summary) = mpsc::channel();
         // Nobody receives the summary of a server whose test has failed.
-        thread::spawn(move || drop(sender.send(server.run(handler))));
+        let run = move || drop(sender.send(server.run(handler)));
+        if let Err(error) = thread::Builder::new().spawn(run) {
+            panic!("can't start a server: {error}");
+        }
         TestServer { handle, summary: Mutex::new(summary), has_ended: false, patience: PATIENCE }
     }
 

@@ -16,23 +16,21 @@ use std::fmt::Display;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown as Direction, SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicU16, Ordering};
-use std::sync::mpsc::{self, Receiver};
 use std::sync::{Mutex, Once};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use acceptd::{Handler, Limits, Server, Shutdown, Summary};
+use acceptd::{Handler, Limits, Server, Shutdown, Summary, testing};
 use socket2::{Domain, Socket, Type};
 
 /// The timeout of every wait for something that should happen at once. It allows for a busy machine.
 pub const PATIENCE: Duration = Duration::from_secs(20);
 
-/// A server on a free port of this machine. Dropping it shuts the server down.
+/// The library's test server, with a log that tests can read, and with clients that do more.
 pub struct TestServer {
     pub addr: SocketAddr,
     pub shutdown: Shutdown,
-    summary: Receiver<Summary>,
-    is_done: bool,
+    server: testing::TestServer,
 }
 
 impl TestServer {
@@ -46,11 +44,8 @@ impl TestServer {
 
     pub fn at(address: &str, limits: Limits, handler: impl Handler) -> TestServer {
         collect_log();
-        let server = Server::bind(address, limits).unwrap();
-        let (addr, shutdown) = (server.local_addr(), server.shutdown());
-        let (done, summary) = mpsc::channel();
-        thread::spawn(move || done.send(server.run(handler)));
-        TestServer { addr, shutdown, summary, is_done: false }
+        let server = testing::TestServer::run(Server::bind(address, limits).unwrap(), handler);
+        TestServer { addr: server.local_addr(), shutdown: server.shutdown(), server }
     }
 
     pub fn connect(&self) -> Client {
@@ -58,27 +53,13 @@ impl TestServer {
     }
 
     /// Shuts the server down, and waits until it has drained.
-    pub fn stop(mut self) -> Summary {
-        self.shutdown.request();
-        self.wait()
+    pub fn stop(self) -> Summary {
+        self.server.stop()
     }
 
     /// Waits until `run` has returned.
     pub fn wait(&mut self) -> Summary {
-        self.is_done = true;
-        match self.summary.recv_timeout(PATIENCE) {
-            Ok(summary) => summary,
-            Err(_) => panic!("the server has not ended; still open:\n{}", still_open().join("\n")),
-        }
-    }
-}
-
-impl Drop for TestServer {
-    fn drop(&mut self) {
-        if !self.is_done && !thread::panicking() {
-            self.shutdown.request();
-            self.wait();
-        }
+        self.server.wait()
     }
 }
 
@@ -258,12 +239,4 @@ pub fn collect_log() {
 pub fn logged(parts: &[&str]) -> Vec<(log::Level, String)> {
     let has_all = |line: &str| parts.iter().all(|part| line.contains(part));
     LOG.lock().unwrap().iter().filter(|(_, line)| has_all(line)).cloned().collect()
-}
-
-/// The log lines of connections that were opened and not closed, of all servers in this process.
-fn still_open() -> Vec<String> {
-    let peer_of = |line: &str| line.split(' ').find(|word| word.starts_with("peer=")).map(ToOwned::to_owned);
-    let closed: Vec<_> = logged(&["closed id="]).iter().filter_map(|(_, line)| peer_of(line)).collect();
-    let opened = logged(&["opened id="]).into_iter().map(|(_, line)| line);
-    opened.filter(|line| peer_of(line).is_some_and(|peer| !closed.contains(&peer))).collect()
 }
